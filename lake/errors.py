@@ -1,0 +1,68 @@
+"""One root for all that gliolake refuses, and a class for each fact that a caller can act on.
+
+A message says what is wrong and where; ``hint`` says what to do next. The command line prints both and no traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class GliolakeError(Exception):
+    """Something a person can put right. ``str(error)`` is the fact, ``error.hint`` the next step."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Errors travel from Dask workers, and the default reduction would drop the hint.
+        return _rebuild, (type(self), str(self), self.hint)
+
+
+def _rebuild(kind: type[GliolakeError], message: str, hint: str) -> GliolakeError:
+    return kind(message, hint=hint)
+
+
+class InputError(GliolakeError, ValueError):
+    """An option, a file or a table handed to gliolake is not what it has to be."""
+
+
+class NotALake(GliolakeError):
+    """The folder holds no lake, or something else."""
+
+
+class NewerLake(GliolakeError):
+    """The lake was written by a gliolake that knows more than this one."""
+
+
+class StorageFull(GliolakeError, OSError):
+    """No space is left; nothing was committed."""
+
+
+class DamagedFile(GliolakeError, OSError):
+    """A committed file is missing, truncated, or holds other bytes than were committed."""
+
+
+class CommitConflict(GliolakeError):
+    """Other processes kept changing what this commit rests on, for longer than it was willing to try again."""
+
+
+class DuplicateKey(GliolakeError, ValueError):
+    """Rows with this primary key are in the table already, or twice in one commit."""
+
+
+class ClusterError(GliolakeError):
+    """The Dask cluster cannot be reached, or lost its workers."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> InputError:
+    """An error for a name that is not among ``known``, with the nearest ones as a suggestion."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = f"Did you mean {' or '.join(near)}? {hint}".strip()
+    elif names:
+        hint = f"Known: {', '.join(names)}. {hint}".strip()
+    return InputError(f"There is no {kind} named {name!r}.", hint=hint)

@@ -1,0 +1,201 @@
+"""Where a lake's bytes lie: a folder on a disk, or a prefix in an object store, behind six verbs.
+
+Both keep two promises on which the commit protocol rests: a reader sees a whole file or none, and of several
+processes that ``create`` the same name exactly one succeeds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlparse
+
+from lake.errors import InputError, StorageFull
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+TEMPORARY = "_tmp"
+"""Folder of half-written files; the leading underscore keeps it out of every reader's pattern."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file as a listing shows it: path relative to the root, size in bytes, age in seconds."""
+
+    path: str
+    size: int
+    age: float
+
+
+class Files(Protocol):
+    """The six verbs. Paths are relative to the root, with forward slashes."""
+
+    root: str
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write the file whole, replacing what was there. Raises StorageFull."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write the file whole unless there is one of that name; say whether it was written. Raises StorageFull."""
+
+    def get(self, path: str) -> bytes | None:
+        """The file's bytes, or None where there is no such file."""
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        """All files below the folder ``prefix``, temporary ones included."""
+
+    def delete(self, path: str) -> None:
+        """Remove the file; no error where there is none."""
+
+    def url(self, path: str) -> str:
+        """A name by which other programs can open the file."""
+
+
+class LocalFiles:
+    """A folder. Files are written under a temporary name, synced, and renamed; ``create`` links instead."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root.absolute()
+        self.root = str(self.folder)
+
+    def put(self, path: str, data: bytes) -> None:
+        with self._written(data) as temporary:
+            target = self._target(path)
+            os.replace(temporary, target)
+            _sync_folder(target.parent)
+
+    def create(self, path: str, data: bytes) -> bool:
+        with self._written(data) as temporary:
+            target = self._target(path)
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                return False
+            _sync_folder(target.parent)
+            return True
+
+    def get(self, path: str) -> bytes | None:
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        now = time.time()
+        for folder, _, names in os.walk(self.folder / prefix):
+            for name in names:
+                file = Path(folder, name)
+                with contextlib.suppress(FileNotFoundError):
+                    status = file.stat()
+                    yield Entry(file.relative_to(self.folder).as_posix(), status.st_size, now - status.st_mtime)
+
+    def delete(self, path: str) -> None:
+        (self.folder / path).unlink(missing_ok=True)
+
+    def url(self, path: str) -> str:
+        return str(self.folder / path)
+
+    def _target(self, path: str) -> Path:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return target
+
+    @contextlib.contextmanager
+    def _written(self, data: bytes) -> Iterator[Path]:
+        """A temporary file holding ``data``, safely on disk; gone afterwards whatever happened to it."""
+        temporary = self._target(f"{TEMPORARY}/{os.getpid()}-{uuid.uuid4().hex}")
+        try:
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield temporary
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(
+                    f"No space is left for the lake at {self.root}: {len(data):,} bytes could not be written.",
+                    hint="Nothing was committed. Free some space and run the same command again; it goes on from here.",
+                ) from error
+            raise
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power cut: the name is data of the folder, not of the file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class ObjectFiles:
+    """A prefix in an object store. One PUT is atomic; ``create`` is a PUT that the store refuses if the name exists."""
+
+    def __init__(self, root: str, store: ObjectStore) -> None:
+        self.root = root.rstrip("/")
+        self.store = store
+
+    def put(self, path: str, data: bytes) -> None:
+        self.store.put(path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        from obstore.exceptions import AlreadyExistsError
+
+        try:
+            self.store.put(path, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def get(self, path: str) -> bytes | None:
+        try:
+            return bytes(self.store.get(path).bytes())
+        except FileNotFoundError:
+            return None
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        now = time.time()
+        for batch in self.store.list(prefix or None):
+            for item in batch:
+                yield Entry(item["path"], item["size"], now - item["last_modified"].timestamp())
+
+    def delete(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.store.delete(path)
+
+    def url(self, path: str) -> str:
+        return f"{self.root}/{path}"
+
+
+def open_files(root: str | Path) -> Files:
+    """The files below ``root``: a folder, or ``s3://bucket/prefix``.
+
+    Credentials, region and endpoint of an object store come from the usual AWS variables (AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL); a plain-http endpoint has to be allowed by
+    AWS_ALLOW_HTTP=true.
+
+    Raises:
+        InputError: the root is of a kind that gliolake does not know.
+    """
+    scheme = urlparse(str(root)).scheme
+    if scheme == "s3":
+        from obstore.store import from_url
+
+        return ObjectFiles(str(root), from_url(str(root)))
+    if scheme in ("", "file") or len(scheme) == 1:  # a single letter is a Windows drive
+        return LocalFiles(Path(str(root).removeprefix("file://")).expanduser())
+    raise InputError(
+        f"A lake cannot be kept at {str(root)!r}: gliolake does not know {scheme}://.",
+        hint="Give a folder, or s3://bucket/prefix.",
+    )

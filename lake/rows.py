@@ -1,0 +1,87 @@
+"""Rows on their way into a table: brought to its schema, keyed, split by partition, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lake.errors import DuplicateKey, InputError
+from lake.tables import Table
+
+Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
+Key: TypeAlias = tuple[Any, ...]
+
+
+def as_dicts(rows: Rows) -> list[Mapping[str, Any]]:
+    return rows.to_pylist() if isinstance(rows, pa.Table) else list(rows)
+
+
+def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
+    """``rows`` in the table's schema, in the order of their keys, with ``run_id`` filled in where it is missing."""
+    if not isinstance(rows, pa.Table):
+        rows = [{"run_id": run_id, **row} for row in rows]
+        if unknown := {column for row in rows for column in row} - set(table.schema.names):
+            raise InputError(f"Table {table.name} has no column {min(unknown)!r}.")
+        try:
+            rows = pa.Table.from_pylist(rows, schema=table.schema)
+        except (pa.ArrowException, TypeError) as error:
+            raise InputError(f"Rows do not fit table {table.name}: {error}") from error
+    elif "run_id" not in rows.column_names:
+        rows = rows.append_column("run_id", pa.array([run_id] * rows.num_rows, pa.string()))
+    try:
+        rows = rows.select(table.schema.names).cast(table.schema)
+    except (pa.ArrowException, ValueError, KeyError) as error:
+        raise InputError(f"Rows do not fit table {table.name}: {error}") from error
+    for field in table.schema:
+        if not field.nullable and rows.column(field.name).null_count:
+            raise InputError(f"Table {table.name} needs a value in column {field.name!r} of every row.")
+    keys = keys_of(table, rows)
+    if len(set(keys)) < len(keys):
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise DuplicateKey(f"Two rows for table {table.name} have {show_key(table, twice)}.")
+    return rows.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
+
+
+def split(table: Table, rows: pa.Table) -> list[tuple[dict[str, str], pa.Table]]:
+    """The rows of each partition."""
+    if not rows.num_rows:
+        return []
+    if not table.partition_by:
+        return [({}, rows)]
+    values = rows.select(list(table.partition_by)).group_by(list(table.partition_by)).aggregate([]).to_pylist()
+    return [(value, rows.filter(matches(rows, value))) for value in sorted(values, key=lambda v: tuple(v.values()))]
+
+
+def matches(rows: pa.Table, where: Mapping[str, Any]) -> pa.Array:
+    mask = pa.array([True] * rows.num_rows, pa.bool_())
+    for column, value in where.items():
+        mask = pc.and_(
+            mask, pc.fill_null(pc.equal(rows.column(column), pa.scalar(value, rows.schema.field(column).type)), False)
+        )
+    return mask
+
+
+def keys_of(table: Table, rows: pa.Table) -> list[Key]:
+    return list(zip(*(rows.column(column).to_pylist() for column in table.key), strict=True))
+
+
+def show_key(table: Table, key: Key) -> str:
+    return ", ".join(f"{column} = {value}" for column, value in zip(table.key, key, strict=True))
+
+
+def content(table: Table, rows: pa.Table) -> dict[Key, Mapping[str, Any]]:
+    """Rows by key, without the run that wrote them."""
+    names = [name for name in table.schema.names if name != "run_id" or name in table.key]
+    return dict(zip(keys_of(table, rows), rows.select(names).to_pylist(), strict=True))
+
+
+def differs(table: Table, new: pa.Table, old: pa.Table) -> list[bool]:
+    before, after = content(table, old), content(table, new)
+    return [before.get(key) != row for key, row in after.items()]
+
+
+def same_content(table: Table, old: pa.Table, new: pa.Table) -> bool:
+    return content(table, old) == content(table, new)

@@ -1,0 +1,88 @@
+"""Runs: which command wrote a row, with what arguments, by what code, and how it ended.
+
+A run's row appears together with its first change. A run that changes nothing leaves no trace in the lake, so a
+scheduled ingest of an unchanged folder does not make the lake grow.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lake.log import Record
+from lake.store import Lake, Transaction
+
+
+class Run:
+    """A command at work on a lake. Its commits go through ``transact``."""
+
+    def __init__(self, lake: Lake, command: str, arguments: Mapping[str, Any]) -> None:
+        self.lake = lake
+        self.started = datetime.now(UTC)
+        # The time first, so that runs sort by when they began.
+        self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{command}-{uuid.uuid4().hex[:8]}"
+        self._row = {
+            "run_id": self.run_id,
+            "command": command,
+            "arguments": json.dumps(arguments, sort_keys=True, default=str),
+            "code_version": code_version(),
+            "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores",
+            "started": self.started,
+        }
+        self.commits: list[int] = []
+
+    def transact(self, build: Callable[[Transaction], None]) -> Record | None:
+        """As ``Lake.transact``, with this run's id; the first change brings the run's own row with it."""
+
+        def with_run(transaction: Transaction) -> None:
+            build(transaction)
+            if transaction.changes() and not self.commits:
+                transaction.upsert("runs", [self._row | {"outcome": "unfinished"}])
+
+        record = self.lake.transact(with_run, run_id=self.run_id)
+        if record:
+            self.commits.append(record.version)
+        return record
+
+    def finish(self, outcome: str) -> None:
+        """Record how the run ended, if it changed anything."""
+        if self.commits:
+            row = self._row | {"outcome": outcome, "ended": datetime.now(UTC)}
+            self.lake.transact(lambda transaction: transaction.upsert("runs", [row]), run_id=self.run_id)
+
+
+@contextmanager
+def start_run(lake: Lake, command: str, arguments: Mapping[str, Any]) -> Iterator[Run]:
+    """A run of ``command``; its outcome is recorded also when it fails."""
+    run = Run(lake, command, arguments)
+    try:
+        yield run
+    except BaseException as error:
+        run.finish(f"{type(error).__name__}: {error}"[:500])
+        raise
+    run.finish("done")
+
+
+@cache
+def code_version() -> str:
+    """Version of gliolake and, in a checkout, its git commit, with ``+`` for uncommitted changes."""
+    version = importlib.metadata.version("gliolake")
+    here = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, timeout=5, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return version
+    return f"{version} ({described})"

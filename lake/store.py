@@ -1,0 +1,209 @@
+"""A lake: tables of Parquet files that change only by atomic commits.
+
+Data files are named by the sha256 of their bytes and never change. A commit is one record in the log (``lake.log``)
+that names the files it adds and removes, in any number of tables. A transaction is built on a snapshot, and built
+again when another process has meanwhile changed a partition that it read: two ingests at once both land, in some order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lake import log, tables
+from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
+from lake.files import TEMPORARY, LocalFiles, open_files
+from lake.log import DataFile, Record, State
+from lake.rows import Key, Rows, conform, keys_of, matches, split
+from lake.transaction import Transaction
+
+PATIENCE = 120.0
+"""Seconds for which a transaction is built again before it gives up."""
+
+
+class Lake:
+    """The lake at ``root``: a folder, or ``s3://bucket/prefix``.
+
+    Args:
+        root: where the lake lies.
+        create: begin a new lake where there is none; otherwise that is an error.
+
+    Raises:
+        NotALake: there is no lake at ``root`` and ``create`` is off, or something else lies there.
+        NewerLake: a newer gliolake wrote it.
+    """
+
+    def __init__(self, root: str | Path, create: bool = False) -> None:
+        self.files = open_files(root)
+        self.root = self.files.root
+        self._keys: dict[str, frozenset[Key]] = {}
+        self._state, _ = log.latest_state(self.files)
+        if self._state.version == 0:
+            self._check_new(create)
+
+    def _check_new(self, create: bool) -> None:
+        if not create:
+            raise NotALake(
+                f"There is no lake at {self.root}.",
+                hint="`gliolake ingest --lake DIR …` begins one; check --lake or GLIOLAKE_LAKE.",
+            )
+        if isinstance(self.files, LocalFiles) and self.files.folder.exists():
+            if not self.files.folder.is_dir():
+                raise NotALake(f"{self.root} is a file, not a folder.", hint="Give a new or empty folder.")
+            # An interrupted first commit leaves these and nothing else.
+            foreign = {entry.name for entry in self.files.folder.iterdir()} - {TEMPORARY, log.FOLDER, *tables.TABLES}
+            if foreign:
+                raise NotALake(
+                    f"{self.root} holds no lake but other things, e.g. {min(foreign)}.",
+                    hint="Give a new or empty folder for the lake.",
+                )
+
+    @property
+    def version(self) -> int:
+        """Number of the newest commit; 0 for a lake with none."""
+        return self.state().version
+
+    def state(self) -> State:
+        """The newest state. Costs one look for each commit made since the last call."""
+        self._state, _ = log.latest_state(self.files, self._state)
+        return self._state
+
+    def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """The committed rows of a table.
+
+        Args:
+            name: the table.
+            where: columns and the values they must equal; partition columns spare the other files.
+            columns: columns to return; all where None.
+
+        Returns:
+            Rows in the table's schema, in the order of its files; no order is promised across commits.
+
+        Raises:
+            InputError: no such table or column.
+            DamagedFile: a committed file is missing or holds other bytes.
+        """
+        return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
+
+    def stage(self, name: str, rows: Rows, *, run_id: str) -> list[DataFile]:
+        """Write rows into data files that no reader sees until a transaction adds them. One file per partition.
+
+        Raises:
+            InputError: the rows do not fit the table.
+            StorageFull: no space is left.
+        """
+        table = tables.table(name)
+        return [self.write(table, partition, part) for partition, part in split(table, conform(table, rows, run_id))]
+
+    def transact(self, build: Callable[[Transaction], None], *, run_id: str) -> Record | None:
+        """Build a transaction and commit it; None where it changes nothing.
+
+        Args:
+            build: fills the transaction; called again, on a fresh snapshot, when another commit got in the way.
+            run_id: recorded with the commit and in every new row.
+
+        Raises:
+            CommitConflict: others kept getting in the way for ``PATIENCE`` seconds.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            transaction = Transaction(self, self.state(), run_id)
+            build(transaction)
+            if not transaction.changes():
+                return None
+            if record := self._commit(transaction):
+                return record
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads rivals out, nothing more
+        raise CommitConflict(
+            f"Other processes kept changing the same part of the lake at {self.root} for {PATIENCE:.0f} s.",
+            hint="Nothing of this commit was lost or half done. Run the command again when fewer others write.",
+        )
+
+    def _commit(self, transaction: Transaction) -> Record | None:
+        """Take the next free number, stepping over commits that leave alone what the transaction read."""
+        state = transaction.snapshot
+        while True:
+            now = datetime.now(UTC).isoformat(timespec="microseconds")
+            record = Record(state.version + 1, transaction.run_id, now, *transaction.changed_files())
+            if log.write_record(self.files, record):
+                self._state = state.after(record)
+                if record.version % log.CHECKPOINT_EVERY == 0:
+                    log.write_checkpoint(self.files, self._state)
+                return record
+            state, rivals = log.latest_state(self.files, state)
+            if any(transaction.rests_on(file) for rival in rivals for file in rival.touches()):
+                return None
+
+    def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
+        """Write the rows of one partition into a data file that nothing names yet."""
+        rows = rows.select(table.file_schema.names).cast(table.file_schema)
+        sink = pa.BufferOutputStream()
+        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
+        data = sink.getvalue().to_pybytes()
+        digest = hashlib.sha256(data).hexdigest()
+        folders = [f"{column}={quote(value, safe=' ')}" for column, value in partition.items()]
+        path = "/".join([table.name, *folders, f"{digest[:32]}.parquet"])
+        self.files.put(path, data)
+        return DataFile(table.name, path, dict(partition), rows.num_rows, len(data), digest)
+
+    def read_files(
+        self,
+        table: tables.Table,
+        files: Iterable[DataFile],
+        where: Mapping[str, Any] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """As ``read``, from the given files of the table."""
+        for column in (*(where or ()), *(columns or ())):
+            if column not in table.schema.names:
+                raise InputError(f"Table {table.name} has no column {column!r}.", hint=f"It has {table.schema.names}.")
+        wanted = [c for c in table.schema.names if columns is None or c in columns or c in (where or ())]
+        parts = [self.load(file, wanted) for file in files]
+        schema = pa.schema([table.schema.field(column) for column in wanted])
+        rows = pa.concat_tables([schema.empty_table(), *parts])
+        if where:
+            rows = rows.filter(matches(rows, where))
+        return rows.select(list(columns)) if columns is not None else rows
+
+    def load(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one data file, with its partition columns, in the table's schema; page checksums are checked.
+
+        Raises:
+            DamagedFile: the file is missing, or its bytes are not those committed.
+        """
+        table = tables.table(file.table)
+        wanted = table.schema.names if columns is None else list(columns)
+        stored = [column for column in wanted if column not in table.partition_by]
+        data = self.files.get(file.path)
+        if data is None:
+            raise self._damaged(file, "is missing")
+        try:
+            rows = pq.read_table(pa.BufferReader(data), columns=stored, page_checksum_verification=True)
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(file, f"cannot be read ({str(error).splitlines()[0]})") from error
+        for column in wanted:
+            if column in table.partition_by:
+                rows = rows.append_column(column, pa.array([file.partition[column]] * file.rows, pa.string()))
+        return rows.select(wanted).cast(pa.schema([table.schema.field(column) for column in wanted]))
+
+    def _damaged(self, file: DataFile, what: str) -> DamagedFile:
+        return DamagedFile(
+            f"A committed file of table {file.table} {what}: {self.files.url(file.path)} ({file.rows} rows).",
+            hint="`gliolake verify` lists all damage; with --repair it takes damaged files out, to be computed again.",
+        )
+
+    def keys(self, file: DataFile) -> frozenset[Key]:
+        """Primary keys of the rows of a data file. Files never change, so each is read once."""
+        if file.path not in self._keys:
+            table = tables.table(file.table)
+            self._keys[file.path] = frozenset(keys_of(table, self.load(file, table.key)))
+        return self._keys[file.path]

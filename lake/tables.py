@@ -1,0 +1,282 @@
+"""Every table of the lake: its schema, its primary key, how it is partitioned, and a line on each column.
+
+The registry is the only place where a table's shape is written down. The store refuses rows of another shape,
+the catalog makes one SQL table of each entry, and ``gliolake tables`` prints it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from lake.errors import unknown_name
+
+MODALITIES = ("FLAIR", "T1", "T1wCE", "T2")
+"""The four image modalities, in the study's names and order."""
+
+BRANCHES = (*MODALITIES, "DeltaT1")
+"""The five branches of the Siamese network: the modalities and the derived T1wCE − T1."""
+
+FEATURE_LENGTH = 400
+"""Numbers in a feature vector: the Kinetics-400 output layer of the study's networks."""
+
+text, integer, whole, real, flag = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
+moment = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: name, pyarrow type, one line of documentation, and whether it may be null."""
+
+    name: str
+    type: pa.DataType
+    doc: str
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. ``key`` names the columns that identify a row, ``partition_by`` those that make up its folder."""
+
+    name: str
+    doc: str
+    key: tuple[str, ...]
+    partition_by: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """All columns, partition columns included."""
+        return pa.schema([pa.field(c.name, c.type, nullable=c.optional) for c in self.columns])
+
+    @cached_property
+    def file_schema(self) -> pa.Schema:
+        """The columns a data file holds: all but the partition columns, which its folder names."""
+        return pa.schema([field for field in self.schema if field.name not in self.partition_by])
+
+
+def _table(name: str, doc: str, key: str, partition_by: str, *columns: Column) -> Table:
+    run = Column("run_id", text, "the run that wrote the row (table runs)")
+    return Table(name, doc, tuple(key.split()), tuple(partition_by.split()), (*columns, run))
+
+
+_COHORT = Column("cohort", text, "name of the cohort")
+_SCAN = Column("scan_id", text, "imaging session, in the cohort's normal form")
+_FILE = pa.struct(
+    [
+        pa.field("role", text, nullable=False),
+        pa.field("uri", text, nullable=False),
+        pa.field("bytes", whole, nullable=False),
+        pa.field("mtime_ns", whole, nullable=False),
+        pa.field("sha256", text, nullable=False),
+        pa.field("voxel_sha256", text, nullable=False),
+        pa.field("dtype", text, nullable=False),
+    ]
+)
+_LABEL_COUNT = pa.struct([pa.field("label", integer, nullable=False), pa.field("voxels", whole, nullable=False)])
+
+_ALL = (
+    _table(
+        "cohorts",
+        "one row per cohort that was ingested: what it is for and how it was described",
+        "cohort",
+        "",
+        _COHORT,
+        Column("role", text, "training, external, or released (vectors without images)"),
+        Column("label_rule", text, "rule by which the cohort's own MGMT calls were made"),
+        Column("description", text, "the cohort's TOML description, whole"),
+        Column("description_sha256", text, "sha256 of that description"),
+    ),
+    _table(
+        "scans",
+        "one row per imaging session whose files were read and found sound",
+        "cohort scan_id",
+        "cohort",
+        _COHORT,
+        _SCAN,
+        Column("source_id", text, "the session's name as its folder gives it"),
+        Column("subject_id", text, "the scan id without its visit"),
+        Column("visit_day", integer, "days after the first visit; 0 for the first"),
+        Column("files", pa.list_(_FILE), "role (a modality, or mask), URI, size, file and voxel sha256 of each file"),
+        Column("shape", pa.list_(integer), "voxels along the three stored axes"),
+        Column("spacing_mm", pa.list_(real), "voxel size along the three stored axes, millimetres"),
+        Column("affine", pa.list_(real), "16 numbers, row by row: stored voxel index to millimetres, RAS+"),
+        Column("orientation", text, "stored axes, e.g. LPS: the first axis runs to the patient's left"),
+        Column("tumour_box", pa.list_(integer), "x0 x1 y0 y1 z0 z1, half-open, voxels of the image turned to LPS"),
+        Column("tumour_voxels", whole, "voxels of the mask that are not background"),
+        Column("mask_labels", pa.list_(_LABEL_COUNT), "voxels of each label of the mask, background left out"),
+        Column("warnings", pa.list_(text), "oddities that did not cost the scan its place"),
+        Column("fingerprint", text, "digest of names, sizes and times of the files: unchanged means not read again"),
+    ),
+    _table(
+        "labels",
+        "one row per scan and label source: the MGMT call and what else the source says of the patient",
+        "cohort scan_id source",
+        "cohort",
+        _COHORT,
+        _SCAN,
+        Column("source", text, "name of the label file, without folder and ending"),
+        Column("source_id", text, "the scan's name as the source writes it"),
+        Column("source_row", integer, "line of the source, the header being line 1"),
+        Column("source_sha256", text, "sha256 of the source"),
+        Column("mgmt_status", text, "methylated, unmethylated, indeterminate or unknown, as the source calls it"),
+        Column("mgmt_index", integer, "methylated CpG sites, where the source counts them", True),
+        Column("label_rule", text, "rule by which the source made its call"),
+        Column("declared_cohort", text, "cohort in which the source says this scan is also found", True),
+        Column("declared_id", text, "its scan id there", True),
+        Column("age", real, "years at imaging", True),
+        Column("sex", text, "F or M", True),
+        Column("grade", integer, "WHO CNS grade", True),
+        Column("diagnosis", text, "final pathological diagnosis (WHO 2021)", True),
+        Column("idh", text, "IDH status", True),
+        Column("codeletion_1p19q", text, "1p/19q status", True),
+        Column("dead", flag, "dead at last follow-up", True),
+        Column("survival_days", integer, "days of survival or follow-up", True),
+        Column("resection", text, "extent of resection", True),
+        Column("biopsied_before_imaging", flag, "biopsy before imaging", True),
+    ),
+    _table(
+        "links",
+        "one row per pair of scans said to be one patient; patients are the connected components",
+        "cohort_a scan_a cohort_b scan_b kind evidence",
+        "",
+        Column("cohort_a", text, "cohort of the first scan"),
+        Column("scan_a", text, "the first scan"),
+        Column("cohort_b", text, "cohort of the second scan"),
+        Column("scan_b", text, "the second scan; it need not be in the lake"),
+        Column("kind", text, "declared, follow-up, same content, or suspected"),
+        Column("evidence", text, "what says so: the source and its column, the id's suffix, or the shared hash"),
+        Column("score", real, "1 for a statement, less for a suspicion"),
+    ),
+    _table(
+        "exclusions",
+        "one row per scan, or row of a label file, that a step left out, and why",
+        "cohort scan_id step reason source",
+        "cohort",
+        _COHORT,
+        _SCAN,
+        Column("step", text, "images, labels, features: the step that left it out"),
+        Column("reason", text, "one of a fixed set of reasons, e.g. missing modality"),
+        Column("detail", text, "which file or row, what is wrong, what was expected"),
+        Column("source", text, "URI of the file or folder at fault"),
+        Column("fingerprint", text, "digest of the files as they were: unchanged means not read again"),
+    ),
+    _table(
+        "lists",
+        "one row per scan on a list that a user gave, e.g. a paper's table of external patients",
+        "list cohort scan_id",
+        "",
+        Column("list", text, "name of the list"),
+        _COHORT,
+        _SCAN,
+        Column("entries", integer, "times the list names the scan"),
+        Column("source_sha256", text, "sha256 of the list's file"),
+    ),
+    _table(
+        "feature_sets",
+        "one row per recipe of feature vectors; vectors of different recipes never mix",
+        "feature_set",
+        "",
+        Column("feature_set", text, "the backbone's name and a short hash of the recipe"),
+        Column("backbone", text, "network, e.g. random_conv"),
+        Column("weights", text, "trained, released, untrained or random: what the figures rest on"),
+        Column("recipe", text, "the whole recipe as JSON: weights, clip, delta, sampling, precision, library versions"),
+    ),
+    _table(
+        "features",
+        "one row per scan, branch and feature set: 400 numbers",
+        "feature_set cohort scan_id modality",
+        "feature_set cohort modality",
+        Column("feature_set", text, "recipe of the vector (table feature_sets)"),
+        _COHORT,
+        _SCAN,
+        Column("modality", text, "FLAIR, T1, T1wCE, T2 or DeltaT1"),
+        Column("values", pa.list_(pa.float32()), "400 float32"),
+        Column("input_sha256", text, "digest of the sha256 of the files the vector was computed from"),
+    ),
+    _table(
+        "runs",
+        "one row per command that changed the lake",
+        "run_id",
+        "",
+        Column("command", text, "name of the command"),
+        Column("arguments", text, "its arguments as JSON"),
+        Column("code_version", text, "version of gliolake, and its git commit where there is one"),
+        Column("host", text, "operating system, Python and number of cores; nothing that names a person"),
+        Column("started", moment, "when it began"),
+        Column("ended", moment, "when it ended", True),
+        Column("outcome", text, "unfinished, done, or the error that ended it"),
+    ),
+    _table(
+        "experiments",
+        "one row per experiment: what was trained on what, and how",
+        "experiment",
+        "",
+        Column("experiment", text, "the model's name and a short hash of the settings"),
+        Column("model", text, "snn, snn_released, mlp or logistic"),
+        Column("feature_set", text, "vectors it was trained on"),
+        Column("weights", text, "what those vectors rest on: trained, released, untrained, random or synthetic"),
+        Column("label_rule", text, "rule by which the labels were made"),
+        Column("split", text, "view that named the training scans"),
+        Column("scans", integer, "training scans"),
+        Column("patients", integer, "training patients"),
+        Column("settings", text, "all settings and the digest of the input rows, as JSON"),
+    ),
+    _table(
+        "predictions",
+        "one row per scan and fold of an experiment: the predicted probability of methylation",
+        "experiment split repeat fold cohort scan_id",
+        "experiment",
+        Column("experiment", text, "experiment (table experiments)"),
+        Column("split", text, "internal (the fold's test part) or external"),
+        Column("repeat", integer, "repeat of the cross-validation, from 0"),
+        Column("fold", integer, "fold of the repeat, from 0"),
+        _COHORT,
+        _SCAN,
+        Column("patient_id", text, "patient (view patients)"),
+        Column("methylated", flag, "the label"),
+        Column("probability", real, "predicted probability of methylation"),
+    ),
+    _table(
+        "attention",
+        "one row per scan, fold and branch of an experiment: the weight the fusion gave the branch",
+        "experiment split repeat fold cohort scan_id modality",
+        "experiment",
+        Column("experiment", text, "experiment (table experiments)"),
+        Column("split", text, "internal or external"),
+        Column("repeat", integer, "repeat of the cross-validation, from 0"),
+        Column("fold", integer, "fold of the repeat, from 0"),
+        _COHORT,
+        _SCAN,
+        Column("modality", text, "branch"),
+        Column("weight", real, "attention received by the branch; the weights of a scan sum to 1"),
+    ),
+    _table(
+        "metrics",
+        "one row per fold of an experiment and metric, with the optimism a careless protocol would have shown",
+        "experiment split repeat fold metric",
+        "experiment",
+        Column("experiment", text, "experiment (table experiments)"),
+        Column("split", text, "internal or external"),
+        Column("repeat", integer, "repeat of the cross-validation, from 0"),
+        Column("fold", integer, "fold of the repeat, from 0"),
+        Column("metric", text, "auc, accuracy, precision, recall or brier"),
+        Column("value", real, "the honest figure; null where the fold cannot show one", True),
+        Column("optimism", real, "what stopping on the test part would have added to it", True),
+    ),
+)
+
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
+
+
+def table(name: str) -> Table:
+    """The table of this name.
+
+    Raises:
+        InputError: there is none; the message suggests the nearest names.
+    """
+    if name not in TABLES:
+        raise unknown_name("table", name, TABLES)
+    return TABLES[name]

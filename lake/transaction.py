@@ -1,0 +1,159 @@
+"""A transaction: changes to any tables that become visible together.
+
+It is built on a snapshot, sees its own changes, and remembers which partitions it read, so that the lake can tell
+whether a commit made meanwhile bears on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from lake import tables
+from lake.errors import DuplicateKey
+from lake.log import DataFile, State
+from lake.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
+
+if TYPE_CHECKING:
+    from lake.store import Lake
+
+
+class Transaction:
+    """Changes to the lake that become visible together. It sees its own changes, and what it reads it rests on."""
+
+    def __init__(self, lake: Lake, snapshot: State, run_id: str) -> None:
+        self.lake = lake
+        self.snapshot = snapshot
+        self.run_id = run_id
+        self._added: dict[str, DataFile] = {}
+        self._removed: dict[str, DataFile] = {}
+        self._reads: list[tuple[str, dict[str, str]]] = []
+
+    def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
+        """As ``Lake.read``, on this transaction's snapshot and own changes."""
+        table = tables.table(name)
+        return self.lake.read_files(table, self._live(table, where), where, columns)
+
+    def append(self, name: str, rows: Rows) -> None:
+        """Add rows that are not there yet.
+
+        Raises:
+            DuplicateKey: a row's primary key is in the table already.
+            InputError: the rows do not fit the table.
+        """
+        table = tables.table(name)
+        for partition, part in split(table, conform(table, rows, self.run_id)):
+            new = set(keys_of(table, part))
+            for file in self._live(table, partition):
+                if taken := new & self.lake.keys(file):
+                    raise DuplicateKey(f"Table {name} already has a row with {show_key(table, min(taken, key=repr))}.")
+            self._include(self.lake.write(table, partition, part))
+
+    def upsert(self, name: str, rows: Rows) -> None:
+        """Put rows in place of those with the same primary key; rows that differ in ``run_id`` only stay as they are."""
+        table = tables.table(name)
+        for partition, part in split(table, conform(table, rows, self.run_id)):
+            old = self._rows_with(table, partition, set(keys_of(table, part)))
+            changed = part.filter(pa.array(differs(table, part, old), pa.bool_()))
+            if changed.num_rows:
+                self._drop(table, partition, set(keys_of(table, changed)))
+                self._include(self.lake.write(table, partition, changed))
+
+    def replace(self, name: str, where: Mapping[str, Any], rows: Rows) -> None:
+        """Put ``rows`` in place of all rows that match ``where``; equal content (``run_id`` aside) writes nothing.
+
+        Raises:
+            InputError: the rows do not fit the table.
+            DuplicateKey: a row's key is held by a row that ``where`` leaves alone.
+        """
+        table = tables.table(name)
+        new = conform(table, rows, self.run_id)
+        old = self.read(name, where)
+        if same_content(table, old, new):
+            return
+        gone = set(keys_of(table, old))
+        for partition, _ in split(table, old):
+            self._drop(table, partition, gone)
+        if new.num_rows:
+            self.append(name, new)
+
+    def delete(self, name: str, where: Mapping[str, Any]) -> None:
+        """Take out all rows that match ``where``."""
+        self.replace(name, where, [])
+
+    def delete_keys(self, name: str, rows: Rows) -> None:
+        """Take out the rows whose primary keys ``rows`` name, where there are any."""
+        table = tables.table(name)
+        keys = {tuple(row[column] for column in table.key) for row in as_dicts(rows)}
+        for file in self._live(table, None):
+            if keys & self.lake.keys(file):
+                self._drop(table, file.partition, keys)
+
+    def add(self, files: Iterable[DataFile]) -> None:
+        """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
+        for file in files:
+            table = tables.table(file.table)
+            taken = {key for live in self._live(table, file.partition) for key in self.lake.keys(live)}
+            fresh = self.lake.keys(file) - taken
+            if len(fresh) == file.rows:
+                self._include(file)
+            elif fresh:
+                self._include(self.lake.write(table, file.partition, self._select(table, file, fresh)))
+
+    def remove_file(self, file: DataFile) -> None:
+        """Take a data file out of the lake with all its rows, e.g. because it is damaged."""
+        self._reads.append((file.table, dict(file.partition)))
+        self._exclude(file)
+
+    def changes(self) -> bool:
+        """Whether committing would change anything."""
+        return bool(self._added or self._removed)
+
+    def changed_files(self) -> tuple[tuple[DataFile, ...], tuple[DataFile, ...]]:
+        """Files added and files removed, each in the order of their paths."""
+        added = tuple(self._added[path] for path in sorted(self._added))
+        removed = tuple(self._removed[path] for path in sorted(self._removed))
+        return added, removed
+
+    def rests_on(self, file: DataFile) -> bool:
+        """Whether ``file`` belongs to something this transaction has read."""
+        return any(
+            file.table == name and all(file.partition[key] == value for key, value in partition.items())
+            for name, partition in self._reads
+        )
+
+    def _live(self, table: tables.Table, where: Mapping[str, Any] | None) -> list[DataFile]:
+        partition = {key: str(value) for key, value in (where or {}).items() if key in table.partition_by}
+        if (table.name, partition) not in self._reads:
+            self._reads.append((table.name, partition))
+        files = {path: file for path, file in self.snapshot.files.items() if path not in self._removed}
+        return State(0, {**files, **self._added}).of_table(table.name, partition)
+
+    def _include(self, file: DataFile) -> None:
+        if self._removed.pop(file.path, None) is None:
+            self._added[file.path] = file
+
+    def _exclude(self, file: DataFile) -> None:
+        if self._added.pop(file.path, None) is None:
+            self._removed[file.path] = file
+
+    def _rows_with(self, table: tables.Table, partition: Mapping[str, str], keys: set[Key]) -> pa.Table:
+        parts = [
+            self._select(table, file, keys) for file in self._live(table, partition) if keys & self.lake.keys(file)
+        ]
+        return pa.concat_tables([table.schema.empty_table(), *parts])
+
+    def _drop(self, table: tables.Table, partition: Mapping[str, str], keys: set[Key]) -> None:
+        """Take the rows with these keys out of a partition, rewriting the files that also hold others."""
+        for file in self._live(table, partition):
+            kept = self.lake.keys(file) - keys
+            if len(kept) < file.rows:
+                self._exclude(file)
+                if kept:
+                    self._include(self.lake.write(table, partition, self._select(table, file, kept)))
+
+    def _select(self, table: tables.Table, file: DataFile, keys: set[Key] | frozenset[Key]) -> pa.Table:
+        rows = self.lake.load(file)
+        return rows.filter(pa.array([key in keys for key in keys_of(table, rows)], pa.bool_()))

@@ -1,0 +1,174 @@
+"""Check a lake against its log, and take out what does not hold.
+
+Damage is a committed file that is missing, truncated or altered. Litter is what no commit names: half-written
+temporary files, data files of a commit that never came, and files that later commits replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from lake import log, tables
+from lake.errors import DamagedFile
+from lake.files import TEMPORARY, Entry
+from lake.log import DataFile, State
+from lake.progress import track
+from lake.runs import start_run
+from lake.store import Lake, Transaction
+
+QUARANTINE = "_quarantine"
+GRACE = 900.0
+"""Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
+
+RESTORED_BY = {
+    "features": "gliolake extract",
+    "feature_sets": "gliolake extract",
+    "predictions": "gliolake train",
+    "attention": "gliolake train",
+    "metrics": "gliolake train",
+    "experiments": "gliolake train",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong. ``kind`` is missing file, truncated file, altered file, damaged record, temporary file,
+    uncommitted file or replaced file."""
+
+    kind: str
+    path: str
+    detail: str
+    table: str = ""
+    rows: int = 0
+    young: bool = False
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether committed rows are lost."""
+        return self.kind in ("missing file", "truncated file", "altered file", "damaged record")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at and what was found; ``repaired`` says whether it has been put right."""
+
+    version: int
+    files: int
+    rows: int
+    findings: tuple[Finding, ...]
+    repaired: bool
+
+    @property
+    def sound(self) -> bool:
+        """No committed row is lost, and no litter is left that is old enough to be cleared."""
+        return self.repaired or not any(finding.is_damage or not finding.young for finding in self.findings)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**asdict(self), "sound": self.sound}
+
+    def restore_commands(self) -> list[str]:
+        """The commands that bring back the rows that were lost."""
+        lost = {finding.table for finding in self.findings if finding.is_damage and finding.table}
+        return sorted({RESTORED_BY.get(table, "gliolake ingest") for table in lost})
+
+
+def verify(lake: Lake, *, repair: bool = False, grace: float = GRACE) -> Verification:
+    """Read every committed file and compare size, sha256, page checksums and row count with the log.
+
+    Args:
+        lake: the lake.
+        repair: take damaged files out of the lake (altered ones are moved to ``_quarantine``), so that the commands
+            that made them make them again; delete litter older than ``grace``.
+        grace: seconds for which litter is left alone.
+
+    Raises:
+        DamagedFile: a commit record itself is damaged; the lake cannot be read past it.
+    """
+    state = lake.state()
+    damage = list(_damage(lake, state))
+    litter = list(_litter(lake, state, grace))
+    if repair:
+        _repair(lake, [file for file, _ in damage], [finding for finding in litter if not finding.young])
+    findings = (*(finding for _, finding in damage), *litter)
+    rows = sum(file.rows for file in state.files.values())
+    return Verification(state.version, len(state.files), rows, findings, repair)
+
+
+def _damage(lake: Lake, state: State) -> Iterator[tuple[DataFile, Finding]]:
+    with track("checking files", len(state.files)) as advance:
+        for path in sorted(state.files):
+            file = state.files[path]
+            if fault := _fault(lake, file):
+                yield file, Finding(fault[0], path, fault[1], file.table, file.rows)
+            advance()
+
+
+def _fault(lake: Lake, file: DataFile) -> tuple[str, str] | None:
+    data = lake.files.get(file.path)
+    if data is None:
+        return "missing file", f"a commit names it, with {file.rows} rows"
+    if len(data) < file.bytes:
+        return "truncated file", f"{len(data):,} bytes of {file.bytes:,}"
+    if hashlib.sha256(data).hexdigest() != file.sha256:
+        return "altered file", "its sha256 is not the one committed" + _where(lake, file)
+    if lake.load(file, tables.table(file.table).key).num_rows != file.rows:
+        return "altered file", f"it does not hold the {file.rows} rows committed"
+    return None
+
+
+def _where(lake: Lake, file: DataFile) -> str:
+    try:
+        lake.load(file)
+    except DamagedFile as error:
+        return f"; {error}"
+    return "; the change lies outside the pages that hold its rows"
+
+
+def _litter(lake: Lake, state: State, grace: float) -> Iterator[Finding]:
+    once = _ever_committed(lake, state)
+    for entry in sorted(lake.files.list(), key=lambda entry: entry.path):
+        kind = _litter_kind(entry, state, once)
+        if kind:
+            detail = f"{entry.size:,} bytes, {entry.age:.0f} s old"
+            yield Finding(kind, entry.path, detail, young=entry.age < grace)
+
+
+def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
+    top = entry.path.split("/", 1)[0]
+    if top == TEMPORARY:
+        return "temporary file"
+    if top not in tables.TABLES or entry.path in state.files:
+        return ""
+    return "replaced file" if entry.path in once else "uncommitted file"
+
+
+def _ever_committed(lake: Lake, state: State) -> set[str]:
+    paths = set()
+    for version in range(1, state.version + 1):
+        if record := log.read_record(lake.files, version):
+            paths.update(file.path for file in record.added)
+    return paths
+
+
+def _take_out(transaction: Transaction, damaged: list[DataFile]) -> None:
+    for file in damaged:
+        if file.path in transaction.snapshot.files:  # another process may have replaced it since
+            transaction.remove_file(file)
+
+
+def _repair(lake: Lake, damaged: list[DataFile], litter: list[Finding]) -> None:
+    if damaged:
+        with start_run(lake, "verify", {"repair": True}) as run:
+            run.transact(partial(_take_out, damaged=damaged))
+        for file in damaged:
+            data = lake.files.get(file.path)
+            if data is not None:
+                lake.files.put(f"{QUARANTINE}/{file.path}", data)
+                lake.files.delete(file.path)
+    for finding in litter:
+        lake.files.delete(finding.path)

@@ -1,0 +1,1 @@
+"""Models: from split views to predictions, attention weights and metrics, all folds trained together."""
