@@ -10,7 +10,8 @@ import pyarrow as pa
 from lake import tables
 from lake.log import DataFile
 from lake.runs import start_run
-from lake.store import Lake, Transaction
+from lake.store import Lake
+from lake.transaction import Transaction
 
 SMALL = 16 * 2**20
 """Bytes below which a file is worth merging."""

@@ -69,7 +69,7 @@ class LocalFiles:
     def put(self, path: str, data: bytes) -> None:
         with self._written(data) as temporary:
             target = self._target(path)
-            os.replace(temporary, target)
+            temporary.replace(target)
             _sync_folder(target.parent)
 
     def create(self, path: str, data: bytes) -> bool:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from lake.log import Record
-from lake.store import Lake, Transaction
+from lake.store import Lake
+from lake.transaction import Transaction
 
 
 class Run:
@@ -36,7 +37,7 @@ class Run:
             "command": command,
             "arguments": json.dumps(arguments, sort_keys=True, default=str),
             "code_version": code_version(),
-            "host": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, {os.cpu_count()} cores",
+            "host": f"{platform.platform(terse=True)}, Python {platform.python_version()}, {os.cpu_count()} cores",
             "started": self.started,
         }
         self.commits: list[int] = []

@@ -52,7 +52,7 @@ class Transaction:
             self._include(self.lake.write(table, partition, part))
 
     def upsert(self, name: str, rows: Rows) -> None:
-        """Put rows in place of those with the same primary key; rows that differ in ``run_id`` only stay as they are."""
+        """Put rows in place of those with the same primary key, unless they differ in ``run_id`` only."""
         table = tables.table(name)
         for partition, part in split(table, conform(table, rows, self.run_id)):
             old = self._rows_with(table, partition, set(keys_of(table, part)))

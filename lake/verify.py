@@ -18,7 +18,8 @@ from lake.files import TEMPORARY, Entry
 from lake.log import DataFile, State
 from lake.progress import track
 from lake.runs import start_run
-from lake.store import Lake, Transaction
+from lake.store import Lake
+from lake.transaction import Transaction
 
 QUARANTINE = "_quarantine"
 GRACE = 900.0
@@ -148,7 +149,7 @@ def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
 
 
 def _ever_committed(lake: Lake, state: State) -> set[str]:
-    paths = set()
+    paths: set[str] = set()
     for version in range(1, state.version + 1):
         if record := log.read_record(lake.files, version):
             paths.update(file.path for file in record.added)
