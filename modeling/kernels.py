@@ -67,7 +67,7 @@ def pool_block_back(
 ) -> None:
     """Gradients of one block for its folded weights, added to d_weight (16, 5) and d_bias (16,), float64.
 
-    ge, go: (16, n + 2): receive the gradient of each channel's even and odd convolutions, from index 2 on.
+    ge, go: (16, at least n + 2): receive the gradient of each channel's even and odd convolutions, from index 2 on.
     """
     n = grad.shape[0]
     steep = even.dtype.type(1.0 / CHANNELS)
@@ -103,7 +103,7 @@ def pool_block_back(
 
 @_compile
 def input_gradient(ge: Any, go: Any, weight: Any, d_even: Any, d_odd: Any) -> None:
-    """Transposed convolution of ge, go (16, n + 2), zeros in front, to d_even, d_odd (n,) of the block's input."""
+    """Transposed convolution of ge, go (16, n + 2 or more), zeros in front, to d_even, d_odd (n,) of the block's input."""
     n = d_even.shape[0]
     for p in range(n):
         d_even[p] = 0

@@ -1,0 +1,248 @@
+"""NIfTI volumes: read once, checked, and named by what they hold.
+
+A file's bytes are read once. They are hashed, decompressed no further than their header announces, and looked at
+through a view; nothing is widened to float64. Format: https://nifti.nimh.nih.gov/nifti-1 and nifti-2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+from isal import isal_zlib
+
+from lake.errors import GliolakeError
+
+UNREADABLE = "unreadable file"
+WRONG_SIZE = "size disagrees with header"
+NOT_3D = "not a 3-D image"
+NOT_FINITE = "voxels not finite"
+TOO_LARGE = "too large"
+EMPTY = "empty image"
+REASONS = (UNREADABLE, WRONG_SIZE, NOT_3D, NOT_FINITE, TOO_LARGE, EMPTY)
+"""Everything that can be wrong with one image file."""
+
+LARGEST = 2 << 30
+"""Bytes beyond which neither a file nor its uncompressed content is read: a clinical brain volume has about 20 MB."""
+
+_HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
+_LONGEST_HEADER = max(_HEADERS)
+
+
+class BadImage(GliolakeError):
+    """A file that is no sound 3-D volume. ``reason`` is one of ``REASONS``; the message has the detail."""
+
+    def __init__(self, reason: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (self.reason, str(self), self.hint)
+
+
+def _rebuild(reason: str, message: str, hint: str) -> BadImage:
+    return BadImage(reason, message, hint=hint)
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A sound 3-D volume.
+
+    voxels: (i, j, k), read-only, the stored dtype in this machine's byte order; float32 where the header scales.
+    affine: (4, 4) float64, voxel index to millimetres, RAS+.
+    sha256: of the file's bytes. voxel_sha256: of the voxel values and the shape (see ``voxel_digest``).
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    sha256: str
+    voxel_sha256: str
+
+
+def read_volume(uri: str) -> Volume:
+    """Read a ``.nii`` or ``.nii.gz`` file, NIfTI-1 or -2, of either byte order.
+
+    Raises:
+        BadImage: with one of ``REASONS``.
+    """
+    data = _file_bytes(uri)
+    sha256 = hashlib.sha256(data).hexdigest()
+    header = _parse_header(uri, _content(uri, data, _LONGEST_HEADER))
+    shape, dtype, offset = _layout(uri, header)
+    announced = offset + math.prod(shape) * dtype.itemsize
+    if announced > LARGEST:
+        raise _bad(TOO_LARGE, uri, f"its header announces {announced:,} bytes; the limit is {LARGEST:,}")
+    content = _content(uri, data, announced + 1)  # one byte more shows what the header leaves out
+    if len(content) != announced:
+        found = "more" if len(content) > announced else f"{len(content):,}"
+        raise _bad(WRONG_SIZE, uri, f"its header announces {announced:,} bytes ({_times(shape)} of {dtype}), it holds {found}")
+    stored = np.frombuffer(content, dtype, offset=offset).reshape(shape, order="F")
+    stored = stored.astype(dtype.newbyteorder("="), copy=False)
+    low, high = _range(uri, stored)
+    voxel_sha256 = voxel_digest(stored, low, high)
+    voxels = _scaled(uri, header, stored)
+    voxels.flags.writeable = False
+    return Volume(voxels, _affine(uri, header), sha256, voxel_sha256)
+
+
+def voxel_digest(voxels: np.ndarray, low: float | None = None, high: float | None = None) -> str:
+    """sha256 of the shape and of the voxel values, whatever type and byte order they are stored in.
+
+    Whole numbers are hashed as the narrowest of int16, int32 and int64 that holds them all, others as float32 where
+    that loses nothing, else as float64; little-endian, first axis fastest. BraTS's int16 is hashed where it lies.
+    A header's slope plays no part: a rescaled copy has the same digest. (Always int32 would double the bytes, and the
+    hash is half of the cost of reading a volume.)
+
+    ``low`` and ``high`` are the smallest and largest voxel, where the caller has them.
+    """
+    low = voxels.min() if low is None else low
+    high = voxels.max() if high is None else high
+    canonical = _as_whole_numbers(voxels, low, high)
+    if canonical is None:
+        narrow = voxels.astype("<f4")
+        # Adding zero turns -0.0 into 0.0: they are one value and must be one digest.
+        canonical = (narrow if np.array_equal(narrow, voxels) else voxels.astype("<f8")) + 0
+    digest = hashlib.sha256(f"{_times(voxels.shape)} {canonical.dtype.str}\n".encode())
+    digest.update(np.ascontiguousarray(canonical.T).data)
+    return digest.hexdigest()
+
+
+def turn_to_lps(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Reorder and flip the axes so that they run to the patient's left, posterior and superior.
+
+    voxels: (i, j, k); affine: (4, 4). Returns a view of the voxels and the affine that goes with it; an oblique volume
+    is turned to the nearest axes, nothing is resampled.
+    """
+    turn = _turn_to_lps(affine)
+    turned = nib.orientations.apply_orientation(voxels, turn)
+    return turned, affine @ nib.orientations.inv_ornt_aff(turn, voxels.shape)
+
+
+def _turn_to_lps(affine: np.ndarray) -> np.ndarray:
+    lps = nib.orientations.axcodes2ornt("LPS")
+    turn: np.ndarray = nib.orientations.ornt_transform(nib.orientations.io_orientation(affine), lps)
+    return turn
+
+
+def _bad(reason: str, uri: str, what: str) -> BadImage:
+    return BadImage(reason, f"{uri}: {what}.", hint="Replace the file from its source, and ingest the folder again.")
+
+
+def _times(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))
+
+
+def _file_bytes(uri: str) -> bytes:
+    path = uri.removeprefix("file://")
+    try:
+        if (size := os.path.getsize(path)) > LARGEST:
+            raise _bad(TOO_LARGE, uri, f"the file has {size:,} bytes; the limit is {LARGEST:,}")
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise _bad(UNREADABLE, uri, error.strerror or str(error)) from error
+
+
+def _content(uri: str, data: bytes, count: int) -> bytes:
+    """The first ``count`` bytes of a file's uncompressed content, fewer where there are no more; unpacks no further.
+
+    It is called twice, for the header and for the whole, because joining the two parts would cost more than
+    unpacking the header again.
+    """
+    if data[:2] != b"\x1f\x8b":
+        return data if len(data) <= count else data[:count]
+    pieces = []
+    packed = data
+    while packed and count > 0:  # gzip files may be concatenated, and padded with zeros
+        member = isal_zlib.decompressobj(wbits=31)
+        try:
+            piece = member.decompress(packed, count)
+        except Exception as error:  # isal has an exception type of its own for each entry point
+            raise _bad(UNREADABLE, uri, f"its gzip data is damaged ({error})") from error
+        pieces.append(piece)
+        count -= len(piece)
+        if count > 0 and not member.eof:
+            raise _bad(UNREADABLE, uri, "its gzip data breaks off")
+        packed = member.unused_data.lstrip(b"\0")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def _parse_header(uri: str, start: bytes) -> nib.Nifti1Header:
+    for order, endianness in (("little", "<"), ("big", ">")):
+        size = int.from_bytes(start[:4], order)  # type: ignore[arg-type]
+        if size in _HEADERS and len(start) >= size:
+            header = _HEADERS[size](start[:size], endianness, check=False)
+            if header["magic"].item()[:3] not in (b"n+1", b"n+2"):
+                raise _bad(UNREADABLE, uri, "its header is not that of a single-file NIfTI image (magic n+1 or n+2)")
+            return header
+    raise _bad(UNREADABLE, uri, "it does not begin with a NIfTI header")
+
+
+def _layout(uri: str, header: nib.Nifti1Header) -> tuple[tuple[int, int, int], np.dtype, int]:
+    """Shape, voxel type in the file's byte order, and offset of the first voxel."""
+    try:
+        dtype = header.get_data_dtype()
+        offset = int(header["vox_offset"]) or header.single_vox_offset
+    except Exception as error:  # nibabel raises many types on a header of random bytes
+        raise _bad(UNREADABLE, uri, f"its header cannot be understood ({error})") from error
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        raise _bad(UNREADABLE, uri, f"its voxels are of type {dtype}, not integers or real numbers of up to 64 bits")
+    if offset < header.single_vox_offset:
+        raise _bad(UNREADABLE, uri, f"its header places the voxels at byte {offset}, inside the header")
+    count = int(header["dim"][0])
+    sizes = [int(size) for size in header["dim"][1 : 1 + max(count, 0)]]
+    if not 3 <= count <= 7 or min(sizes) < 1 or any(size != 1 for size in sizes[3:]):
+        raise _bad(NOT_3D, uri, f"its header gives {count} dimensions of sizes {sizes}; three are expected")
+    return (sizes[0], sizes[1], sizes[2]), dtype, offset
+
+
+def _range(uri: str, voxels: np.ndarray) -> tuple[float, float]:
+    """Smallest and largest voxel; their comparison finds NaN, infinite and empty volumes without another pass."""
+    low, high = voxels.min(), voxels.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        count = int(voxels.size - np.isfinite(voxels).sum())
+        raise _bad(NOT_FINITE, uri, f"{count:,} of its {voxels.size:,} voxels are NaN or infinite")
+    if low == high:
+        raise _bad(EMPTY, uri, f"every voxel is {low}")
+    return low, high
+
+
+def _as_whole_numbers(voxels: np.ndarray, low: float, high: float) -> np.ndarray | None:
+    """The voxels as the narrowest little-endian signed integers that hold them; None where they are no whole numbers."""
+    for name in ("<i2", "<i4", "<i8"):
+        limits = np.iinfo(name)
+        # Python compares a float with an integer exactly, which a float64 limit of int64 would not be.
+        if limits.min <= low.item() and high.item() <= limits.max:  # type: ignore[attr-defined]
+            whole = voxels.astype(name, copy=False)
+            return whole if voxels.dtype.kind != "f" or np.array_equal(whole, voxels) else None
+    return None
+
+
+def _scaled(uri: str, header: nib.Nifti1Header, stored: np.ndarray) -> np.ndarray:
+    """The voxels after the header's slope and intercept, float32; as they are where it has none."""
+    try:
+        slope, intercept = header.get_slope_inter()
+    except Exception as error:
+        raise _bad(UNREADABLE, uri, f"its scaling cannot be understood ({error})") from error
+    if slope is None or (slope, intercept) == (1.0, 0.0):
+        return stored.view()
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = stored.astype(np.float32)
+        scaled *= np.float32(slope)
+        scaled += np.float32(intercept)
+    _range(uri, scaled)
+    return scaled
+
+
+def _affine(uri: str, header: nib.Nifti1Header) -> np.ndarray:
+    try:
+        affine = np.asarray(header.get_best_affine(), np.float64)
+    except Exception as error:
+        raise _bad(UNREADABLE, uri, f"its position in space cannot be understood ({error})") from error
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise _bad(UNREADABLE, uri, "its header gives no position in space (the affine is singular or not finite)")
+    return affine

@@ -1,0 +1,152 @@
+"""The shared branch as a differentiable torch function over many fits at once.
+
+``SharedBranch`` is Figure S1's branch. Its channel pooling is read as part of each block: the mean over the sixteen
+channels, so that every block takes one channel in and the lengths run 400 -> 198 -> 97 -> 46. (The other reading,
+sixteen channels kept until one pooling at the end, has 16 times the work in blocks two and three and 2,592 weights
+instead of 240, for 462 patients; "channel pooling" listed last in each block's row of the figure speaks for ours.)
+The convolution has no bias, since the normalisation that follows would remove it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from modeling import branch_loops
+from modeling.kernels import CHANNELS, EPSILON, LENGTHS, STRIDES, TAPS
+
+TOKEN = LENGTHS[-1]
+MOMENTUM = 0.1
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the fits read: scans, which branches they have, and each fit's own standardisation.
+
+    values (N, K, 400) with zeros where a branch is missing; present (N, K) bool; shift, scale (F, K, 400):
+    fit f sees ``(values - shift[f]) * scale[f]``. All but ``present`` are of one floating type.
+    """
+
+    values: np.ndarray
+    present: np.ndarray
+    shift: np.ndarray
+    scale: np.ndarray
+
+    def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Standardised values (F, B, K, 400), zero where missing, and presence (F, B, K) of rows (F, B); -1: absent."""
+        index = rows.clamp_min(0)
+        present = torch.from_numpy(self.present)[index] & (rows >= 0)[..., None]
+        values = torch.from_numpy(self.values)[index]
+        shift, scale = torch.from_numpy(self.shift)[:, None], torch.from_numpy(self.scale)[:, None]
+        return (values - shift) * scale * present[..., None], present
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@lru_cache(maxsize=4)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="fits")
+
+
+def spread_fits(loop: Callable[..., None], fits: int, threads: int, *arrays: Any) -> None:
+    """Run ``loop(first, last, *arrays)`` over all fits; each fit is one thread's work, whole."""
+    if threads == 1 or fits == 1:
+        loop(0, fits, *arrays)
+        return
+    # Twice as many shares as threads, so that a core busy with something else does not hold up the rest.
+    edges = np.linspace(0, fits, min(fits, 2 * threads) + 1).astype(int).tolist()
+    waiting = [_pool(threads).submit(loop, a, b, *arrays) for a, b in zip(edges, edges[1:], strict=False)]
+    for share in waiting:
+        share.result()
+
+
+class _Branches(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, inputs: Inputs, rows: np.ndarray, threads: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        fits, batch = rows.shape
+        branches = inputs.values.shape[1]
+        kind = inputs.values.dtype
+        x = [np.empty((fits, batch, 2, branches * stride + 2), kind) for stride in STRIDES]
+        live = np.empty((fits, batch, branches), np.bool_)
+        w, b = np.empty((fits, 3, CHANNELS, TAPS), kind), np.empty((fits, 3, CHANNELS), kind)
+        mean, covariance = np.empty((fits, 3, TAPS)), np.empty((fits, 3, TAPS, TAPS))
+        centre, spread = np.empty((fits, 3, CHANNELS)), np.empty((fits, 3, CHANNELS))
+        count = np.empty((fits, 3), np.int64)
+        tokens = np.empty((fits, batch, branches, TOKEN), kind)
+        numbers = [t.detach().numpy() for t in (weight, gamma, beta)]
+        spread_fits(
+            branch_loops.forward_fits, fits, threads, inputs.values, inputs.present, inputs.shift, inputs.scale, rows,
+            *numbers, *x, live, w, b, mean, covariance, centre, spread, count, tokens,
+        )  # fmt: skip
+        ctx.saved = (*x, live, w, b, mean, covariance, centre, spread, count, *numbers[:2])
+        ctx.threads = threads
+        unbiased = spread * (count / np.maximum(count - 1, 1))[..., None]
+        statistics = (torch.from_numpy(centre.astype(kind)), torch.from_numpy(unbiased.astype(kind)))
+        ctx.mark_non_differentiable(*statistics)
+        return torch.from_numpy(tokens), *statistics
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        d_tokens = gradients[0].contiguous().numpy()
+        weight, gamma = ctx.saved[-2:]
+        d_weight, d_gamma, d_beta = np.zeros_like(weight), np.zeros_like(gamma), np.zeros_like(gamma)
+        spread_fits(
+            branch_loops.backward_fits, len(weight), ctx.threads, *ctx.saved, d_tokens, d_weight, d_gamma, d_beta
+        )
+        return torch.from_numpy(d_weight), torch.from_numpy(d_gamma), torch.from_numpy(d_beta), None, None, None
+
+
+class SharedBranch(nn.Module):
+    """Three blocks shared by all branches, for F fits: rows (F, B) of the inputs to tokens (F, B, K, 46).
+
+    Batch statistics are taken over all present branches of the batch together, as one batch of rows would be.
+    """
+
+    running_mean: Tensor
+    running_variance: Tensor
+
+    def __init__(self, weight: Tensor, threads: int) -> None:
+        super().__init__()
+        fits = weight.shape[0]
+        self.weight = nn.Parameter(weight)
+        self.gamma = nn.Parameter(torch.ones(fits, 3, CHANNELS, dtype=weight.dtype))
+        self.beta = nn.Parameter(torch.zeros(fits, 3, CHANNELS, dtype=weight.dtype))
+        self.register_buffer("running_mean", torch.zeros(fits, 3, CHANNELS, dtype=weight.dtype))
+        self.register_buffer("running_variance", torch.ones(fits, 3, CHANNELS, dtype=weight.dtype))
+        self.threads = threads
+
+    def forward(self, inputs: Inputs, rows: np.ndarray) -> Tensor:
+        """Tokens; in training mode with batch statistics, which move the running ones, else with the running ones."""
+        if not self.training:
+            return self._infer(inputs, rows)
+        tokens, mean, variance = _Branches.apply(self.weight, self.gamma, self.beta, inputs, rows, self.threads)
+        with torch.no_grad():
+            seen = MOMENTUM * torch.from_numpy((rows >= 0).any(1))[:, None, None].to(mean)
+            self.running_mean += seen * (mean - self.running_mean)
+            self.running_variance += seen * (variance - self.running_variance)
+        return tokens  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def _infer(self, inputs: Inputs, rows: np.ndarray) -> Tensor:
+        gain = self.gamma / torch.sqrt(self.running_variance + EPSILON)
+        w = (self.weight * gain[..., None]).numpy()
+        b = (self.beta - gain * self.running_mean).numpy()
+        tokens = np.empty((*rows.shape, inputs.values.shape[1], TOKEN), inputs.values.dtype)
+        spread_fits(
+            branch_loops.infer_fits, len(rows), self.threads, inputs.values, inputs.present, inputs.shift,
+            inputs.scale, rows, w, b, tokens,
+        )  # fmt: skip
+        return torch.from_numpy(tokens)

@@ -1,0 +1,39 @@
+-- Labels: from what the sources say to one call per scan, and per patient, under each label rule.
+
+-- A rule says from how many methylated CpG sites on a tumour is called methylated.
+CREATE VIEW label_rules AS
+SELECT * FROM (VALUES
+    ('brats21', 2, 'BraTS21 calls methylated from two sites on'),
+    ('ucsf', 1, 'UCSF calls methylated from one site on')
+) AS rules (label_rule, fewest_sites, meaning);
+
+-- One row per labelled scan. Where several releases label it, the last by name counts.
+CREATE VIEW scan_labels AS
+SELECT
+    labels.* REPLACE (
+        first_value(source) OVER latest AS source
+    ),
+    mgmt_status IN ('methylated', 'unmethylated') AS known,
+    CASE mgmt_status WHEN 'methylated' THEN true WHEN 'unmethylated' THEN false END AS methylated,
+    count(DISTINCT (mgmt_status, mgmt_index)) OVER scan > 1 AS sources_disagree
+FROM labels
+WINDOW
+    scan AS (PARTITION BY cohort, scan_id),
+    latest AS (PARTITION BY cohort, scan_id ORDER BY source DESC)
+QUALIFY row_number() OVER latest = 1;
+
+-- The call of each scan under each rule. An index decides under any rule; without one, a call stands as it was made.
+CREATE VIEW scan_calls AS
+SELECT
+    scan.cohort,
+    scan.scan_id,
+    rule.label_rule,
+    coalesce(scan.mgmt_index >= rule.fewest_sites, scan.methylated) AS methylated,
+    CASE
+        WHEN scan.mgmt_index IS NOT NULL THEN 'index'
+        WHEN scan.label_rule = rule.label_rule THEN 'call by this rule'
+        ELSE 'call by another rule'
+    END AS basis
+FROM scan_labels AS scan
+CROSS JOIN label_rules AS rule
+WHERE scan.known;

@@ -1,0 +1,71 @@
+-- Patients: connected components of the links between scans.
+-- What many views rest on is a table of the catalog, computed once when a connection opens.
+
+CREATE VIEW scan_names AS
+SELECT cohort, scan_id FROM scans
+UNION
+SELECT cohort, scan_id FROM labels
+UNION
+SELECT cohort, scan_id FROM exclusions WHERE scan_id <> ''
+UNION
+SELECT cohort_a, scan_a FROM links
+UNION
+SELECT cohort_b, scan_b FROM links;
+
+-- Links in both directions, between scans named cohort/scan_id. A suspicion joins nobody.
+CREATE VIEW ties AS
+SELECT cohort_a || '/' || scan_a AS here, cohort_b || '/' || scan_b AS there, kind, evidence
+FROM links WHERE kind <> 'suspected'
+UNION ALL
+SELECT cohort_b || '/' || scan_b, cohort_a || '/' || scan_a, kind, evidence
+FROM links WHERE kind <> 'suspected';
+
+-- The component of every tied scan, named by its smallest member, over ties of the given kinds:
+-- the smallest name seen so far is handed on until nothing changes.
+CREATE MACRO components(kinds) AS TABLE
+WITH RECURSIVE smallest (scan, component) USING KEY (scan) AS (
+    SELECT DISTINCT here, here FROM ties
+    UNION
+    SELECT tie.there, min(spread.component)
+    FROM smallest AS spread
+    JOIN ties AS tie ON tie.here = spread.scan AND list_contains(kinds, tie.kind)
+    JOIN recurring.smallest AS known ON known.scan = tie.there
+    WHERE spread.component < known.component
+    GROUP BY tie.there
+)
+SELECT scan, component FROM smallest;
+
+-- Every scan with its patient, and with its session: scans of one session are one examination under several names.
+CREATE TABLE patients AS
+SELECT
+    name.cohort,
+    name.scan_id,
+    coalesce(patient.component, name.cohort || '/' || name.scan_id) AS patient_id,
+    coalesce(examination.component, name.cohort || '/' || name.scan_id) AS session_id
+FROM scan_names AS name
+LEFT JOIN components(['declared', 'same content', 'follow-up']) AS patient
+    ON patient.scan = name.cohort || '/' || name.scan_id
+LEFT JOIN components(['declared', 'same content']) AS examination
+    ON examination.scan = name.cohort || '/' || name.scan_id;
+
+-- One call per patient and rule. Of several scans' calls the best founded counts: an index before a call by the rule
+-- itself, that before a call by another rule; then the earliest scan's. Whether the others agree is said, not hidden.
+CREATE TABLE mgmt AS
+SELECT
+    patient_id,
+    label_rule,
+    first(methylated ORDER BY rank, scan_id, cohort) AS methylated,
+    first(basis ORDER BY rank, scan_id, cohort) AS basis,
+    count(*) AS calls,
+    count(DISTINCT methylated) > 1 AS conflict,
+    CASE WHEN count(DISTINCT methylated) > 1
+        THEN list(cohort || '/' || scan_id || ': ' || if(methylated, 'methylated', 'unmethylated') || ' (' || basis || ')'
+            ORDER BY rank, scan_id, cohort)
+        ELSE [] END AS conflicting_calls
+FROM (
+    SELECT
+        patients.patient_id, scan_calls.*,
+        list_position(['index', 'call by this rule', 'call by another rule'], basis) AS rank
+    FROM scan_calls JOIN patients USING (cohort, scan_id)
+)
+GROUP BY patient_id, label_rule;

@@ -1,0 +1,36 @@
+-- Features beside labels and splits, one row per scan and feature set. No view joins two feature sets.
+
+-- One column per branch; NULL where a modality is missing.
+CREATE VIEW features_wide AS
+SELECT
+    feature_set, cohort, scan_id,
+    any_value("values") FILTER (modality = 'FLAIR') AS "FLAIR",
+    any_value("values") FILTER (modality = 'T1') AS "T1",
+    any_value("values") FILTER (modality = 'T1wCE') AS "T1wCE",
+    any_value("values") FILTER (modality = 'T2') AS "T2",
+    any_value("values") FILTER (modality = 'DeltaT1') AS "DeltaT1"
+FROM features
+GROUP BY feature_set, cohort, scan_id;
+
+-- What a model is given: 5 × 400 numbers per scan, its patient, its split and its call under both rules.
+-- Released vectors carry no patient ids; each is taken as a patient of its own and can only train.
+CREATE VIEW snn_input AS
+SELECT
+    wide.feature_set, feature_sets.weights, wide.cohort, wide.scan_id,
+    coalesce(patients.patient_id, wide.cohort || '/' || wide.scan_id) AS patient_id,
+    CASE
+        WHEN training.scan_id IS NOT NULL OR (cohorts.role = 'released' AND label.known) THEN 'training'
+        WHEN external.scan_id IS NOT NULL THEN 'external'
+    END AS split,
+    coalesce(training.methylated_brats21, external.methylated_brats21, label.methylated) AS methylated_brats21,
+    coalesce(training.methylated_ucsf, external.methylated_ucsf, label.methylated) AS methylated_ucsf,
+    [wide."FLAIR", wide."T1", wide."T1wCE", wide."T2", wide."DeltaT1"] AS input,
+    coalesce(list_contains(scans.warnings, 'synthetic'), false) AS synthetic
+FROM features_wide AS wide
+JOIN feature_sets USING (feature_set)
+JOIN cohorts USING (cohort)
+LEFT JOIN patients USING (cohort, scan_id)
+LEFT JOIN scan_labels AS label USING (cohort, scan_id)
+LEFT JOIN training USING (cohort, scan_id)
+LEFT JOIN external USING (cohort, scan_id)
+LEFT JOIN scans USING (cohort, scan_id);
