@@ -1,1 +1,303 @@
+"""The command line: it parses, calls one function of a room, and prints what comes back.
 
+Nothing heavy is imported before a command runs, so that ``gliolake --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lake.store import Lake
+
+app = typer.Typer(
+    name="gliolake",
+    help="A data lake that asks whether MRI can tell a glioblastoma's MGMT promoter methylation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+LakeOption = Annotated[
+    str, typer.Option("--lake", envvar="GLIOLAKE_LAKE", metavar="DIR", help="The lake: a folder or s3://bucket/prefix.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A running Dask cluster, e.g. tcp://host:8786.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", help="Worker processes on this machine; one per core if not given.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded with the results.")]
+
+
+@app.command(rich_help_panel="Fill the lake")
+def ingest(
+    lake: LakeOption,
+    cohort: Annotated[str, typer.Option(help="A shipped cohort (brats21, ucsf_pdgm) or the path of a cohort's TOML.")],
+    images: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the cohort's scans.")] = None,
+    labels: Annotated[list[Path] | None, typer.Option(metavar="CSV", help="Label file; may be given again.")] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed."""
+    from ingest.ingest import ingest as run
+
+    report = run(_lake(lake, create=True), cohort, images, labels, scheduler=scheduler, workers=workers)
+    _print(report, as_json)
+
+
+@app.command("ingest-features", rich_help_panel="Fill the lake")
+def ingest_features(
+    lake: LakeOption,
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.tfrecords…", help="The study's released vectors.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in the study's released feature vectors, as a feature set of their own."""
+    from ingest.ingest import ingest_features as run
+
+    _print(run(_lake(lake, create=True), files), as_json)
+
+
+@app.command("ingest-list", rich_help_panel="Fill the lake")
+def ingest_list(
+    lake: LakeOption,
+    file: Annotated[Path, typer.Argument(metavar="FILE.csv", help="A column of scan ids, e.g. the study's Table S2.")],
+    cohort: Annotated[str, typer.Option(help="The cohort the ids belong to.")] = "ucsf_pdgm",
+    name: Annotated[str | None, typer.Option(help="Name of the list; the file's name if not given.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring in a list of scans, for the view external_listed."""
+    from ingest.ingest import ingest_list as run
+
+    _print(run(_lake(lake, create=True), cohort, name or file.stem, file), as_json)
+
+
+@app.command(rich_help_panel="Compute")
+def extract(
+    lake: LakeOption,
+    backbone: Annotated[str, typer.Option(help="The network that makes the features.")] = "random_conv",
+    cohort: Annotated[list[str] | None, typer.Option(help="Only this cohort; may be given again.")] = None,
+    delta: Annotated[str, typer.Option(help="DeltaT1 by subtracting images or features: image, feature.")] = "image",
+    box: Annotated[int, typer.Option(help="Side of the box around the tumour, in voxels.")] = 128,
+    slices: Annotated[int, typer.Option(help="Axial slices of a clip.")] = 150,
+    seed: SeedOption = 0,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn scans into 400 numbers per modality. Run again, it computes only what is missing."""
+    from features.extract import extract as run
+
+    report = run(
+        _lake(lake),
+        backbone,
+        cohorts=cohort,
+        delta=delta,
+        box=box,
+        slices=slices,
+        seed=seed,
+        scheduler=scheduler,
+        workers=workers,
+    )
+    _print(report, as_json)
+
+
+@app.command(rich_help_panel="Compute")
+def train(
+    lake: LakeOption,
+    feature_set: Annotated[str, typer.Option(help="Vectors to train on (gliolake status lists them).")],
+    model: Annotated[str, typer.Option(help="snn, snn_released, mlp or logistic.")] = "snn",
+    label_rule: Annotated[
+        str, typer.Option(help="Who is called methylated: brats21 (2 sites on), ucsf (1).")
+    ] = "brats21",
+    modality: Annotated[list[str] | None, typer.Option(help="Only this branch; may be given again.")] = None,
+    repeats: Annotated[int, typer.Option(help="Repeats of the cross-validation.")] = 4,
+    folds: Annotated[int, typer.Option(help="Folds of each repeat.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Most epochs; early stopping picks the best.")] = 200,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Cross-validate a model on a feature set, test it on the external scans, and write everything back."""
+    from modeling.experiment import train as run
+
+    report = run(
+        _lake(lake),
+        feature_set,
+        model,
+        label_rule=label_rule,
+        modalities=modality,
+        repeats=repeats,
+        folds=folds,
+        epochs=epochs,
+        seed=seed,
+    )
+    _print(report, as_json)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement; - reads it from standard input.")],
+    lake: LakeOption,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+) -> None:
+    """Ask a question in SQL, over all tables and views. Nothing can be written."""
+    from lake.errors import unknown_name
+    from sql import query
+
+    if form not in query.FORMATS:
+        raise unknown_name("format", form, query.FORMATS)
+    answer = query.query(_lake(lake), sys.stdin.read() if statement == "-" else statement)
+    if output is not None:
+        with output.open("wb") as file:
+            query.write(answer, "csv" if form == "table" else form, file)
+    elif form == "table":
+        query.show(answer)
+    else:
+        query.write(answer, form, sys.stdout.buffer)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def status(lake: LakeOption, as_json: JsonOption = False) -> None:
+    """Show what the lake holds: cohorts, splits, feature sets, experiments, the latest runs."""
+    from sql.status import status as run
+
+    _print(run(_lake(lake)), as_json)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def tables(as_json: JsonOption = False) -> None:
+    """Describe every table, column by column."""
+    from lake.tables import TABLES
+
+    if as_json:
+        described = {
+            table.name: {
+                "doc": table.doc,
+                "key": table.key,
+                "columns": {c.name: [str(c.type), c.doc] for c in table.columns},
+            }
+            for table in TABLES.values()
+        }
+        print(json.dumps(described))
+        return
+    console = _console()
+    for table in TABLES.values():
+        console.print(f"[bold]{table.name}[/]: {table.doc} (key: {', '.join(table.key)})")
+        for column in table.columns:
+            console.print(f"  {column.name}  [dim]{column.doc}[/]", highlight=False)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def catalog(
+    file: Annotated[Path, typer.Argument(metavar="FILE.duckdb", help="The file to write.")],
+    lake: LakeOption,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a DuckDB file with all tables and views, which any DuckDB client opens without the lake."""
+    from sql.catalog import write_catalog
+
+    rows = write_catalog(_lake(lake), file, overwrite=overwrite)
+    if as_json:
+        print(json.dumps({"file": str(file), "rows": rows}))
+    else:
+        print(f"{file}: {len(rows)} tables and views, {file.stat().st_size / 1e6:.1f} MB. Open it with: duckdb {file}")
+
+
+@app.command(rich_help_panel="Keep the lake")
+def verify(
+    lake: LakeOption,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Take damaged files out, to be made again, and delete litter.")
+    ] = False,
+    grace: Annotated[float, typer.Option(help="Seconds for which uncommitted files are left alone.")] = 900.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
+    from lake.verify import verify as run
+
+    report = run(_lake(lake), repair=repair, grace=grace)
+    _print(report, as_json)
+    raise typer.Exit(0 if report.sound else 1)
+
+
+@app.command(rich_help_panel="Keep the lake")
+def compact(lake: LakeOption, as_json: JsonOption = False) -> None:
+    """Merge small files, so that queries open fewer."""
+    from lake.compaction import compact as run
+
+    merged = run(_lake(lake))
+    if as_json:
+        print(json.dumps(merged))
+    else:
+        print(
+            "\n".join(f"{table}: {files} files merged away" for table, files in merged.items()) or "Nothing to merge."
+        )
+
+
+@app.command(rich_help_panel="See it work")
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the synthetic cohorts and the lake are written.")] = Path(
+        "demo-lake"
+    ),
+    seed: SeedOption = 0,
+) -> None:
+    """Write two synthetic cohorts and take them through every step, from files to a table of metrics."""
+    from analysis.demo import demo as run
+
+    raise typer.Exit(run(folder, seed=seed))
+
+
+def _lake(root: str, create: bool = False) -> Lake:
+    from lake.store import Lake
+
+    return Lake(root, create=create)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    # Piped output keeps whole lines: a script's grep should not depend on a terminal's width.
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
+
+
+def _print(report: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(report.as_dict(), default=str))
+    else:
+        report.show(_console())
+
+
+def main() -> None:
+    """Run the command line; a person's mistake ends in a message and exit code 2, never in a traceback."""
+    from lake.errors import GliolakeError
+
+    try:
+        app()
+    except GliolakeError as error:
+        print(f"gliolake: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"  {error.hint}", file=sys.stderr)
+        sys.exit(2)
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
+        print(f"gliolake: {error.strerror}: {error.filename}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+
+
+if __name__ == "__main__":
+    main()

@@ -70,7 +70,7 @@ class LocalFiles:
         with self._written(data) as temporary:
             target = self._target(path)
             temporary.replace(target)
-            _sync_folder(target.parent)
+        _sync_folder(target.parent)
 
     def create(self, path: str, data: bytes) -> bool:
         with self._written(data) as temporary:
@@ -79,8 +79,8 @@ class LocalFiles:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
-            _sync_folder(target.parent)
-            return True
+        _sync_folder(target.parent)  # outside: from here on the file is there, whatever happens
+        return True
 
     def get(self, path: str) -> bytes | None:
         try:

@@ -176,7 +176,7 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
         ) from error
     if version > FORMAT:
         raise NewerLake(
-            f"The lake at {files.root} was written by a newer gliolake: its format is {version}, this one reads {FORMAT}.",
+            f"The lake at {files.root} was written by a newer gliolake, in format {version}; this one reads {FORMAT}.",
             hint="Update gliolake, or open the lake with the version that wrote it.",
         )
     return content

@@ -32,12 +32,13 @@ def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
     elif "run_id" not in rows.column_names:
         rows = rows.append_column("run_id", pa.array([run_id] * rows.num_rows, pa.string()))
     try:
-        rows = rows.select(table.schema.names).cast(table.schema)
-    except (pa.ArrowException, ValueError, KeyError) as error:
+        rows = rows.select(table.schema.names)
+        for field in table.schema:
+            if not field.nullable and rows.column(field.name).null_count:
+                raise InputError(f"Table {table.name} needs a value in column {field.name!r} of every row.")
+        rows = rows.cast(table.schema)
+    except (pa.ArrowException, KeyError) as error:
         raise InputError(f"Rows do not fit table {table.name}: {error}") from error
-    for field in table.schema:
-        if not field.nullable and rows.column(field.name).null_count:
-            raise InputError(f"Table {table.name} needs a value in column {field.name!r} of every row.")
     keys = keys_of(table, rows)
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)

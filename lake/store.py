@@ -174,8 +174,21 @@ class Lake:
             rows = rows.filter(matches(rows, where))
         return rows.select(list(columns)) if columns is not None else rows
 
+    def content(self, file: DataFile) -> bytes:
+        """The bytes of a data file, which are those that were committed.
+
+        Raises:
+            DamagedFile: the file is missing, or its bytes are others.
+        """
+        data = self.files.get(file.path)
+        if data is None:
+            raise self._damaged(file, "is missing")
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise self._damaged(file, "does not hold the bytes committed")
+        return data
+
     def load(self, file: DataFile, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one data file, with its partition columns, in the table's schema; page checksums are checked.
+        """The rows of one data file, with its partition columns, in the table's schema.
 
         Raises:
             DamagedFile: the file is missing, or its bytes are not those committed.
@@ -183,13 +196,8 @@ class Lake:
         table = tables.table(file.table)
         wanted = table.schema.names if columns is None else list(columns)
         stored = [column for column in wanted if column not in table.partition_by]
-        data = self.files.get(file.path)
-        if data is None:
-            raise self._damaged(file, "is missing")
-        try:
-            rows = pq.read_table(pa.BufferReader(data), columns=stored, page_checksum_verification=True)
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(file, f"cannot be read ({str(error).splitlines()[0]})") from error
+        source = pa.BufferReader(self.content(file))
+        rows = pq.read_table(source, columns=stored, page_checksum_verification=True)
         for column in wanted:
             if column in table.partition_by:
                 rows = rows.append_column(column, pa.array([file.partition[column]] * file.rows, pa.string()))

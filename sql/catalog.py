@@ -8,7 +8,10 @@ write nor look elsewhere on the machine; and a lake in an object store needs no 
 from __future__ import annotations
 
 import io
+import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files as resource_files
@@ -19,7 +22,7 @@ import duckdb
 import pyarrow as pa
 from fsspec.spec import AbstractFileSystem
 
-from lake.errors import InputError
+from lake.errors import DamagedFile, InputError
 from lake.log import DataFile, State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, TABLES, Table
@@ -49,11 +52,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
         if mode != "rb":
             raise PermissionError("The lake is read-only for queries.")
-        file = self._committed(path)
-        data = self.lake.files.get(file.path)
-        if data is None:
-            raise FileNotFoundError(self.lake.files.url(file.path))
-        return io.BytesIO(data)
+        return io.BytesIO(self.lake.content(self._committed(path)))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name and size, as fsspec wants them."""
@@ -76,9 +75,12 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     """A read-only DuckDB connection with all tables and views of the lake, as of its newest commit.
 
     Statements that write, attach, install or reach outside the lake fail.
+
+    Raises:
+        DamagedFile: a committed file is missing or altered.
     """
     state = lake.state()
-    with tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
+    with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
         path = str(Path(folder, "catalog.duckdb"))
         with duckdb.connect(path) as writer:
             writer.register_filesystem(CommittedFiles(lake, state))
@@ -94,6 +96,17 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+@contextmanager
+def damage_named() -> Iterator[None]:
+    """Inside, DuckDB's report of a damaged file becomes the error that was raised when it was read."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if damage := re.search(r"DamagedFile: (.*)", str(error)):
+            raise DamagedFile(damage[1], hint="`gliolake verify --repair` takes it out, to be made again.") from None
+        raise
 
 
 def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[str, int]:
@@ -118,7 +131,9 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     with connect(lake) as source, duckdb.connect() as writer:
-        writer.execute(f"ATTACH '{str(part).replace(chr(39), chr(39) * 2)}' AS written (STORAGE_VERSION '{COMPATIBLE}')")
+        writer.execute(
+            f"ATTACH '{str(part).replace(chr(39), chr(39) * 2)}' AS written (STORAGE_VERSION '{COMPATIBLE}')"
+        )
         for name in relations(source):
             content = source.sql(f'SELECT * FROM "{name}"').to_arrow_table()
             rows[name] = content.num_rows

@@ -1,0 +1,101 @@
+"""What is in the lake, at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from lake.store import Lake
+from sql.catalog import connect
+
+SPLITS = ("training_scans", "training", "overlap", "external", "external_strict", "external_listed")
+
+_COHORTS = """
+SELECT cohorts.cohort, cohorts.role,
+    (SELECT count(*) FROM scans WHERE scans.cohort = cohorts.cohort) AS scans,
+    (SELECT count(*) FROM scan_labels AS label WHERE label.cohort = cohorts.cohort) AS labelled,
+    (SELECT count(*) FROM scan_labels AS label WHERE label.cohort = cohorts.cohort AND known) AS with_mgmt_call,
+    (SELECT count(DISTINCT scan_id) FROM exclusions WHERE exclusions.cohort = cohorts.cohort) AS excluded
+FROM cohorts ORDER BY cohort
+"""
+_FEATURE_SETS = """
+SELECT feature_set, weights, cohort, count(DISTINCT scan_id) AS scans, count(DISTINCT modality) AS branches
+FROM features JOIN feature_sets USING (feature_set) GROUP BY ALL ORDER BY ALL
+"""
+_EXPERIMENTS = """
+SELECT experiment, model, feature_set, weights, label_rule, split, round(avg(value), 3) AS auc,
+    round(avg(optimism), 3) AS optimism
+FROM experiments JOIN metrics USING (experiment) WHERE metric = 'auc'
+GROUP BY experiment, model, feature_set, weights, label_rule, metrics.split ORDER BY ALL
+"""
+_RUNS = "SELECT run_id, command, outcome FROM runs ORDER BY started DESC LIMIT 5"
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts by cohort, split, feature set and experiment, and the latest runs."""
+
+    root: str
+    version: int
+    cohorts: list[dict[str, Any]]
+    splits: dict[str, int]
+    audit_violations: int
+    leaks_avoided: int
+    feature_sets: list[dict[str, Any]]
+    experiments: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+    def show(self, console: Console) -> None:
+        """Print it for people."""
+        console.print(f"Lake at {self.root}, commit {self.version}")
+        _show_rows(console, "Cohorts", self.cohorts)
+        _show_rows(console, "Splits", [{"view": name, "scans": rows} for name, rows in self.splits.items()])
+        audit = "holds" if not self.audit_violations else f"FAILS: {self.audit_violations} violations (split_audit)"
+        console.print(f"Split audit {audit}; scans kept out of external through links alone: {self.leaks_avoided}")
+        _show_rows(console, "Feature sets", self.feature_sets)
+        _show_rows(console, "Experiments (mean AUC over folds)", self.experiments)
+        _show_rows(console, "Latest runs", self.runs)
+
+
+def status(lake: Lake) -> Status:
+    """The state of the lake as of its newest commit."""
+    with connect(lake) as connection:
+
+        def count(relation: str) -> int:
+            return _rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"]
+
+        return Status(
+            root=lake.root,
+            version=lake.version,
+            cohorts=_rows(connection, _COHORTS),
+            splits={name: count(name) for name in SPLITS},
+            audit_violations=int(_rows(connection, "SELECT sum(violations) AS n FROM split_audit")[0]["n"]),
+            leaks_avoided=count("leaks_avoided"),
+            feature_sets=_rows(connection, _FEATURE_SETS),
+            experiments=_rows(connection, _EXPERIMENTS),
+            runs=_rows(connection, _RUNS),
+        )
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> list[dict[str, Any]]:
+    return connection.sql(statement).to_arrow_table().to_pylist()
+
+
+def _show_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        console.print(f"{title}: none yet", style="dim")
+        return
+    table = RichTable(title=title, title_justify="left", show_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], (int, float)) else "left")
+    for row in rows:
+        table.add_row(*("–" if value is None else str(value) for value in row.values()))
+    console.print(table)

@@ -1,0 +1,111 @@
+"""What tests of all rooms share: the reference data, lakes on a disk and in an S3 server, rows to put into them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake.store import Lake
+
+FULL_FAULTS = os.environ.get("GLIOLAKE_FAULTS") == "full"
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of the real data that tests read where it lies."""
+    folder = Path(os.environ.get("GLIOLAKE_REFERENCE", Path(__file__).parents[2] / "shared" / "reference"))
+    if not folder.is_dir():
+        pytest.skip(f"the reference data is not at {folder}; set GLIOLAKE_REFERENCE to where it is")
+    return folder
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """A new lake in a folder."""
+    return Lake(tmp_path / "lake", create=True)
+
+
+@pytest.fixture(scope="session")
+def s3_bucket() -> Iterator[str]:
+    """URL of a bucket on an S3 server that runs for the session, with the variables set that lead clients to it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    variables = {
+        "AWS_ACCESS_KEY_ID": "tests",
+        "AWS_SECRET_ACCESS_KEY": "tests",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ALLOW_HTTP": "true",
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        _until_it_answers(endpoint)
+        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lakes", method="PUT")).close()
+        yield "s3://lakes"
+    finally:
+        server.kill()
+        server.wait()
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _until_it_answers(endpoint: str) -> None:
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(endpoint).close()
+        except urllib.error.URLError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError("the S3 server did not start")
+
+
+@pytest.fixture(params=["folder", "S3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where a new lake may begin: a folder, then an S3 prefix."""
+    if request.param == "folder":
+        return str(tmp_path / "lake")
+    return f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}"
+
+
+def label(number: int, cohort: str = "brats21", **values: Any) -> dict[str, Any]:
+    """A row of table labels."""
+    return {
+        "cohort": cohort,
+        "scan_id": f"scan-{number:04d}",
+        "source": "made",
+        "source_id": str(number),
+        "source_row": number + 2,
+        "source_sha256": "0" * 64,
+        "mgmt_status": "methylated",
+        "label_rule": "brats21",
+        **values,
+    }
+
+
+@pytest.fixture(name="label")
+def label_maker() -> Any:
+    """The function that makes a row of table labels."""
+    return label

@@ -1,0 +1,129 @@
+"""Processes killed and disks filled in the middle of commits: the old state or the new one, and nothing between."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lake.errors import StorageFull
+from lake.store import Lake
+from lake.transaction import Transaction
+from lake.verify import verify
+
+KILLS = 60 if os.environ.get("GLIOLAKE_FAULTS") == "full" else 6
+
+WRITER = """
+import sys
+from lake.store import Lake
+
+def row(batch, n):
+    return dict(cohort="brats21", scan_id=f"{batch}-{n}", source="made", source_id="x", source_row=2,
+                source_sha256="0", mgmt_status="methylated", label_rule="brats21")
+
+def link(batch, n):
+    return dict(cohort_a="a", scan_a=f"{batch}-{n}", cohort_b="b", scan_b=f"{batch}-{n}", kind="declared",
+                evidence="made", score=1.0)
+
+lake = Lake(sys.argv[1], create=True)
+print("ready", flush=True)
+for batch in range(10**6):
+    name = f"{sys.argv[2]}-{batch}"
+    def build(tx):
+        tx.append("labels", [row(name, n) for n in range(20)])
+        tx.append("links", [link(name, n) for n in range(20)])
+    lake.transact(build, run_id="r")
+"""
+
+
+@pytest.mark.faults
+def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path) -> None:
+    root, moments = tmp_path / "lake", random.Random(0)
+    Lake(root, create=True)
+    committed = 0
+    for kill in range(KILLS):
+        writer = subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(root), str(kill)], stdout=subprocess.PIPE, text=True
+        )
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "ready\n"
+        time.sleep(moments.uniform(0.02, 0.4))
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+        lake = Lake(root, create=True)
+        labels, links = lake.read("labels").to_pylist(), lake.read("links").to_pylist()
+        assert sorted(row["scan_id"] for row in labels) == sorted(row["scan_a"] for row in links)
+        assert len(labels) == 20 * lake.version >= committed
+        committed = len(labels)
+        assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
+    assert committed > 0
+    assert verify(lake, repair=True, grace=0).sound
+    assert verify(lake, grace=0).findings == ()
+    assert lake.read("labels").num_rows == committed
+
+
+@pytest.mark.parametrize("failing", range(4))
+def test_a_disk_that_fills_up_at_any_write_of_a_commit_leaves_the_old_state_or_the_new(
+    lake: Lake, label: Any, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    writes = iter(range(100))
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        if next(writes) == failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(handle)
+
+    def build(tx: Transaction) -> None:
+        tx.upsert("labels", [label(1, age=60.0), label(2)])
+
+    with monkeypatch.context() as filling:
+        filling.setattr(os, "fsync", full)
+        try:
+            lake.transact(build, run_id="r")
+            expected = [2]
+        except StorageFull:
+            expected = [1]
+        except OSError:  # the commit was made, only its folder could not be synced: either state may survive a crash
+            expected = [1, 2]
+    reopened = Lake(lake.root)
+    assert reopened.read("labels").num_rows in expected
+    assert not any(finding.is_damage for finding in verify(reopened, grace=0).findings)
+    reopened.transact(build, run_id="r")  # and the same command goes on from there
+    assert sorted(row["age"] or 0 for row in reopened.read("labels").to_pylist()) == [0, 60.0]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs rights that this user lacks")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_really_full_disk_is_named_and_the_lake_still_reads(small_disk: Path, label: Any) -> None:
+    lake = Lake(small_disk / "lake", create=True)
+    with pytest.raises(StorageFull, match="No space is left") as caught:  # noqa: PT012
+        for batch in range(10_000):
+            noise = random.Random(batch).randbytes(4000).hex()
+            lake.transact(lambda tx, n=batch, x=noise: tx.append("labels", [label(n, diagnosis=x)]), run_id="r")  # type: ignore[misc]
+    assert "Nothing was committed" in caught.value.hint
+    reopened = Lake(lake.root)
+    assert reopened.read("labels").num_rows == reopened.version > 0
+    assert verify(reopened, repair=True, grace=0).sound
