@@ -26,7 +26,11 @@ CHECKPOINT_EVERY = 50
 
 @dataclass(frozen=True)
 class DataFile:
-    """A Parquet file of a table. ``partition`` maps the table's partition columns to this file's values."""
+    """A Parquet file of a table.
+
+    ``partition`` maps the table's partition columns to this file's values; ``first`` and ``last`` are its smallest
+    and largest primary key, by which most files are passed over when a key is looked for.
+    """
 
     table: str
     path: str
@@ -34,6 +38,8 @@ class DataFile:
     rows: int
     bytes: int
     sha256: str
+    first: tuple[Any, ...]
+    last: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,9 @@ def _newest_checkpoint(files: Files) -> State:
 
 
 def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:
-    return tuple(DataFile(**entry) for entry in entries)
+    return tuple(
+        DataFile(**{**entry, "first": tuple(entry["first"]), "last": tuple(entry["last"])}) for entry in entries
+    )
 
 
 def _encode(content: dict[str, Any]) -> bytes:

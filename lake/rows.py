@@ -16,11 +16,17 @@ Key: TypeAlias = tuple[Any, ...]
 
 
 def as_dicts(rows: Rows) -> list[Mapping[str, Any]]:
+    """The rows as dictionaries."""
     return rows.to_pylist() if isinstance(rows, pa.Table) else list(rows)
 
 
 def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
-    """``rows`` in the table's schema, in the order of their keys, with ``run_id`` filled in where it is missing."""
+    """``rows`` in the table's schema, with ``run_id`` filled in where it is missing.
+
+    Raises:
+        InputError: a column is missing, unknown or of another type, or a value is missing.
+        DuplicateKey: two rows have the same primary key.
+    """
     if not isinstance(rows, pa.Table):
         rows = [{"run_id": run_id, **row} for row in rows]
         if unknown := {column for row in rows for column in row} - set(table.schema.names):
@@ -43,6 +49,12 @@ def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise DuplicateKey(f"Two rows for table {table.name} have {show_key(table, twice)}.")
+    return rows
+
+
+def in_key_order(table: Table, rows: pa.Table) -> pa.Table:
+    """The rows sorted by primary key: the same rows make the same file whatever order they came in."""
+    keys = keys_of(table, rows)
     return rows.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
 
 
@@ -57,6 +69,7 @@ def split(table: Table, rows: pa.Table) -> list[tuple[dict[str, str], pa.Table]]
 
 
 def matches(rows: pa.Table, where: Mapping[str, Any]) -> pa.Array:
+    """For each row, whether every column named in ``where`` equals its value; null equals nothing."""
     mask = pa.array([True] * rows.num_rows, pa.bool_())
     for column, value in where.items():
         mask = pc.and_(
@@ -66,10 +79,12 @@ def matches(rows: pa.Table, where: Mapping[str, Any]) -> pa.Array:
 
 
 def keys_of(table: Table, rows: pa.Table) -> list[Key]:
+    """The primary key of each row."""
     return list(zip(*(rows.column(column).to_pylist() for column in table.key), strict=True))
 
 
 def show_key(table: Table, key: Key) -> str:
+    """A primary key in words, for messages."""
     return ", ".join(f"{column} = {value}" for column, value in zip(table.key, key, strict=True))
 
 
@@ -79,10 +94,12 @@ def content(table: Table, rows: pa.Table) -> dict[Key, Mapping[str, Any]]:
     return dict(zip(keys_of(table, rows), rows.select(names).to_pylist(), strict=True))
 
 
-def differs(table: Table, new: pa.Table, old: pa.Table) -> list[bool]:
+def differs(table: Table, new: pa.Table, old: pa.Table) -> pa.Array:
+    """For each new row, whether it is other than the old row of its key, ``run_id`` aside."""
     before, after = content(table, old), content(table, new)
-    return [before.get(key) != row for key, row in after.items()]
+    return pa.array([before.get(key) != row for key, row in after.items()], pa.bool_())
 
 
 def same_content(table: Table, old: pa.Table, new: pa.Table) -> bool:
+    """Whether both hold the same rows, ``run_id`` aside."""
     return content(table, old) == content(table, new)

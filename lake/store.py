@@ -23,7 +23,7 @@ from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import TEMPORARY, LocalFiles, open_files
 from lake.log import DataFile, Record, State
-from lake.rows import Key, Rows, conform, keys_of, matches, split
+from lake.rows import Key, Rows, conform, in_key_order, keys_of, matches, split
 from lake.transaction import Transaction
 
 PATIENCE = 120.0
@@ -46,6 +46,7 @@ class Lake:
         self.files = open_files(root)
         self.root = self.files.root
         self._keys: dict[str, frozenset[Key]] = {}
+        self._written: set[str] = set()
         self._state, _ = log.latest_state(self.files)
         if self._state.version == 0:
             self._check_new(create)
@@ -115,6 +116,7 @@ class Lake:
             CommitConflict: others kept getting in the way for ``PATIENCE`` seconds.
         """
         deadline = time.monotonic() + PATIENCE
+        self._written.clear()
         while time.monotonic() < deadline:
             transaction = Transaction(self, self.state(), run_id)
             build(transaction)
@@ -144,16 +146,20 @@ class Lake:
                 return None
 
     def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
-        """Write the rows of one partition into a data file that nothing names yet."""
-        rows = rows.select(table.file_schema.names).cast(table.file_schema)
+        """Write the rows of one partition, in the order of their keys, into a data file that nothing names yet."""
+        keyed = in_key_order(table, rows)
+        rows = keyed.select(table.file_schema.names).cast(table.file_schema)
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
         data = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(data).hexdigest()
         folders = [f"{column}={quote(value, safe=' ')}" for column, value in partition.items()]
         path = "/".join([table.name, *folders, f"{digest[:32]}.parquet"])
-        self.files.put(path, data)
-        return DataFile(table.name, path, dict(partition), rows.num_rows, len(data), digest)
+        if path not in self._written:  # a transaction that is built again writes the same bytes
+            self.files.put(path, data)
+            self._written.add(path)
+        first, last = (keys_of(table, keyed.slice(row, 1))[0] for row in (0, keyed.num_rows - 1))
+        return DataFile(table.name, path, dict(partition), keyed.num_rows, len(data), digest, first, last)
 
     def read_files(
         self,

@@ -6,8 +6,9 @@ whether a commit made meanwhile bears on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
     from lake.store import Lake
 
 
+Range: TypeAlias = tuple[Key, Key]
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a transaction has looked at: part of a table, and of that the keys in a range, or all."""
+
+    table: str
+    partition: Mapping[str, str]
+    keys: Range | None
+
+    def covers(self, file: DataFile) -> bool:
+        """Whether rows of ``file`` may be among what was looked at."""
+        if file.table != self.table or any(file.partition[key] != value for key, value in self.partition.items()):
+            return False
+        return self.keys is None or _overlap(file, self.keys)
+
+
 class Transaction:
     """Changes to the lake that become visible together. It sees its own changes, and what it reads it rests on."""
 
@@ -29,7 +48,7 @@ class Transaction:
         self.run_id = run_id
         self._added: dict[str, DataFile] = {}
         self._removed: dict[str, DataFile] = {}
-        self._reads: list[tuple[str, dict[str, str]]] = []
+        self._reads: list[Read] = []
 
     def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """As ``Lake.read``, on this transaction's snapshot and own changes."""
@@ -45,18 +64,17 @@ class Transaction:
         """
         table = tables.table(name)
         for partition, part in split(table, conform(table, rows, self.run_id)):
-            new = set(keys_of(table, part))
-            for file in self._live(table, partition):
-                if taken := new & self.lake.keys(file):
-                    raise DuplicateKey(f"Table {name} already has a row with {show_key(table, min(taken, key=repr))}.")
+            for _, taken in self._holding(table, partition, set(keys_of(table, part))):
+                raise DuplicateKey(f"Table {name} already has a row with {show_key(table, min(taken))}.")
             self._include(self.lake.write(table, partition, part))
 
     def upsert(self, name: str, rows: Rows) -> None:
         """Put rows in place of those with the same primary key, unless they differ in ``run_id`` only."""
         table = tables.table(name)
         for partition, part in split(table, conform(table, rows, self.run_id)):
-            old = self._rows_with(table, partition, set(keys_of(table, part)))
-            changed = part.filter(pa.array(differs(table, part, old), pa.bool_()))
+            holding = self._holding(table, partition, set(keys_of(table, part)))
+            old = [self._select(table, file, taken) for file, taken in holding]
+            changed = part.filter(differs(table, part, pa.concat_tables([table.schema.empty_table(), *old])))
             if changed.num_rows:
                 self._drop(table, partition, set(keys_of(table, changed)))
                 self._include(self.lake.write(table, partition, changed))
@@ -73,11 +91,9 @@ class Transaction:
         old = self.read(name, where)
         if same_content(table, old, new):
             return
-        gone = set(keys_of(table, old))
-        for partition, _ in split(table, old):
-            self._drop(table, partition, gone)
-        if new.num_rows:
-            self.append(name, new)
+        for partition, part in split(table, old):
+            self._drop(table, partition, set(keys_of(table, part)))
+        self.append(name, new)
 
     def delete(self, name: str, where: Mapping[str, Any]) -> None:
         """Take out all rows that match ``where``."""
@@ -86,17 +102,14 @@ class Transaction:
     def delete_keys(self, name: str, rows: Rows) -> None:
         """Take out the rows whose primary keys ``rows`` name, where there are any."""
         table = tables.table(name)
-        keys = {tuple(row[column] for column in table.key) for row in as_dicts(rows)}
-        for file in self._live(table, None):
-            if keys & self.lake.keys(file):
-                self._drop(table, file.partition, keys)
+        self._drop(table, {}, {tuple(row[column] for column in table.key) for row in as_dicts(rows)})
 
     def add(self, files: Iterable[DataFile]) -> None:
         """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
         for file in files:
             table = tables.table(file.table)
-            taken = {key for live in self._live(table, file.partition) for key in self.lake.keys(live)}
-            fresh = self.lake.keys(file) - taken
+            keys = self.lake.keys(file)
+            fresh = keys.difference(*(taken for _, taken in self._holding(table, file.partition, keys)))
             if len(fresh) == file.rows:
                 self._include(file)
             elif fresh:
@@ -104,7 +117,7 @@ class Transaction:
 
     def remove_file(self, file: DataFile) -> None:
         """Take a data file out of the lake with all its rows, e.g. because it is damaged."""
-        self._reads.append((file.table, dict(file.partition)))
+        self._reads.append(Read(file.table, file.partition, (file.first, file.last)))
         self._exclude(file)
 
     def changes(self) -> bool:
@@ -118,18 +131,25 @@ class Transaction:
         return added, removed
 
     def rests_on(self, file: DataFile) -> bool:
-        """Whether ``file`` belongs to something this transaction has read."""
-        return any(
-            file.table == name and all(file.partition[key] == value for key, value in partition.items())
-            for name, partition in self._reads
-        )
+        """Whether ``file`` may hold something this transaction has looked for."""
+        return any(read.covers(file) for read in self._reads)
 
-    def _live(self, table: tables.Table, where: Mapping[str, Any] | None) -> list[DataFile]:
+    def _live(self, table: tables.Table, where: Mapping[str, Any] | None, keys: Range | None = None) -> list[DataFile]:
+        """The files of part of a table, with this transaction's own changes; remembered as read."""
         partition = {key: str(value) for key, value in (where or {}).items() if key in table.partition_by}
-        if (table.name, partition) not in self._reads:
-            self._reads.append((table.name, partition))
-        files = {path: file for path, file in self.snapshot.files.items() if path not in self._removed}
-        return State(0, {**files, **self._added}).of_table(table.name, partition)
+        self._reads.append(Read(table.name, partition, keys))
+        files = [file for file in self.snapshot.of_table(table.name, partition) if file.path not in self._removed]
+        return files + State(0, self._added).of_table(table.name, partition)
+
+    def _holding(
+        self, table: tables.Table, partition: Mapping[str, str], keys: Set[Key]
+    ) -> list[tuple[DataFile, Set[Key]]]:
+        """The files of a partition that hold any of these keys, each with those it holds."""
+        if not keys:
+            return []
+        span = min(keys), max(keys)
+        found = [(f, keys & self.lake.keys(f)) for f in self._live(table, partition, span) if _overlap(f, span)]
+        return [(file, held) for file, held in found if held]
 
     def _include(self, file: DataFile) -> None:
         if self._removed.pop(file.path, None) is None:
@@ -139,21 +159,17 @@ class Transaction:
         if self._added.pop(file.path, None) is None:
             self._removed[file.path] = file
 
-    def _rows_with(self, table: tables.Table, partition: Mapping[str, str], keys: set[Key]) -> pa.Table:
-        parts = [
-            self._select(table, file, keys) for file in self._live(table, partition) if keys & self.lake.keys(file)
-        ]
-        return pa.concat_tables([table.schema.empty_table(), *parts])
-
-    def _drop(self, table: tables.Table, partition: Mapping[str, str], keys: set[Key]) -> None:
+    def _drop(self, table: tables.Table, partition: Mapping[str, str], keys: Set[Key]) -> None:
         """Take the rows with these keys out of a partition, rewriting the files that also hold others."""
-        for file in self._live(table, partition):
-            kept = self.lake.keys(file) - keys
-            if len(kept) < file.rows:
-                self._exclude(file)
-                if kept:
-                    self._include(self.lake.write(table, partition, self._select(table, file, kept)))
+        for file, held in self._holding(table, partition, keys):
+            self._exclude(file)
+            if kept := self.lake.keys(file) - held:
+                self._include(self.lake.write(table, file.partition, self._select(table, file, kept)))
 
-    def _select(self, table: tables.Table, file: DataFile, keys: set[Key] | frozenset[Key]) -> pa.Table:
+    def _select(self, table: tables.Table, file: DataFile, keys: Set[Key]) -> pa.Table:
         rows = self.lake.load(file)
         return rows.filter(pa.array([key in keys for key in keys_of(table, rows)], pa.bool_()))
+
+
+def _overlap(file: DataFile, keys: Range) -> bool:
+    return file.first <= keys[1] and keys[0] <= file.last

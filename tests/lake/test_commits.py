@@ -120,7 +120,7 @@ def test_a_transaction_that_never_gets_through_says_so(lake: Lake, label: Any, m
     numbers = iter(range(10_000))
 
     def build(tx: Transaction) -> None:
-        tx.append("labels", [label(next(numbers))])
+        tx.append("labels", [label(10_000 + tx.read("labels").num_rows)])
         rival = Lake(lake.root, create=True)
         rival.transact(lambda other: other.append("labels", [label(next(numbers))]), run_id="rival")
 
