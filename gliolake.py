@@ -64,7 +64,7 @@ def ingest_features(
     as_json: JsonOption = False,
 ) -> None:
     """Bring in the study's released feature vectors, as a feature set of their own."""
-    from ingest.ingest import ingest_features as run
+    from ingest.released import ingest_features as run
 
     _print(run(_lake(lake, create=True), files), as_json)
 
@@ -78,7 +78,7 @@ def ingest_list(
     as_json: JsonOption = False,
 ) -> None:
     """Bring in a list of scans, for the view external_listed."""
-    from ingest.ingest import ingest_list as run
+    from ingest.lists import ingest_list as run
 
     _print(run(_lake(lake, create=True), cohort, name or file.stem, file), as_json)
 
@@ -277,7 +277,7 @@ def _print(report: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.as_dict(), default=str))
     else:
-        report.show(_console())
+        _console().print(report)
 
 
 def main() -> None:

@@ -10,10 +10,12 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.text import Text
 
 from lake import log, tables
 from lake.files import TEMPORARY, Entry
@@ -22,9 +24,6 @@ from lake.progress import track
 from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 QUARANTINE = "_quarantine"
 GRACE = 900.0
@@ -73,19 +72,18 @@ class Verification:
         """No committed row is lost, and no litter is left that is old enough to be cleared."""
         return self.repaired or not any(finding.is_damage or not finding.young for finding in self.findings)
 
-    def show(self, console: Console) -> None:
-        """Print it for people: what was checked, each finding, and what to do next."""
-        console.print(f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked.")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For people: what was checked, each finding, and what to do next."""
+        yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
         for finding in self.findings:
-            done = "" if finding.young else self._done(finding)
-            note = " (young: a running command may still commit it)" if finding.young else done
-            console.print(f"  {finding.kind}: {finding.path}: {finding.detail}{note}", highlight=False, markup=False)
+            note = " (young: a running command may still commit it)" if finding.young else self._done(finding)
+            yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{note}")
         if not self.findings:
-            console.print("All files are as committed, and nothing else lies about.")
+            yield "All files are as committed, and nothing else lies about."
         elif self.repaired and (commands := self.restore_commands()):
-            console.print(f"The damaged files are out of the lake. Run again: {', '.join(commands)}")
+            yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
         elif not self.sound:
-            console.print("Run `gliolake verify --repair` to take out what is damaged and delete what is left over.")
+            yield "Run `gliolake verify --repair` to take out what is damaged and delete what is left over."
 
     def _done(self, finding: Finding) -> str:
         if not self.repaired:

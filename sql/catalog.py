@@ -94,6 +94,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     connection.register_filesystem(CommittedFiles(lake, state))
     connection.execute(f"SET allowed_directories = ['{SCHEME}']")
     connection.execute("SET enable_external_access = false")
+    connection.execute("SET python_enable_replacements = false")
     connection.execute("SET lock_configuration = true")
     return connection
 

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import duckdb
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from lake.store import Lake
 from sql.catalog import connect
@@ -27,7 +28,7 @@ SELECT feature_set, weights, cohort, count(DISTINCT scan_id) AS scans, count(DIS
 FROM features JOIN feature_sets USING (feature_set) GROUP BY ALL ORDER BY ALL
 """
 _EXPERIMENTS = """
-SELECT experiment, model, feature_set, weights, label_rule, split, round(avg(value), 3) AS auc,
+SELECT experiment, model, feature_set, weights, label_rule, metrics.split, round(avg(value), 3) AS auc,
     round(avg(optimism), 3) AS optimism
 FROM experiments JOIN metrics USING (experiment) WHERE metric = 'auc'
 GROUP BY experiment, model, feature_set, weights, label_rule, metrics.split ORDER BY ALL
@@ -53,16 +54,16 @@ class Status:
         """For ``--json``."""
         return asdict(self)
 
-    def show(self, console: Console) -> None:
-        """Print it for people."""
-        console.print(f"Lake at {self.root}, commit {self.version}")
-        _show_rows(console, "Cohorts", self.cohorts)
-        _show_rows(console, "Splits", [{"view": name, "scans": rows} for name, rows in self.splits.items()])
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For people."""
+        yield Text(f"Lake at {self.root}, commit {self.version}")
+        yield from _shown("Cohorts", self.cohorts)
+        yield from _shown("Splits", [{"view": name, "scans": rows} for name, rows in self.splits.items()])
         audit = "holds" if not self.audit_violations else f"FAILS: {self.audit_violations} violations (split_audit)"
-        console.print(f"Split audit {audit}; scans kept out of external through links alone: {self.leaks_avoided}")
-        _show_rows(console, "Feature sets", self.feature_sets)
-        _show_rows(console, "Experiments (mean AUC over folds)", self.experiments)
-        _show_rows(console, "Latest runs", self.runs)
+        yield Text(f"Split audit {audit}; scans kept out of external through links alone: {self.leaks_avoided}\n")
+        yield from _shown("Feature sets", self.feature_sets)
+        yield from _shown("Experiments (mean AUC over folds)", self.experiments)
+        yield from _shown("Latest runs", self.runs)
 
 
 def status(lake: Lake) -> Status:
@@ -89,13 +90,14 @@ def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> list[dict[st
     return connection.sql(statement).to_arrow_table().to_pylist()
 
 
-def _show_rows(console: Console, title: str, rows: list[dict[str, Any]]) -> None:
+def _shown(title: str, rows: list[dict[str, Any]]) -> RenderResult:
     if not rows:
-        console.print(f"{title}: none yet", style="dim")
+        yield Text(f"{title}: none yet\n", style="dim")
         return
     table = RichTable(title=title, title_justify="left", show_edge=False)
     for name in rows[0]:
         table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], (int, float)) else "left")
     for row in rows:
         table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    console.print(table)
+    yield table
+    yield Text()

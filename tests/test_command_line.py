@@ -1,0 +1,154 @@
+"""The commands as a person meets them: what they print, what they say of mistakes, and how fast help comes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gliolake
+
+
+class Answer:
+    """What a command printed and how it ended."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    def rows(self) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(self.out)))
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+    """Run a command line on a lake in a new folder."""
+    monkeypatch.setenv("GLIOLAKE_LAKE", str(tmp_path / "lake"))
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
+        code = 0
+        try:
+            gliolake.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capfdbinary.readouterr()
+        return Answer(code, out.decode(), err.decode())
+
+    return run
+
+
+@pytest.fixture
+def labelled(command: Any, tmp_path: Path) -> Any:
+    """The command, on a lake with three BraTS21 labels."""
+    file = tmp_path / "train_labels.csv"
+    file.write_text("BraTS21ID,MGMT_value\n00000,1\n00002,0\n00003,1\n")
+    assert command("ingest", "--cohort", "brats21", "--labels", file).code == 0
+    return command
+
+
+def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
+    begun = time.perf_counter()
+    helped = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gliolake", "--help"], capture_output=True, text=True, check=True
+    )
+    seconds = time.perf_counter() - begun
+    imported = {line.rsplit("|", 1)[-1].strip() for line in helped.stderr.splitlines()}
+    assert not imported & {"torch", "dask", "distributed", "duckdb", "pyarrow", "numpy", "pandas", "sklearn"}
+    assert "ingest-features" in helped.stdout
+    assert seconds < 2.0  # half a second on an idle machine; this one may be busy
+
+
+def test_a_query_is_printed_in_the_format_asked_for(labelled: Any) -> None:
+    statement = "SELECT methylated, count(*) AS scans FROM training_scans GROUP BY 1 ORDER BY 1"
+    assert labelled("sql", statement, "--format", "csv").rows() == [
+        {"methylated": "false", "scans": "1"},
+        {"methylated": "true", "scans": "2"},
+    ]
+    assert labelled("sql", statement, "--format", "json").json() == [
+        {"methylated": False, "scans": 1},
+        {"methylated": True, "scans": 2},
+    ]
+    assert "scans" in labelled("sql", statement).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sql", "SELECT * FROM trainig"], "training"),
+        (["sql", "SELECT 1", "--format", "xml"], "csv"),
+        (["sql", "CREATE TABLE mine (a INTEGER)"], "read-only"),
+        (["ingest", "--cohort", "brats12"], "brats21"),
+        (["ingest", "--cohort", "brats21"], "--images"),
+        (["ingest", "--cohort", "brats21", "--images", "nowhere"], "nowhere"),
+        (["train", "--feature-set", "nothing"], "nothing"),
+        (["extract", "--backbone", "random_cov"], "random_conv"),
+        (["ingest-features", "nowhere.tfrecords"], "nowhere.tfrecords"),
+        (["status", "--lake", "gs://somewhere"], "s3://"),
+    ],
+)
+def test_a_mistake_is_answered_in_words_that_help_and_without_a_traceback(
+    labelled: Any, arguments: list[str], said: str
+) -> None:
+    answer = labelled(*arguments)
+    assert answer.code == 2
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_asking_a_lake_that_is_not_there_says_how_to_begin_one(command: Any) -> None:
+    answer = command("status")
+    assert answer.code == 2
+    assert "gliolake ingest" in answer.err
+
+
+def test_status_and_tables_tell_scripts_what_they_tell_people(labelled: Any) -> None:
+    told = labelled("status", "--json").json()
+    assert told["splits"]["training"] == 3
+    assert told["cohorts"][0]["with_mgmt_call"] == 3
+    assert "training" in labelled("status").out
+    assert labelled("tables", "--json").json()["features"]["key"] == ["feature_set", "cohort", "scan_id", "modality"]
+    assert "features" in labelled("tables").out
+
+
+def test_verify_fails_on_damage_and_passes_after_repair(labelled: Any, tmp_path: Path) -> None:
+    assert labelled("verify").code == 0
+    victim = next((tmp_path / "lake" / "labels").rglob("*.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-50])
+    broken = labelled("verify")
+    assert broken.code == 1
+    assert "truncated file" in broken.out
+    assert victim.name in broken.out
+    query = labelled("sql", "SELECT * FROM labels")
+    assert query.code == 2
+    assert victim.name in query.err
+    repaired = labelled("verify", "--repair", "--json")
+    assert repaired.code == 0
+    assert repaired.json()["findings"][0]["kind"] == "truncated file"
+    assert labelled("verify").code == 0
+    assert labelled("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "0"}]
+
+
+def test_a_catalog_is_written_once_and_replaced_only_when_told(labelled: Any, tmp_path: Path) -> None:
+    file = tmp_path / "study.duckdb"
+    assert labelled("catalog", file, "--json").json()["rows"]["training"] == 3
+    assert labelled("catalog", file).code == 2
+    assert labelled("catalog", file, "--overwrite").code == 0
+
+
+def test_compact_merges_what_many_commits_left(command: Any, tmp_path: Path) -> None:
+    for number in range(5):
+        file = tmp_path / f"labels_{number}.csv"
+        file.write_text(f"BraTS21ID,MGMT_value\n{number:05d},1\n")
+        assert command("ingest", "--cohort", "brats21", "--labels", file).code == 0
+    assert command("compact", "--json").json()["labels"] == 4
+    assert command("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "5"}]
