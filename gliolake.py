@@ -163,7 +163,7 @@ def sql(
         with output.open("wb") as file:
             query.write(answer, "csv" if form == "table" else form, file)
     elif form == "table":
-        query.show(answer)
+        query.show(answer, _console())
     else:
         query.write(answer, form, sys.stdout.buffer)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO
@@ -14,6 +13,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from lake.errors import InputError
 from lake.store import Lake
@@ -21,7 +21,7 @@ from sql.catalog import connect, damage_named, relations
 
 FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 50
-LONGEST_CELL = 60
+LONGEST_CELL = 240
 
 
 def query(lake: Lake, statement: str) -> pa.Table:
@@ -67,18 +67,35 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
     stream.flush()
 
 
-def show(answer: pa.Table, console: Console | None = None) -> None:
-    """Print an answer as a table for people: at most ``MOST_ROWS`` rows, long cells cut."""
-    console = console or Console(file=sys.stdout)
-    table = RichTable(show_edge=False, header_style="bold")
-    for field in answer.schema:
-        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        table.add_column(field.name, justify="right" if number else "left", overflow="fold")
-    for row in answer.slice(0, MOST_ROWS).to_pylist():
-        table.add_row(*(_cell(value) for value in row.values()))
-    console.print(table)
+def show(answer: pa.Table, console: Console) -> None:
+    """Print an answer for people: at most ``MOST_ROWS`` rows, as a table where it fits, else row by row."""
+    rows = [{name: _cell(value) for name, value in row.items()} for row in answer.slice(0, MOST_ROWS).to_pylist()]
+    widths = [max([len(name), *(len(row[name]) for row in rows)]) for name in answer.column_names]
+    if sum(width + 3 for width in widths) <= console.width or not rows:
+        console.print(_grid(answer.schema, rows))
+    else:
+        for number, row in enumerate(rows, start=1):
+            console.print(f"row {number}", style="dim")
+            console.print(_record(row))
     if answer.num_rows > MOST_ROWS:
         console.print(f"{MOST_ROWS} of {answer.num_rows:,} rows. --format csv gives all.", style="dim")
+
+
+def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> RichTable:
+    grid = RichTable(show_edge=False, header_style="bold")
+    for field in schema:
+        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+        grid.add_column(Text(field.name), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(Text, row.values()))
+    return grid
+
+
+def _record(row: dict[str, str]) -> RichTable:
+    record = RichTable.grid(padding=(0, 2))
+    for name, value in row.items():
+        record.add_row(Text(f"  {name}", style="bold"), Text(value, overflow="fold"))
+    return record
 
 
 def _cell(value: Any) -> str:
@@ -87,7 +104,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     text = json.dumps(value, default=_plain) if isinstance(value, (list, dict)) else str(value)
-    return text if len(text) <= LONGEST_CELL * 4 else text[: LONGEST_CELL * 4] + " …"
+    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + " …"
 
 
 def _flat(answer: pa.Table) -> pa.Table:
