@@ -55,7 +55,7 @@ def open_cluster(scheduler: str | None = None, workers: int | None = None, threa
             n_workers=workers or len(os.sched_getaffinity(0)),
             threads_per_worker=threads,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,

@@ -1,0 +1,229 @@
+"""Cohorts described by data: a TOML file says how a cohort names its scans, lays out its files and writes its labels.
+
+Two are shipped (``ingest/cohorts``); a further cohort is a further file and no code. A description is checked
+as strictly as code would be, since a key that is silently ignored costs a study its labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from ingest.description import Section
+from ingest.ids import IdRules, fields_of
+from lake.errors import InputError, unknown_name
+from lake.tables import MODALITIES, TABLES
+
+if TYPE_CHECKING:
+    from lake.store import Lake
+
+MASK = "mask"
+ROLES_OF_FILES = (*MODALITIES, MASK)
+ROLES = ("training", "external", "released")
+LABEL_RULES = {"brats21": 2, "ucsf": 1}
+"""Named rules of calling MGMT methylated: the fewest methylated sites that count."""
+
+STATUSES = ("methylated", "unmethylated", "indeterminate", "unknown")
+LABEL_FIELDS = ("mgmt_status", "mgmt_index", "declared_id", "age", "sex", "grade", "diagnosis", "idh",
+                "codeletion_1p19q", "dead", "survival_days", "resection", "biopsied_before_imaging")  # fmt: skip
+"""Columns of the table ``labels`` that a description can fill from a label file."""
+
+_CHOICES: Mapping[str, tuple[str, ...]] = {"mgmt_status": STATUSES, "sex": ("F", "M")}
+
+
+@dataclass(frozen=True)
+class ImageRules:
+    """Where a cohort's files lie.
+
+    patterns: paths with ``{scan_id}`` and ``{role}``, matched at any depth of the images folder.
+    roles: modality or ``mask`` -> the ways in which file names say it. mask_labels: accepted label -> meaning.
+    """
+
+    patterns: tuple[str, ...]
+    roles: Mapping[str, tuple[str, ...]]
+    mask_labels: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """A column of a label file. ``values``, where given, lists all it may say; ``cohort`` is that of a declared id."""
+
+    field: str
+    column: str
+    required: bool
+    values: Mapping[str, Any]
+    cohort: str
+
+
+@dataclass(frozen=True)
+class LabelRules:
+    """How a cohort's label files are read: the id's column, what counts as missing, and the columns used."""
+
+    id_column: str
+    missing: frozenset[str]
+    columns: tuple[LabelColumn, ...]
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """A cohort's description. ``text`` is the whole TOML file, ``sha256`` its digest."""
+
+    name: str
+    role: str
+    label_rule: str
+    ids: IdRules
+    images: ImageRules | None
+    labels: LabelRules | None
+    text: str
+    sha256: str
+
+    def row(self) -> dict[str, str]:
+        """The cohort's row in the table ``cohorts``."""
+        return {"cohort": self.name, "role": self.role, "label_rule": self.label_rule,
+                "description": self.text, "description_sha256": self.sha256}  # fmt: skip
+
+
+def load_cohort(name_or_path: str | Path, lake: Lake | None = None) -> Cohort:
+    """The cohort of this name (shipped, or known to the lake), or described by the TOML file at this path.
+
+    Raises:
+        InputError: there is none, or its description is faulty; names the file and the key.
+    """
+    given = str(name_or_path)
+    if given.endswith(".toml") or "/" in given:
+        return read_cohort(Path(given))
+    shipped = {file.name.removesuffix(".toml"): file for file in _shipped()}
+    if given in shipped:
+        return parse_cohort(shipped[given].read_text(encoding="utf-8"), f"{given}.toml")
+    known = known_cohorts(lake) if lake else {}
+    if given in known:
+        return known[given]
+    raise unknown_name("cohort", given, {*shipped, *known}, hint="A new cohort is described by a file: give FILE.toml.")
+
+
+def known_cohorts(lake: Lake) -> dict[str, Cohort]:
+    """The cohorts that were ingested into the lake from a description, by name."""
+    return cohorts_of_rows(lake.read("cohorts"))
+
+
+def cohorts_of_rows(rows: pa.Table) -> dict[str, Cohort]:
+    """The cohorts in rows of the table ``cohorts``, by name; those without a description are left out."""
+    found = ((row["cohort"], row["description"]) for row in rows.to_pylist() if row["description"])
+    return {name: parse_cohort(text, f"the lake's description of {name}") for name, text in sorted(found)}
+
+
+def read_cohort(path: Path) -> Cohort:
+    """The cohort that a TOML file describes. Raises InputError."""
+    try:
+        return parse_cohort(path.read_text(encoding="utf-8-sig"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"The cohort description {path} cannot be read: {error}.", hint="Give a UTF-8 TOML file."
+        ) from error
+
+
+def parse_cohort(text: str, file: str) -> Cohort:
+    """The cohort that a TOML text describes; ``file`` names it in messages. Raises InputError."""
+    try:
+        root = Section(file, "", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(
+            f"{file} is not a TOML file: {error}.", hint="Compare it with a shipped description."
+        ) from error
+    name = root.text("name")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
+        raise root.wrong("name", f"is {name!r}; expected small letters, digits and _, as it names folders of the lake")
+    role = root.choice("role", ROLES[:2])
+    label_rule = root.choice("label_rule", LABEL_RULES)
+    ids = _ids(root.section("ids"))
+    images = _images(root.section("images")) if "images" in root else None
+    labels = _labels(root.section("labels")) if "labels" in root else None
+    root.end()
+    if images is None and labels is None:
+        raise root.wrong("images", "is missing, and so is 'labels': the description describes nothing")
+    return Cohort(name, role, label_rule, ids, images, labels, text, hashlib.sha256(text.encode()).hexdigest())
+
+
+def _shipped() -> Iterator[Any]:
+    return (file for file in (resources.files("ingest") / "cohorts").iterdir() if file.name.endswith(".toml"))
+
+
+def _ids(section: Section) -> IdRules:
+    try:
+        pattern = re.compile(section.text("pattern"), re.ASCII)
+    except re.error as error:
+        raise section.wrong("pattern", f"is not a regular expression: {error}") from error
+    groups = {*pattern.groupindex}
+    form = section.text("form")
+    subject = section.text("subject", form)
+    visit_day = section.text("visit_day", "")
+    digits = section.mapping("digits", str, int, {})
+    for key, used in (("form", fields_of(form)), ("subject", fields_of(subject)),
+                      ("visit_day", {visit_day} - {""}), ("digits", {*digits})):  # fmt: skip
+        if strange := used - groups:
+            raise section.wrong(
+                key, f"names {min(strange)!r}, which is no group of the pattern ({', '.join(sorted(groups))})"
+            )
+    aliases = section.mapping("aliases", str, str, {})
+    section.end()
+    plain = IdRules(pattern, form, subject, visit_day, digits)
+    for scan_id in (*aliases, *aliases.values()):
+        if (parsed := plain.parse(scan_id)) is None or parsed.scan_id != scan_id:
+            raise section.wrong("aliases", f"names {scan_id!r}, which is not an id in normal form")
+    return IdRules(pattern, form, subject, visit_day, digits, aliases)
+
+
+def _images(section: Section) -> ImageRules:
+    patterns = section.texts("patterns")
+    for pattern in patterns:
+        if fields_of(pattern) != {"scan_id", "role"}:
+            raise section.wrong("patterns", f"has {pattern!r}: {{scan_id}} and {{role}} are needed, and no other")
+    inner = section.section("roles")
+    roles = {role: inner.texts(role) for role in ROLES_OF_FILES}
+    inner.end()
+    mask_labels = section.mapping("mask_labels", int, str)
+    if 0 in mask_labels or not mask_labels:
+        raise section.wrong("mask_labels", "has to list the labels other than 0, which is background")
+    section.end()
+    names = [name for given in roles.values() for name in given]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise section.wrong("roles", f"uses {min(twice)!r} for two of them")
+    return ImageRules(patterns, roles, mask_labels)
+
+
+def _labels(section: Section) -> LabelRules:
+    id_column = section.text("id")
+    missing = frozenset(text.casefold() for text in section.texts("missing", ("",)))
+    columns = tuple(_column(section.section(field), field) for field in LABEL_FIELDS if field in section)
+    section.end()
+    if not any(column.field == "mgmt_status" for column in columns):
+        raise section.wrong("mgmt_status", "is missing")
+    return LabelRules(id_column, missing, columns)
+
+
+def _column(section: Section, field: str) -> LabelColumn:
+    column = section.text("column")
+    required = section.flag("required", field == "mgmt_status")
+    cohort = section.text("cohort") if field == "declared_id" else ""
+    values = section.mapping("values", str, object, {})
+    section.end()
+    kind = TABLES["labels"].schema.field(field).type
+    expected: tuple[type, ...] = {pa.bool_(): (bool,), pa.int32(): (int,), pa.float64(): (int, float)}.get(kind, (str,))
+    for value in values.values():
+        choices = _CHOICES.get(field)
+        if type(value) not in expected or (choices and value not in choices):
+            wanted = " or ".join(choices or (cls.__name__ for cls in expected))
+            raise section.wrong("values", f"gives {value!r}; expected {wanted}")
+    if (field in _CHOICES or kind == pa.bool_()) and not values:
+        meanings = ", ".join(_CHOICES.get(field, ("true", "false")))
+        raise section.wrong("values", f"is missing: it says which entries mean {meanings}")
+    folded = {key.strip().casefold(): value for key, value in values.items()}
+    return LabelColumn(field, column, required, folded, cohort)

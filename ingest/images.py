@@ -1,0 +1,203 @@
+"""One scan: its files read one at a time, checked, and measured. Pure but for the reading, so that it runs anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ingest import nifti
+from ingest.cohort import MASK, ImageRules
+from ingest.exclusions import (
+    DIFFERENT_GRIDS,
+    EMPTY_MASK,
+    MISSING_MASK,
+    MISSING_MODALITY,
+    READING_FAILED,
+    TWO_FILES,
+    UNKNOWN_MASK_LABELS,
+    Row,
+    exclusion,
+)
+from ingest.folders import STEP, FoundFile, FoundScan
+from ingest.nifti import BadImage, Volume, lps_turn, read_volume
+
+GRID_TOLERANCE = 0.1
+"""Share of a voxel by which the corners of two modalities' grids may lie apart."""
+
+
+LINK = "symbolic link"
+
+
+@dataclass(frozen=True)
+class ReadScan:
+    """What reading a scan gave: its row of ``scans``, or the rows of ``exclusions`` that say why it has none."""
+
+    row: Row | None
+    exclusions: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Grid:
+    shape: tuple[int, ...]
+    affine: np.ndarray
+
+
+def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
+    """Read all files of a scan, one volume in memory at a time.
+
+    Everything that is wrong with the scan is found in one go, so that a person need not mend it piece by piece.
+    """
+    faults = _incomplete(scan, rules)
+    if faults:
+        return ReadScan(None, tuple(faults))
+    grids: dict[str, _Grid] = {}
+    files: list[dict[str, Any]] = []
+    mask: dict[str, Any] = {}
+    for file in scan.files:
+        try:
+            volume = read_volume(file.uri)
+            if file.role == MASK:
+                mask = _measured_mask(volume, rules, file)
+        except BadImage as error:
+            faults.append(_fault_of_file(scan, file, error))
+            continue
+        grids[file.role] = _Grid(volume.voxels.shape, volume.affine)
+        files.append(_file_entry(file, volume))
+    faults += _different_grids(scan, grids)
+    if faults:
+        return ReadScan(None, tuple(faults))
+    return ReadScan(_row(scan, rules, files, grids[files[0]["role"]], mask))
+
+
+def reading_failed(scan: FoundScan, error: Exception) -> Row:
+    """The row for a scan whose reading ended in something unforeseen, which must not stop the others.
+
+    It bears no fingerprint: what failed once without a reason in the files is tried again next time.
+    """
+    detail = f"{type(error).__name__}: {error}"[:500]
+    return exclusion(scan.cohort, scan.scan_id, STEP, READING_FAILED, detail, source=scan.folder)
+
+
+def measure_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[list[int], dict[float, int]]:
+    """Bounding box of the voxels that are not zero, and how many there are of each label.
+
+    mask: (i, j, k) as stored, with at least one such voxel; affine: (4, 4).
+    Returns x0 x1 y0 y1 z0 z1, half-open, in LPS voxels, and label -> voxels, by label.
+    """
+    stored = mask.ravel(order="F")  # as it lies in the file: a view
+    inside = np.flatnonzero(stored != 0)
+    labels, counts = np.unique(stored[inside], return_counts=True)
+    box = [0] * 6
+    places = np.unravel_index(inside, mask.shape, order="F")
+    for indices, size, (axis, direction) in zip(places, mask.shape, lps_turn(affine), strict=True):
+        low, high = int(indices.min()), int(indices.max()) + 1
+        box[2 * int(axis) : 2 * int(axis) + 2] = (low, high) if direction > 0 else (size - high, size - low)
+    return box, dict(zip(labels.tolist(), counts.tolist(), strict=True))
+
+
+def _incomplete(scan: FoundScan, rules: ImageRules) -> list[Row]:
+    """Faults that names alone show: a modality or the mask is missing, or has two files."""
+    of_role = {role: [file for file in scan.files if file.role == role] for role in rules.roles}
+    faults = []
+    absent = [role for role, files in of_role.items() if not files and role != MASK]
+    if absent:
+        faults.append((MISSING_MODALITY, f"No file for {', '.join(absent)}.", scan.folder))
+    if not of_role[MASK]:
+        faults.append((MISSING_MASK, f"No file ending in {' or '.join(rules.roles[MASK])}.", scan.folder))
+    for role, files in of_role.items():
+        if len(files) > 1:
+            faults.append((TWO_FILES, f"{role} has {len(files)}: {', '.join(f.uri for f in files)}.", files[0].uri))
+    return [_fault(scan, *fault) for fault in faults]
+
+
+def _fault(scan: FoundScan, reason: str, detail: str, source: str, fingerprint: str | None = None) -> Row:
+    fingerprint = scan.fingerprint if fingerprint is None else fingerprint
+    return exclusion(scan.cohort, scan.scan_id, STEP, reason, detail, source=source, fingerprint=fingerprint)
+
+
+def _fault_of_file(scan: FoundScan, file: FoundFile, error: BadImage) -> Row:
+    reason = EMPTY_MASK if file.role == MASK and error.reason == nifti.EMPTY else error.reason
+    # A file that the system would not open may open next time, without any change to it.
+    fingerprint = "" if isinstance(error.__cause__, OSError) else None
+    return _fault(scan, reason, f"{file.role}: {error}", file.uri, fingerprint)
+
+
+def _measured_mask(volume: Volume, rules: ImageRules, file: FoundFile) -> dict[str, Any]:
+    """Tumour box, tumour voxels and voxels of each label. Raises BadImage for labels that are not accepted."""
+    box, counts = measure_mask(volume.voxels, volume.affine)
+    strange = [label for label in counts if label not in rules.mask_labels]
+    if strange:
+        shown = ", ".join(f"{label:g}" for label in strange[:5]) + (" …" if len(strange) > 5 else "")
+        accepted = ", ".join(map(str, rules.mask_labels))
+        raise BadImage(UNKNOWN_MASK_LABELS, f"{file.uri}: it holds labels {shown}; accepted are {accepted}.")
+    counted = [{"label": int(label), "voxels": count} for label, count in counts.items()]
+    return {"tumour_box": box, "tumour_voxels": sum(counts.values()), "mask_labels": counted}
+
+
+def _file_entry(file: FoundFile, volume: Volume) -> dict[str, Any]:
+    return {
+        "role": file.role,
+        "uri": file.uri,
+        "bytes": file.bytes,
+        "mtime_ns": file.mtime_ns,
+        "sha256": volume.sha256,
+        "voxel_sha256": volume.voxel_sha256,
+        "dtype": volume.voxels.dtype.name,
+    }
+
+
+def _different_grids(scan: FoundScan, grids: dict[str, _Grid]) -> list[Row]:
+    """A fault if the files do not lie on one grid, i.e. if any differs from the first in shape or place."""
+    roles = list(grids)
+    faults = []
+    for role in roles[1:]:
+        first, other = grids[roles[0]], grids[role]
+        if other.shape != first.shape:
+            faults.append(f"{role} has {nifti.times(other.shape)} voxels, {roles[0]} {nifti.times(first.shape)}.")
+        elif (apart := _apart(first, other)) > GRID_TOLERANCE * min(_spacing(first.affine)):
+            faults.append(f"{role} lies {apart:.3g} mm from {roles[0]}.")
+    return [_fault(scan, DIFFERENT_GRIDS, " ".join(faults), scan.folder)] if faults else []
+
+
+def _apart(one: _Grid, other: _Grid) -> float:
+    """Largest distance, in millimetres, between the same corner of two grids of one shape."""
+    corners = np.array([[i, j, k, 1] for i in (0, one.shape[0]) for j in (0, one.shape[1]) for k in (0, one.shape[2])])
+    return float(np.linalg.norm(corners @ (one.affine - other.affine)[:3].T, axis=1).max())
+
+
+def _spacing(affine: np.ndarray) -> list[float]:
+    return [float(size) for size in nib.affines.voxel_sizes(affine)]
+
+
+def _row(scan: FoundScan, rules: ImageRules, files: Sequence[Row], grid: _Grid, mask: dict[str, Any]) -> Row:
+    return {
+        "cohort": scan.cohort,
+        "scan_id": scan.scan_id,
+        "source_id": scan.source_id,
+        "subject_id": scan.subject_id,
+        "visit_day": scan.visit_day,
+        "files": list(files),
+        "shape": list(grid.shape),
+        "spacing_mm": _spacing(grid.affine),
+        "affine": [float(number) for number in (grid.affine + 0.0).ravel()],
+        "orientation": "".join(nib.aff2axcodes(grid.affine)),
+        "warnings": _warnings(scan, rules, files, mask),
+        "fingerprint": scan.fingerprint,
+        **mask,
+    }
+
+
+def _warnings(scan: FoundScan, rules: ImageRules, files: Sequence[Row], mask: dict[str, Any]) -> list[str]:
+    present = {count["label"] for count in mask["mask_labels"]}
+    warnings = [f"no voxel of label {n} ({meaning})" for n, meaning in rules.mask_labels.items() if n not in present]
+    warnings += [f"{file.role} lies outside the images folder, behind a {LINK}" for file in scan.files if file.outside]
+    role_of: dict[str, str] = {}
+    for file in files:
+        twin = role_of.setdefault(file["voxel_sha256"], file["role"])
+        if twin != file["role"]:
+            warnings.append(f"{file['role']} holds the same voxels as {twin}")
+    return warnings

@@ -1,0 +1,235 @@
+"""The ingest step: folders and label files become rows of ``scans``, ``labels``, ``links`` and ``exclusions``."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
+from ingest.exclusions import Row, merged
+from ingest.folders import STEP as IMAGES
+from ingest.folders import Found, FoundScan, find_scans
+from ingest.images import LINK, ReadScan, read_scan, reading_failed
+from ingest.labels import STEP as LABELS
+from ingest.labels import LabelFile, read_labels
+from ingest.links import KINDS, find_links
+from ingest.report import IngestReport
+from lake.errors import InputError
+from lake.runs import Run, start_run
+
+if TYPE_CHECKING:
+    from lake.store import Lake
+    from lake.transaction import Transaction
+
+Outcomes: TypeAlias = Iterator[tuple[FoundScan, ReadScan]]
+
+BATCH = 64
+"""Scans after which finished work is committed: what an interrupted run had committed is not read again."""
+
+BATCH_SECONDS = 30.0
+"""Seconds after which finished work is committed, however little it is."""
+
+
+def ingest(
+    lake: Lake,
+    cohort: str | Path,
+    images: str | Path | None = None,
+    labels: str | Path | Sequence[str | Path] | None = None,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> IngestReport:
+    """Bring a cohort's scans, labels or both into the lake. A second run over the same files writes nothing.
+
+    Args:
+        lake: the lake.
+        cohort: name of a shipped cohort or of one that the lake knows, or path of a TOML description.
+        images: folder of scans, at any depth below it.
+        labels: one label file or several; rows of a source (a file's name without ending) replace its former rows.
+        scheduler, workers: as for ``lake.cluster.open_cluster``. No cluster is started when no scan needs reading.
+
+    Raises:
+        InputError: nothing to ingest was given, a path is wrong, the description is faulty, or a label file lacks a
+            column. Anything wrong with a single scan or row becomes a row of ``exclusions`` instead.
+    """
+    described = load_cohort(cohort, lake)
+    files = [Path(file) for file in ([labels] if isinstance(labels, str | Path) else labels or [])]
+    if images is None and not files:
+        raise InputError("There is nothing to ingest.", hint="Give --images DIR, --labels FILE, or both.")
+    if twice := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
+        raise InputError(f"Two label files are named {twice[0]}.", hint="Rename one: it names the source.")
+    rules = {name: known.ids for name, known in _declarable(lake, described).items()}
+    read = [read_labels(described, file, rules) for file in files]
+    found = find_scans(described, Path(images)) if images is not None else None
+    arguments = {"cohort": str(cohort), "images": images and str(images), "labels": [str(file) for file in files]}
+    with start_run(lake, "ingest", arguments) as run:
+        if read:
+            run.transact(partial(_commit_labels, cohort=described, files=read))
+        numbers: dict[str, object] = {}
+        if found:
+            reading = partial(_outcomes, scheduler=scheduler, workers=workers)
+            numbers = _ingest_images(run, described, found, reading)
+        return _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
+
+
+def _declarable(lake: Lake, described: Cohort) -> dict[str, Cohort]:
+    """Descriptions of the cohorts that this one's labels may point to: shipped, in the lake, or itself."""
+    known = {**known_cohorts(lake), described.name: described}
+    for column in described.labels.columns if described.labels else ():
+        if column.cohort and column.cohort not in known:
+            try:
+                known[column.cohort] = load_cohort(column.cohort)
+            except InputError:  # a cohort that nobody has described yet: its ids are kept as they are written
+                continue
+    return known
+
+
+def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) -> None:
+    tx.upsert("cohorts", [cohort.row()])
+    for file in files:
+        tx.replace("labels", {"cohort": cohort.name, "source": file.source}, list(file.rows))
+        before = tx.read("exclusions", {"cohort": cohort.name, "step": LABELS}).to_pylist()
+        _exchange(tx, [row for row in before if Path(row["source"]).stem == file.source], file.exclusions)
+    _commit_links(tx)
+
+
+def _commit_links(tx: Transaction) -> None:
+    """Find all links anew from what this transaction sees, so that of two ingests at once neither misses one."""
+    scans = tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"]).to_pylist()
+    columns = ["cohort", "scan_id", "source", "source_id", "declared_cohort", "declared_id"]
+    labels = tx.read("labels", columns=columns).to_pylist()
+    links = find_links(scans, labels, cohorts_of_rows(tx.read("cohorts")))
+    for kind in KINDS:
+        tx.replace("links", {"kind": kind}, [link for link in links if link["kind"] == kind])
+
+
+def _exchange(tx: Transaction, before: Sequence[Row], after: Sequence[Row]) -> None:
+    """Put the exclusions ``after`` in place of ``before``, touching only what differs."""
+    keys = ("cohort", "scan_id", "step", "reason", "source")
+    kept = {tuple(row[key] for key in keys) for row in after}
+    tx.delete_keys("exclusions", [row for row in before if tuple(row[key] for key in keys) not in kept])
+    tx.upsert("exclusions", merged(after))
+
+
+def _ingest_images(
+    run: Run, cohort: Cohort, found: Found, reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes]
+) -> dict[str, object]:
+    """Read what is new or changed and commit it in batches; returns numbers for the report."""
+    known = _fingerprints(run.lake, cohort)
+    waiting = [scan for scan in found.scans if known.get(scan.scan_id) != scan.fingerprint]
+    vanished, gone = _vanished(run.lake, cohort, found)
+
+    def first(tx: Transaction) -> None:
+        tx.upsert("cohorts", [cohort.row()])
+        _exchange(tx, gone, found.exclusions)
+        _commit_links(tx)  # also mends a run that was interrupted before it could
+
+    run.transact(first)
+    for batch in _batches(reading(cohort, waiting)):
+        run.transact(partial(_commit_scans, cohort=cohort, batch=batch))
+    return {"found": len(found.scans), "read": len(waiting), "unchanged": len(found.scans) - len(waiting),
+            "vanished": tuple(vanished), "cleared": tuple(sorted({row["scan_id"] for row in gone}))}  # fmt: skip
+
+
+def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
+    """Scan id -> fingerprint of its files when they were last read; "" where they are to be read in any case."""
+    columns = ["scan_id", "fingerprint"]
+    known = {
+        row["scan_id"]: row["fingerprint"] for row in lake.read("scans", {"cohort": cohort.name}, columns).to_pylist()
+    }
+    where = {"cohort": cohort.name, "step": IMAGES}
+    for row in lake.read("exclusions", where, columns).to_pylist():
+        previous = known.setdefault(row["scan_id"], row["fingerprint"])
+        if previous != row["fingerprint"]:
+            known[row["scan_id"]] = ""
+    return known
+
+
+def _vanished(lake: Lake, cohort: Cohort, found: Found) -> tuple[list[str], list[Row]]:
+    """Scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
+
+    Only what lay below ``root`` counts: a cohort may be spread over several folders, ingested one by one.
+    """
+    root = found.root
+    present = {scan.scan_id for scan in found.scans}
+    scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"]).to_pylist()
+    vanished = sorted(
+        row["scan_id"]
+        for row in scans
+        if row["scan_id"] not in present and any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
+    )
+    excluded = lake.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
+    seen = present | {row["scan_id"] for row in found.exclusions}
+    gone = [row for row in excluded if row["scan_id"] not in seen and Path(row["source"]).is_relative_to(root)]
+    return vanished, gone
+
+
+def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | None, workers: int | None) -> Outcomes:
+    """Scans as they are read, on a cluster. A failure that nobody foresaw is an outcome too."""
+    if not waiting or cohort.images is None:
+        return
+    from lake.cluster import map_tasks, open_cluster
+
+    with open_cluster(scheduler, workers) as client:
+        task: Callable[[FoundScan], ReadScan] = partial(read_scan, rules=cohort.images)
+        for scan, outcome in map_tasks(client, task, waiting, description=f"reading {cohort.name}"):
+            if isinstance(outcome, Exception):
+                yield scan, ReadScan(None, (reading_failed(scan, outcome),))
+            else:
+                yield scan, outcome
+
+
+def _batches(
+    outcomes: Outcomes, clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[tuple[FoundScan, ReadScan]]]:
+    batch: list[tuple[FoundScan, ReadScan]] = []
+    since = clock()
+    for outcome in outcomes:
+        batch.append(outcome)
+        if len(batch) >= BATCH or clock() - since >= BATCH_SECONDS:
+            yield batch
+            batch, since = [], clock()
+    if batch:
+        yield batch
+
+
+def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundScan, ReadScan]]) -> None:
+    """A sound scan loses its exclusions, a bad one its row in ``scans``."""
+    names = {scan.scan_id for scan, _ in batch}
+    tx.upsert("scans", [outcome.row for _, outcome in batch if outcome.row])
+    bad = [{"cohort": cohort.name, "scan_id": scan.scan_id} for scan, outcome in batch if outcome.row is None]
+    tx.delete_keys("scans", bad)
+    before = tx.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
+    after = [row for _, outcome in batch for row in outcome.exclusions]
+    _exchange(tx, [row for row in before if row["scan_id"] in names], after)
+    _commit_links(tx)
+
+
+def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[str, object]) -> IngestReport:
+    where = {"cohort": cohort.name}
+    scans = lake.read("scans", where, ["scan_id", "warnings"]).to_pylist()
+    labels = lake.read("labels", where, ["scan_id", "source"]).to_pylist()
+    excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
+    links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
+    with_images = {row["scan_id"] for row in scans} | {row["scan_id"] for row in excluded if row["step"] == IMAGES}
+    with_labels = {row["scan_id"] for row in labels}
+    outside = sum(any(LINK in warning for warning in row["warnings"]) for row in scans)
+    if outside:
+        notes += (
+            f"{outside:,} scans have files outside the images folder, behind symbolic links (see scans.warnings).",
+        )
+    return IngestReport(
+        cohort=cohort.name,
+        scans=len(scans),
+        excluded=dict(sorted(Counter(row["reason"] for row in excluded if row["step"] in (IMAGES, LABELS)).items())),
+        labels=dict(sorted(Counter(row["source"] for row in labels).items())),
+        links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
+        labels_without_images=tuple(sorted(with_labels - with_images)),
+        images_without_labels=tuple(sorted(with_images - with_labels)),
+        notes=notes,
+        **numbers,  # type: ignore[arg-type]
+    )

@@ -1,0 +1,101 @@
+"""Links: pairs of scans said to be one patient, each with what says so. Patients are their connected components.
+
+Pure functions of the rows of ``scans`` and ``labels`` and of the cohorts' descriptions. The smaller (cohort, scan)
+comes first, there is one row per pair and kind, and the order in which rows come makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ingest.cohort import MASK, Cohort
+
+Row = Mapping[str, Any]
+Scan = tuple[str, str]
+
+FOLLOW_UP, DECLARED, SAME_CONTENT = KINDS = ("follow-up", "declared", "same content")
+"""The kinds that this room finds. It leaves links of other kinds alone."""
+
+_DIGITS_SHOWN = 12
+
+
+def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str, Cohort]) -> list[dict[str, Any]]:
+    """All links among the given scans and labels.
+
+    Args:
+        scans: rows of ``scans``: cohort, scan_id, source_id, files.
+        labels: rows of ``labels``: cohort, scan_id, source, source_id, declared_cohort, declared_id.
+        cohorts: descriptions of the cohorts by name; a cohort without one has no follow-up links.
+
+    Returns:
+        Rows of ``links``, sorted.
+    """
+    scans, labels = list(scans), list(labels)
+    found = [
+        *_rows(FOLLOW_UP, _follow_ups(scans, labels, cohorts), "; "),
+        *_rows(DECLARED, _declared(labels, cohorts), "; "),
+        *_rows(SAME_CONTENT, _same_content(scans), ", "),
+    ]
+    return sorted(
+        found, key=lambda row: tuple(row[key] for key in ("cohort_a", "scan_a", "cohort_b", "scan_b", "kind"))
+    )
+
+
+Evidence = Iterator[tuple[Scan, Scan, str]]
+
+
+def _rows(kind: str, evidence: Evidence, separator: str) -> Iterator[dict[str, Any]]:
+    by_pair: dict[tuple[Scan, Scan], set[str]] = defaultdict(set)
+    for one, other, what in evidence:
+        if one != other:
+            by_pair[min(one, other), max(one, other)].add(what)
+    for (a, b), said in by_pair.items():
+        yield {"cohort_a": a[0], "scan_a": a[1], "cohort_b": b[0], "scan_b": b[1],
+               "kind": kind, "evidence": separator.join(sorted(said)), "score": 1.0}  # fmt: skip
+
+
+def _follow_ups(scans: list[Row], labels: list[Row], cohorts: Mapping[str, Cohort]) -> Evidence:
+    """Each scan of a later visit, to the first scan of its subject, which need not be in the lake."""
+    for row in (*labels, *scans):
+        cohort = cohorts.get(row["cohort"])
+        name = cohort.ids.parse(row["scan_id"]) if cohort else None
+        if cohort is None or name is None or name.scan_id == name.subject_id:
+            continue
+        source = row.get("source") or "the images folder"
+        written = cohort.ids.parse(row["source_id"])
+        if written is not None and written.by_alias:
+            what = f"{source} lists it as {row['source_id']}, known to be {name.scan_id}"
+        else:
+            what = f"its id ends in {name.scan_id.removeprefix(name.subject_id)} in {source}"
+        yield (cohort.name, name.subject_id), (cohort.name, name.scan_id), what
+
+
+def _declared(labels: list[Row], cohorts: Mapping[str, Cohort]) -> Evidence:
+    """Each scan, to the scan of another cohort that its own cohort's label file names."""
+    for row in labels:
+        if row["declared_id"] is None:
+            continue
+        cohort = cohorts.get(row["cohort"])
+        columns = cohort.labels.columns if cohort and cohort.labels else ()
+        column = next((c.column for c in columns if c.field == "declared_id"), "declared_id")
+        declared = (row["declared_cohort"], row["declared_id"])
+        yield (row["cohort"], row["scan_id"]), declared, f"{row['source']}, column {column}"
+
+
+def _same_content(scans: list[Row]) -> Evidence:
+    """Scans that share the voxels of an image, each to the smallest scan that holds them: a star, not all pairs.
+
+    Masks prove nothing: two patients without a tumour in view, or two raters' copies, may have equal ones.
+    """
+    holders: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
+    for row in scans:
+        for file in row["files"]:
+            if file["role"] != MASK:
+                holders[file["voxel_sha256"]].append(((row["cohort"], row["scan_id"]), file["role"]))
+    for digest, held in holders.items():
+        first, role_of_first = min(held)
+        for scan, role in held:
+            roles = role if role == role_of_first else f"{role_of_first} = {role}"
+            yield first, scan, f"{roles} {digest[:_DIGITS_SHOWN]}"

@@ -1,0 +1,124 @@
+"""What an ingest did, in numbers and names: for a person at a terminal, and for a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_NAMES_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """Outcome of ``ingest``. What it counts in the lake concerns this cohort, after the run.
+
+    found, read, unchanged: scans in the images folder, of which so many were read now, or were known as they are.
+    scans: sound scans in the lake. excluded: reason -> rows of ``exclusions``. labels: source -> rows.
+    links: kind -> links of this cohort's scans. vanished: scans whose files are gone; their rows are kept.
+    cleared: exclusions that were dropped as what they were about is gone. notes: oddities worth a sentence.
+    """
+
+    cohort: str
+    found: int = 0
+    read: int = 0
+    unchanged: int = 0
+    scans: int = 0
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    links: Mapping[str, int] = field(default_factory=dict)
+    labels_without_images: tuple[str, ...] = ()
+    images_without_labels: tuple[str, ...] = ()
+    vanished: tuple[str, ...] = ()
+    cleared: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        lines = [("scans in the folder", f"{self.found:,} found, {self.read:,} read, {self.unchanged:,} unchanged")]
+        lines += [("sound scans in the lake", f"{self.scans:,}")]
+        lines += [(f"left out: {reason}", f"{count:,}") for reason, count in self.excluded.items()]
+        lines += [(f"labels from {source}", f"{count:,}") for source, count in self.labels.items()]
+        lines += [(f"links: {kind}", f"{count:,}") for kind, count in self.links.items()]
+        lines += named("labels without images", self.labels_without_images)
+        lines += named("images without labels", self.images_without_labels)
+        lines += named("no longer in the folder (kept)", self.vanished)
+        lines += named("exclusions cleared", self.cleared)
+        return rendered(f"Ingest of {self.cohort}", lines, self.notes)
+
+
+@dataclass(frozen=True)
+class ListReport:
+    """Outcome of ``ingest_list``: entries on the list, scans they name, those named twice, and those not understood.
+
+    unknown: scans on the list of which the lake has neither images nor labels.
+    """
+
+    name: str
+    cohort: str
+    entries: int
+    scans: int
+    repeated: tuple[str, ...] = ()
+    unreadable: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        lines = [("entries", f"{self.entries:,}"), ("scans", f"{self.scans:,}")]
+        lines += named("named more than once", self.repeated)
+        lines += named("entries not understood", self.unreadable)
+        lines += named("not in the lake", self.unknown)
+        return rendered(f"List {self.name} of {self.cohort}", lines, ())
+
+
+@dataclass(frozen=True)
+class FeaturesReport:
+    """Outcome of ``ingest_features``: records read, scans and vectors of the feature set, and what was left out."""
+
+    feature_set: str
+    cohort: str
+    records: int
+    scans: int
+    vectors: int
+    methylated: int
+    excluded: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything, in types that JSON has."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        lines = [("records", f"{self.records:,}"), ("scans", f"{self.scans:,}, {self.methylated:,} of them methylated")]
+        lines += [("vectors", f"{self.vectors:,}"), ("cohort", self.cohort)]
+        lines += [(f"left out: {reason}", f"{count:,}") for reason, count in self.excluded.items()]
+        return rendered(f"Feature set {self.feature_set}", lines, self.notes)
+
+
+def named(what: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """A line that counts names and shows the first few; no line where there are none."""
+    if not names:
+        return []
+    shown = ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
+    return [(what, f"{len(names):,}: {shown}")]
+
+
+def rendered(title: str, lines: Iterable[tuple[str, str]], notes: tuple[str, ...]) -> RenderableType:
+    """Two columns under a title, and the notes below. Names come from files, so nothing is taken as markup."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
+    for what, value in lines:
+        table.add_row(Text(what), Text(value))
+    return Group(table, *(Text(f"Note: {note}") for note in notes))

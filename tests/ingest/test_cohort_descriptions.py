@@ -1,0 +1,58 @@
+"""Cohorts described by TOML: the shipped ones hold, and every slip in a description is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingest.cohort import load_cohort, parse_cohort, read_cohort
+from lake.errors import InputError
+
+GOOD = load_cohort("ucsf_pdgm").text
+
+SLIPS = {
+    "a misspelt key": ("label_rule =", "label_rul =", ["label_rule is missing", "'label_rul'"]),
+    "an unknown key": ('name = "ucsf_pdgm"', 'name = "ucsf_pdgm"\nsite = 3', ["site is a key that", "does not know"]),
+    "an unknown key, nearly right": ("[labels.idh]", "[labels.idhh]", ["labels.idhh", "Did you mean idh?"]),
+    "an unknown rule": ('"ucsf"  #', '"ucfs"  #', ["label_rule is 'ucfs'", "Did you mean ucsf?"]),
+    "an unknown role": ('role = "external"', 'role = "released"', ["role is 'released'", "training or external"]),
+    "a broken pattern": ("'UCSF-PDGM-(", "'UCSF-PDGM-((", ["ids.pattern is not a regular expression"]),
+    "a group that is none": ("[_FU{day}d]", "[_FU{days}d]", ["ids.form names 'days'", "day, number"]),
+    "an alias that is no id": ('UCSF-PDGM-0138 = "', 'UCSF-PDGM-138 = "', ["ids.aliases names 'UCSF-PDGM-138'"]),
+    "digits that are no number": ("number = 4", 'number = "4"', ["ids.digits says number = '4'", "a whole number"]),
+    "a missing modality": ('T2 = "T2"\n', "", ["images.roles.T2 is missing"]),
+    "one name for two roles": ('T2 = "T2"', 'T2 = "T1"', ["images.roles uses 'T1' for two"]),
+    "a pattern without a role": ("{scan_id}_{role}.nii.gz", "{scan_id}.nii.gz", ["images.patterns", "{role}"]),
+    "a mask label that is a word": ("4 = ", "four = ", ["images.mask_labels has a key 'four'"]),
+    "background as a mask label": ("4 = ", "0 = ", ["images.mask_labels", "background"]),
+    "no id column": ('id = "ID"\n', "", ["labels.id is missing"]),
+    "a status of its own": ('= "methylated"', '= "positive"', ["labels.mgmt_status.values gives 'positive'"]),
+    "statuses not explained": ("values = { positive", "valves = { positive", ["labels.mgmt_status.valves", "values"]),
+    "a word for true": ("Yes = true", 'Yes = "true"', ["labels.biopsied_before_imaging.values gives 'true'", "bool"]),
+    "no TOML": ("[images]", "[images", ["is not a TOML file"]),
+    "a name that is no folder": ('"ucsf_pdgm"', '"../ucsf"', ["name is '../ucsf'"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_a_slip_in_a_description_is_named_with_its_file_and_key(slip: str) -> None:
+    right, wrong, expected = SLIPS[slip]
+    assert right in GOOD
+    with pytest.raises(InputError) as caught:
+        parse_cohort(GOOD.replace(right, wrong, 1), "third.toml")
+    said = f"{caught.value} {caught.value.hint}"
+    for part in ("third.toml", *expected):
+        assert part in said
+
+
+def test_a_cohort_is_found_by_name_or_by_path_and_a_wrong_name_gets_the_nearest(tmp_path: Path) -> None:
+    path = tmp_path / "third.toml"
+    path.write_text(GOOD.replace('"ucsf_pdgm"', '"third"'), encoding="utf-8")
+    assert load_cohort(path).name == load_cohort(str(path)).name == "third"
+    with pytest.raises(InputError, match="ucsf_pgdm") as caught:
+        load_cohort("ucsf_pgdm")
+    assert "ucsf_pdgm" in caught.value.hint
+    assert "TOML" in caught.value.hint or ".toml" in caught.value.hint
+    with pytest.raises(InputError, match=r"nowhere\.toml cannot be read"):
+        read_cohort(tmp_path / "nowhere.toml")

@@ -1,0 +1,98 @@
+"""Links: who is said to be whom, by what, and in one order."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.cohort import load_cohort
+from ingest.links import find_links
+
+COHORTS = {name: load_cohort(name) for name in ("brats21", "ucsf_pdgm")}
+
+
+def scan(cohort: str, scan_id: str, **hashes: str) -> dict[str, Any]:
+    files = [{"role": role, "voxel_sha256": digest} for role, digest in hashes.items()]
+    return {"cohort": cohort, "scan_id": scan_id, "source_id": scan_id, "files": files}
+
+
+def labelled(
+    cohort: str, scan_id: str, source_id: str, declared: str | None = None, source: str = "v5"
+) -> dict[str, Any]:
+    return {"cohort": cohort, "scan_id": scan_id, "source": source, "source_id": source_id,
+            "declared_cohort": declared and "brats21", "declared_id": declared}  # fmt: skip
+
+
+def pairs(links: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:
+    return [(link["kind"], link["scan_a"], link["scan_b"], link["evidence"]) for link in links]
+
+
+def test_a_follow_up_is_linked_to_its_subjects_first_scan_by_its_suffix_and_by_its_v2_number() -> None:
+    first, second = "UCSF-PDGM-0391", "UCSF-PDGM-0391_FU016d"
+    v2 = labelled("ucsf_pdgm", second, "UCSF-PDGM-289", source="metadata_v2")
+    v5 = labelled("ucsf_pdgm", second, second, source="metadata_v5")
+    (by_number,) = find_links([], [v2], COHORTS)
+    assert (by_number["kind"], by_number["scan_a"], by_number["scan_b"]) == ("follow-up", first, second)
+    assert "metadata_v2 lists it as UCSF-PDGM-289" in by_number["evidence"]
+    (both,) = find_links([scan("ucsf_pdgm", second)], [v5, v2], COHORTS)
+    assert "_FU016d in metadata_v5" in both["evidence"]
+    assert "UCSF-PDGM-289" in both["evidence"]
+    assert "images folder" in both["evidence"]
+
+
+def test_a_declared_id_is_a_link_that_names_its_sources_and_column() -> None:
+    rows = [
+        labelled("ucsf_pdgm", "UCSF-PDGM-0004", "UCSF-PDGM-004", "BraTS2021_00097", source) for source in ("v5", "v2")
+    ]
+    assert pairs(find_links([], rows, COHORTS)) == [
+        ("declared", "BraTS2021_00097", "UCSF-PDGM-0004", "v2, column BraTS21 ID; v5, column BraTS21 ID")
+    ]
+
+
+def test_equal_images_link_scans_but_equal_masks_do_not() -> None:
+    one = scan("brats21", "BraTS2021_00001", T1="a" * 64, T2="b" * 64, mask="m" * 64)
+    two = scan("ucsf_pdgm", "UCSF-PDGM-0002", T1="a" * 64, T2="b" * 64, mask="x" * 64)
+    three = scan("ucsf_pdgm", "UCSF-PDGM-0003", T1="c" * 64, T2="a" * 64, mask="m" * 64)
+    four = scan("ucsf_pdgm", "UCSF-PDGM-0004", T1="d" * 64, mask="m" * 64)
+    assert pairs(find_links([four, three, two, one], [], COHORTS)) == [
+        ("same content", "BraTS2021_00001", "UCSF-PDGM-0002", "T1 aaaaaaaaaaaa, T2 bbbbbbbbbbbb"),
+        ("same content", "BraTS2021_00001", "UCSF-PDGM-0003", "T1 = T2 aaaaaaaaaaaa"),
+    ]
+
+
+def components(edges: list[tuple[Any, Any]]) -> set[frozenset[Any]]:
+    parent: dict[Any, Any] = {}
+
+    def root(node: Any) -> Any:
+        while parent.setdefault(node, node) != node:
+            node = parent[node]
+        return node
+
+    for one, other in edges:
+        parent[root(one)] = root(other)
+    groups: dict[Any, set[Any]] = {}
+    for node in list(parent):
+        groups.setdefault(root(node), set()).add(node)
+    return {frozenset(group) for group in groups.values()}
+
+
+HELD = st.dictionaries(st.sampled_from(["FLAIR", "T1", "T1wCE", "T2", "mask"]), st.sampled_from("abcdefg"), max_size=5)
+
+
+@given(held=st.lists(HELD, max_size=12), seed=st.integers(0, 9))
+def test_content_links_join_what_all_pairs_would_join_whatever_order_scans_come_in(
+    held: list[dict[str, str]], seed: int
+) -> None:
+    scans = [scan(("brats21", "ucsf_pdgm")[n % 2], f"scan-{n:02d}", **hashes) for n, hashes in enumerate(held)]
+    links = find_links(scans, [], COHORTS)
+    shuffled = random.Random(seed).sample(scans, len(scans))
+    assert find_links(shuffled, [], COHORTS) == links
+    images = [(n, {digest for role, digest in hashes.items() if role != "mask"}) for n, hashes in enumerate(held)]
+    every_pair = [(f"scan-{a:02d}", f"scan-{b:02d}") for a, x in images for b, y in images if a < b and x & y]
+    assert components([(link["scan_a"], link["scan_b"]) for link in links]) == components(every_pair)
+    for link in links:
+        assert (link["cohort_a"], link["scan_a"]) < (link["cohort_b"], link["scan_b"])
+        assert link["score"] == 1.0
