@@ -20,7 +20,7 @@ import pyarrow as pa
 from ingest.description import Section
 from ingest.ids import IdRules, fields_of
 from lake.errors import InputError, unknown_name
-from lake.tables import MODALITIES, TABLES
+from lake.tables import LABEL_RULES, MODALITIES, TABLES
 
 if TYPE_CHECKING:
     from lake.store import Lake
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 MASK = "mask"
 ROLES_OF_FILES = (*MODALITIES, MASK)
 ROLES = ("training", "external", "released")
-LABEL_RULES = {"brats21": 2, "ucsf": 1}
-"""Named rules of calling MGMT methylated: the fewest methylated sites that count."""
-
 STATUSES = ("methylated", "unmethylated", "indeterminate", "unknown")
 LABEL_FIELDS = ("mgmt_status", "mgmt_index", "declared_id", "age", "sex", "grade", "diagnosis", "idh",
                 "codeletion_1p19q", "dead", "survival_days", "resection", "biopsied_before_imaging")  # fmt: skip

@@ -22,6 +22,9 @@ BRANCHES = (*MODALITIES, "DeltaT1")
 FEATURE_LENGTH = 400
 """Numbers in a feature vector: the Kinetics-400 output layer of the study's networks."""
 
+LABEL_RULES = {"brats21": 2, "ucsf": 1}
+"""Rules by which a tumour is called methylated: how many methylated CpG sites it needs at least."""
+
 text, integer, whole, real, flag = pa.string(), pa.int32(), pa.int64(), pa.float64(), pa.bool_()
 moment = pa.timestamp("us", tz="UTC")
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,12 @@ class Inputs:
         return (values - shift) * scale * present[..., None], present
 
 
+def running_step(seen: Tensor) -> Tensor:
+    """How far running statistics move towards the batch's after ``seen`` batches: torch's 0.1, but a plain average over
+    the first ten, since an epoch here may be no longer than that and the start values are no measurement."""
+    return (1 / seen.clamp_min(1)).clamp_min(MOMENTUM)
+
+
 def usable_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -66,20 +73,44 @@ def spread_fits(loop: Callable[..., None], fits: int, threads: int, *arrays: Any
         return
     # Twice as many shares as threads, so that a core busy with something else does not hold up the rest.
     edges = np.linspace(0, fits, min(fits, 2 * threads) + 1).astype(int).tolist()
-    waiting = [_pool(threads).submit(loop, a, b, *arrays) for a, b in zip(edges, edges[1:], strict=False)]
+    waiting = [_pool(threads).submit(loop, a, b, *arrays) for a, b in pairwise(edges)]
     for share in waiting:
         share.result()
 
 
+class Scratch:
+    """The large arrays of a forward pass, kept from step to step: fresh ones would be cleared by the system each time.
+
+    So a backward pass has to come before the next forward pass of the same network, and ``check`` sees to it.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._arrays: list[np.ndarray] = []
+        self._ticket = 0
+
+    def take(self, shapes: list[tuple[int, ...]], kind: np.dtype) -> tuple[list[np.ndarray], int]:
+        """Arrays of these shapes, zero when new and else as they were left, and a ticket for ``check``."""
+        if [a.shape for a in self._arrays] != shapes or self._arrays[0].dtype != kind:
+            self._arrays = [np.zeros(shape, kind) for shape in shapes]
+        self._ticket += 1
+        return self._arrays, self._ticket
+
+    def check(self, ticket: int) -> None:
+        """Raise RuntimeError if the arrays were taken again since."""
+        if ticket != self._ticket:
+            raise RuntimeError("backward after another forward pass of the same branch")
+
+
 class _Branches(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, inputs: Inputs, rows: np.ndarray, threads: int
+    def forward(  # noqa: PLR0917 - torch passes them by position
+        ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, inputs: Inputs, rows: np.ndarray, scratch: Scratch
     ) -> tuple[Tensor, Tensor, Tensor]:
         fits, batch = rows.shape
         branches = inputs.values.shape[1]
         kind = inputs.values.dtype
-        x = [np.empty((fits, batch, 2, branches * stride + 2), kind) for stride in STRIDES]
+        x, ctx.ticket = scratch.take([(fits, batch, 2, branches * stride + 2) for stride in STRIDES], kind)
         live = np.empty((fits, batch, branches), np.bool_)
         w, b = np.empty((fits, 3, CHANNELS, TAPS), kind), np.empty((fits, 3, CHANNELS), kind)
         mean, covariance = np.empty((fits, 3, TAPS)), np.empty((fits, 3, TAPS, TAPS))
@@ -88,11 +119,11 @@ class _Branches(torch.autograd.Function):
         tokens = np.empty((fits, batch, branches, TOKEN), kind)
         numbers = [t.detach().numpy() for t in (weight, gamma, beta)]
         spread_fits(
-            branch_loops.forward_fits, fits, threads, inputs.values, inputs.present, inputs.shift, inputs.scale, rows,
-            *numbers, *x, live, w, b, mean, covariance, centre, spread, count, tokens,
+            branch_loops.forward_fits, fits, scratch.threads, inputs.values, inputs.present, inputs.shift,
+            inputs.scale, rows, *numbers, *x, live, w, b, mean, covariance, centre, spread, count, tokens,
         )  # fmt: skip
         ctx.saved = (*x, live, w, b, mean, covariance, centre, spread, count, *numbers[:2])
-        ctx.threads = threads
+        ctx.scratch = scratch
         unbiased = spread * (count / np.maximum(count - 1, 1))[..., None]
         statistics = (torch.from_numpy(centre.astype(kind)), torch.from_numpy(unbiased.astype(kind)))
         ctx.mark_non_differentiable(*statistics)
@@ -100,11 +131,13 @@ class _Branches(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        scratch: Scratch = ctx.scratch
+        scratch.check(ctx.ticket)
         d_tokens = gradients[0].contiguous().numpy()
         weight, gamma = ctx.saved[-2:]
         d_weight, d_gamma, d_beta = np.zeros_like(weight), np.zeros_like(gamma), np.zeros_like(gamma)
         spread_fits(
-            branch_loops.backward_fits, len(weight), ctx.threads, *ctx.saved, d_tokens, d_weight, d_gamma, d_beta
+            branch_loops.backward_fits, len(weight), scratch.threads, *ctx.saved, d_tokens, d_weight, d_gamma, d_beta
         )
         return torch.from_numpy(d_weight), torch.from_numpy(d_gamma), torch.from_numpy(d_beta), None, None, None
 
@@ -117,6 +150,7 @@ class SharedBranch(nn.Module):
 
     running_mean: Tensor
     running_variance: Tensor
+    seen: Tensor
 
     def __init__(self, weight: Tensor, threads: int) -> None:
         super().__init__()
@@ -126,18 +160,21 @@ class SharedBranch(nn.Module):
         self.beta = nn.Parameter(torch.zeros(fits, 3, CHANNELS, dtype=weight.dtype))
         self.register_buffer("running_mean", torch.zeros(fits, 3, CHANNELS, dtype=weight.dtype))
         self.register_buffer("running_variance", torch.ones(fits, 3, CHANNELS, dtype=weight.dtype))
-        self.threads = threads
+        self.register_buffer("seen", torch.zeros(fits, 1, 1, dtype=weight.dtype))
+        self.scratch = Scratch(threads)
 
     def forward(self, inputs: Inputs, rows: np.ndarray) -> Tensor:
         """Tokens; in training mode with batch statistics, which move the running ones, else with the running ones."""
         if not self.training:
             return self._infer(inputs, rows)
-        tokens, mean, variance = _Branches.apply(self.weight, self.gamma, self.beta, inputs, rows, self.threads)
+        tokens, mean, variance = _Branches.apply(self.weight, self.gamma, self.beta, inputs, rows, self.scratch)
         with torch.no_grad():
-            seen = MOMENTUM * torch.from_numpy((rows >= 0).any(1))[:, None, None].to(mean)
-            self.running_mean += seen * (mean - self.running_mean)
-            self.running_variance += seen * (variance - self.running_variance)
-        return tokens  # type: ignore[no-any-return]
+            real = torch.from_numpy((rows >= 0).any(1))[:, None, None].to(mean)
+            self.seen += real
+            step = real * running_step(self.seen)
+            self.running_mean += step * (mean - self.running_mean)
+            self.running_variance += step * (variance - self.running_variance)
+        return tokens
 
     @torch.no_grad()
     def _infer(self, inputs: Inputs, rows: np.ndarray) -> Tensor:
@@ -146,7 +183,7 @@ class SharedBranch(nn.Module):
         b = (self.beta - gain * self.running_mean).numpy()
         tokens = np.empty((*rows.shape, inputs.values.shape[1], TOKEN), inputs.values.dtype)
         spread_fits(
-            branch_loops.infer_fits, len(rows), self.threads, inputs.values, inputs.present, inputs.shift,
+            branch_loops.infer_fits, len(rows), self.scratch.threads, inputs.values, inputs.present, inputs.shift,
             inputs.scale, rows, w, b, tokens,
         )  # fmt: skip
         return torch.from_numpy(tokens)

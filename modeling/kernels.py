@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 - a compiled loop takes its arrays one by one, and branches where the numbers do
 """The shared branch of the Siamese network as compiled loops: forward and backward of three convolution blocks.
 
 One block maps a row of ``L`` numbers to ``Q = (L - 4) // 2``::
@@ -19,9 +20,9 @@ change a bit. They hold no interpreter lock.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
-import numpy as np
 from numba import njit
 
 CHANNELS = 16
@@ -33,11 +34,15 @@ STRIDES = (200, 100, 50)
 SLOPE = 0.01
 EPSILON = 1e-5
 
-_compile: Any = njit(fastmath=True, nogil=True, cache=True, error_model="numpy")
-_F = np.float32
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-@_compile
+def compiled(loop: Loop) -> Loop:
+    """Compile with numba for whichever floating type it is called with; kept on disk between processes."""
+    return cast(Loop, njit(fastmath=True, nogil=True, cache=True, error_model="numpy")(loop))
+
+
+@compiled
 def pool_block(even: Any, odd: Any, weight: Any, bias: Any, out: Any) -> None:
     """One block, normalisation folded in: ``out[p] = mean over c of leaky(max(z_c[2p], z_c[2p + 1]))``.
 
@@ -61,7 +66,7 @@ def pool_block(even: Any, odd: Any, weight: Any, bias: Any, out: Any) -> None:
         out[p] *= share
 
 
-@_compile
+@compiled
 def pool_block_back(
     even: Any, odd: Any, weight: Any, bias: Any, grad: Any, ge: Any, go: Any, d_weight: Any, d_bias: Any
 ) -> None:
@@ -101,9 +106,9 @@ def pool_block_back(
         d_bias[c] += db
 
 
-@_compile
+@compiled
 def input_gradient(ge: Any, go: Any, weight: Any, d_even: Any, d_odd: Any) -> None:
-    """Transposed convolution of ge, go (16, n + 2 or more), zeros in front, to d_even, d_odd (n,) of the block's input."""
+    """Transposed convolution of ge, go (16, n + 2 or more), which begin with two zeros, to d_even, d_odd (n,)."""
     n = d_even.shape[0]
     for p in range(n):
         d_even[p] = 0

@@ -1,11 +1,7 @@
 -- Labels: from what the sources say to one call per scan, and per patient, under each label rule.
 
--- A rule says from how many methylated CpG sites on a tumour is called methylated.
-CREATE VIEW label_rules AS
-SELECT * FROM (VALUES
-    ('brats21', 2, 'BraTS21 calls methylated from two sites on'),
-    ('ucsf', 1, 'UCSF calls methylated from one site on')
-) AS rules (label_rule, fewest_sites, meaning);
+-- Table label_rules (label_rule, fewest_sites) is made by the catalog from the registry of rules in lake/tables.py:
+-- from that many methylated CpG sites on, the rule calls a tumour methylated.
 
 -- One row per labelled scan. Where several releases label it, the last by name counts.
 CREATE VIEW scan_labels AS

@@ -25,7 +25,7 @@ from fsspec.spec import AbstractFileSystem
 from lake.errors import DamagedFile, InputError
 from lake.log import DataFile, State
 from lake.store import Lake
-from lake.tables import FEATURE_LENGTH, TABLES, Table
+from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 
 SCHEME = "lake://"
 COMPATIBLE = "v1.0.0"
@@ -87,6 +87,8 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
             for table in TABLES.values():
                 writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
                 _comment(writer, table, "VIEW")
+            writer.execute("CREATE TABLE label_rules (label_rule VARCHAR, fewest_sites INTEGER)")
+            writer.executemany("INSERT INTO label_rules VALUES (?, ?)", list(LABEL_RULES.items()))
             for _, statement in view_statements():
                 writer.execute(statement)
         # Once open, the file is needed no longer by name: it goes with its folder.

@@ -1,0 +1,123 @@
+"""Metrics of a fold, and intervals of their mean. A fold that cannot show a metric gives None, never a stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+METRICS = ("auc", "accuracy", "precision", "recall", "brier")
+THRESHOLD = 0.5
+
+
+def auc(labels: np.ndarray, probability: np.ndarray) -> float | None:
+    """Area under the ROC curve: the share of (methylated, unmethylated) pairs in the right order, ties half."""
+    from scipy.stats import rankdata
+
+    positive = int(labels.sum())
+    negative = len(labels) - positive
+    if not positive or not negative:
+        return None
+    ranks = rankdata(probability)
+    return float((ranks[labels].sum() - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def scores(labels: np.ndarray, probability: np.ndarray) -> dict[str, float | None]:
+    """All metrics of labels (n,) bool and probabilities (n,); methylated is called at 0.5 and above.
+
+    AUC is None with one class, precision where nothing is called methylated, recall where nothing is, all with no rows.
+    """
+    called = probability >= THRESHOLD
+    return {
+        "auc": auc(labels, probability),
+        "accuracy": _share(called == labels),
+        "precision": _share(labels[called]),
+        "recall": _share(called[labels]),
+        "brier": float(np.mean((probability - labels) ** 2)) if len(labels) else None,
+    }
+
+
+def _share(of: np.ndarray) -> float | None:
+    return float(of.mean()) if len(of) else None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean and SD over folds, a 95 % interval of the mean, and how many folds it rests on; None where there is none."""
+
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    folds: int
+
+
+def corrected_interval(values: Sequence[float | None], tested: float, trained: float) -> Summary:
+    """Mean over folds with the corrected resampled t interval.
+
+    The folds of a cross-validation share training scans, so their variance is scaled by 1/k + tested/trained instead
+    of 1/k (Nadeau and Bengio, Machine Learning 52, 2003). Folds without a value are left out.
+
+    Args:
+        values: the metric of each fold.
+        tested, trained: mean number of scans in a test part and in a training part.
+    """
+    from scipy.stats import t
+
+    known = np.array([v for v in values if v is not None], np.float64)
+    k = len(known)
+    if k < 2:
+        return Summary(float(known[0]) if k else None, None, None, None, k)
+    mean, sd = float(known.mean()), float(known.std(ddof=1))
+    half = float(t.ppf(0.975, k - 1)) * sd * (1 / k + tested / trained) ** 0.5
+    return Summary(mean, sd, max(0.0, mean - half), min(1.0, mean + half), k)
+
+
+def bootstrap_interval(
+    values: Sequence[float | None], metric: str, labels: np.ndarray, probability: np.ndarray, patients: np.ndarray,
+    *, seed: int, resamples: int = 2000,
+) -> Summary:  # fmt: skip
+    """Mean over the fold models with a percentile interval over resampled patients.
+
+    Args:
+        values: the metric of each model on all scans.
+        metric: its name.
+        labels: (m,) bool. probability: (F, m). patients: (m,).
+        seed, resamples: of the bootstrap.
+    """
+    known = [v for v in values if v is not None]
+    mean = float(np.mean(known)) if known else None
+    sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
+    names, of_scan = np.unique(patients, return_inverse=True)
+    if len(names) < 2 or mean is None:
+        return Summary(mean, sd, None, None, len(known))
+    stream = np.random.default_rng([seed, METRICS.index(metric)])
+    drawn = stream.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)[:, of_scan]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        resampled = _resampled(metric, labels, probability, drawn.astype(np.float64))
+    resampled = resampled[np.isfinite(resampled)]
+    if not len(resampled):
+        return Summary(mean, sd, None, None, len(known))
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    return Summary(mean, sd, float(low), float(high), len(known))
+
+
+def _resampled(metric: str, labels: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The metric, averaged over models, with scans counted ``weight`` (resamples, m) times."""
+    if metric == "auc":
+        ahead = probability[:, labels, None] - probability[:, None, ~labels]
+        order = ((ahead > 0) + 0.5 * (ahead == 0)).mean(0)
+        a, b = weight[:, labels], weight[:, ~labels]
+        return np.einsum("ri,ri->r", a @ order, b) / (a.sum(1) * b.sum(1))
+    called = (probability >= THRESHOLD).T.astype(np.float64)
+    truth = labels[:, None].astype(np.float64)
+    of, over = {
+        "accuracy": ((called == truth).astype(np.float64), np.ones_like(called)),
+        "precision": (called * truth, called),
+        "recall": (called * truth, np.broadcast_to(truth, called.shape)),
+        "brier": ((probability.T - truth) ** 2, np.ones_like(called)),
+    }[metric]
+    each = (weight @ of) / (weight @ over)
+    known = np.isfinite(each)
+    return np.where(known, each, 0).sum(1) / known.sum(1)

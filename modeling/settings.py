@@ -1,0 +1,56 @@
+"""What a model is trained with. Every setting is part of the experiment's identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lake.errors import unknown_name
+from lake.tables import BRANCHES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of a model; those that it has no use for are empty.
+
+    Attributes:
+        branches: branches that are read, in the study's order.
+        epochs: the most there are.
+        patience: epochs without a better validation loss after which a fit is no longer followed.
+        batch: scans per step.
+        learning_rate, weight_decay: of AdamW; a step shrinks the weights by the product of the two.
+        hidden: widths of the fully connected layers.
+        dropout: share of units dropped in training.
+        validation: share of the training part's patients kept for stopping.
+        strengths: values of scikit-learn's C among which logistic regression chooses.
+    """
+
+    branches: tuple[str, ...] = BRANCHES
+    epochs: int = 200
+    patience: int = 50
+    batch: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    hidden: tuple[int, ...] = ()
+    dropout: float = 0.0
+    validation: float = 0.2
+    strengths: tuple[float, ...] = ()
+
+
+DEFAULTS: dict[str, Settings] = {
+    "snn": Settings(hidden=(16,), dropout=0.3, weight_decay=1.0),
+    "snn_released": Settings(batch=1, learning_rate=5e-5, weight_decay=0.0),
+    "mlp": Settings(branches=("T1wCE",), hidden=(100, 32), dropout=0.4),
+    "logistic": Settings(epochs=0, batch=0, patience=0, strengths=(1e-4, 3e-4, 1e-3, 3e-3)),
+}
+MODELS = tuple(DEFAULTS)
+
+
+def defaults(model: str) -> Settings:
+    """The settings a model has unless told otherwise.
+
+    Raises:
+        InputError: no model of that name.
+    """
+    if model not in DEFAULTS:
+        raise unknown_name("model", model, DEFAULTS)
+    return DEFAULTS[model]

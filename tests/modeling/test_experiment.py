@@ -1,0 +1,156 @@
+"""Training from a lake and back into it: the study's released vectors, and small made-up cohorts."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+from rich.console import Console
+
+from ingest.released import ingest_features
+from lake.errors import InputError
+from lake.store import Lake
+from lake.tables import BRANCHES
+from modeling.experiment import train
+from modeling.scores import auc
+from sql.catalog import connect
+
+COHORTS = {"made": "training", "beyond": "external"}
+FEATURE_SET = "random_conv-made"
+
+
+@pytest.fixture(scope="module")
+def released(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, str]:
+    """A lake with the 462 released vectors, and the name of their feature set."""
+    lake = Lake(tmp_path_factory.mktemp("released") / "lake", create=True)
+    report = ingest_features(lake, sorted((reference / "published_features").glob("*.tfrecords")))
+    return lake, report.feature_set
+
+
+@pytest.fixture
+def made(lake: Lake, label: Any) -> Lake:
+    """40 training and 12 external patients with a strong signal; the first has no T1wCE, the last no known call."""
+    stream = np.random.default_rng(0)
+    direction = stream.standard_normal(400)
+    labels, features = [], []
+    for cohort, scans in (("made", 40), ("beyond", 12)):
+        for number in range(scans):
+            methylated = number % 2 == 0
+            call = "unknown" if (cohort, number) == ("made", 39) else "methylated" if methylated else "unmethylated"
+            labels.append(label(number, cohort, mgmt_status=call))
+            for branch in BRANCHES:
+                if (cohort, number, branch) == ("made", 0, "T1wCE"):
+                    continue
+                values = stream.standard_normal(400) + (0.5 if methylated else -0.5) * direction
+                features.append(
+                    {
+                        "feature_set": FEATURE_SET, "cohort": cohort, "scan_id": labels[-1]["scan_id"],
+                        "modality": branch, "values": values.astype(np.float32).tolist(), "input_sha256": "0" * 64,
+                    }
+                )  # fmt: skip
+    described = {"label_rule": "brats21", "description": "made up", "description_sha256": "0" * 64}
+
+    def write(transaction: Any) -> None:
+        transaction.upsert("cohorts", [{"cohort": c, "role": role, **described} for c, role in COHORTS.items()])
+        transaction.upsert("labels", labels)
+        transaction.upsert("features", features)
+        transaction.upsert(
+            "feature_sets",
+            [{"feature_set": FEATURE_SET, "backbone": "random_conv", "weights": "random", "recipe": "{}"}],
+        )
+
+    lake.transact(write, run_id="made")
+    return lake
+
+
+def test_logistic_regression_on_the_released_vectors_reaches_what_replication_found(released: tuple[Lake, str]) -> None:
+    lake, feature_set = released
+    report = train(lake, feature_set, "logistic", progress=False)
+    reached = report.value("internal", "auc")
+    assert reached is not None
+    assert 0.60 <= reached <= 0.64
+    assert (report.scans, report.patients, report.external_scans) == (462, 462, 0)
+    with connect(lake) as connection:
+        query = "SELECT count(*), count(DISTINCT patient_id) FROM predictions WHERE experiment = ? GROUP BY repeat"
+        assert connection.execute(query, [report.experiment]).fetchall() == [(462, 462)] * 4
+
+
+@pytest.mark.parametrize("model", ["snn", "snn_released", "mlp"])
+def test_the_networks_train_on_the_released_vectors_and_say_what_these_are(
+    released: tuple[Lake, str], model: str
+) -> None:
+    lake, feature_set = released
+    report = train(lake, feature_set, model, epochs=2, repeats=1, progress=False)
+    assert report.value("internal", "auc") is not None
+    shown = StringIO()
+    Console(file=shown, width=160).print(report)
+    assert "the study's released vectors" in shown.getvalue()
+
+
+def test_an_experiment_is_written_whole_and_can_be_recomputed_from_its_rows(made: Lake) -> None:
+    report = train(made, FEATURE_SET, "snn", repeats=1, epochs=5, progress=False)
+    assert (report.scans, report.patients, report.external_scans, report.unlabelled) == (39, 39, 12, 0)
+    experiment = made.read("experiments").to_pylist()[0]
+    assert (experiment["experiment"], experiment["weights"]) == (report.experiment, "random")
+    settings = json.loads(experiment["settings"])
+    assert settings["seed"] == 0
+    assert len(settings["selection"]["epoch"]) == 5
+    predictions, metrics = made.read("predictions").to_pandas(), made.read("metrics").to_pandas()
+    assert len(predictions) == 39 + 5 * 12
+    values = metrics.set_index(["metric", "split", "fold"])["value"]
+    for key, part in predictions.groupby(["split", "fold"]):
+        assert values["auc", *key] == auc(part["methylated"].to_numpy(), part["probability"].to_numpy())
+    attention = made.read("attention").to_pandas()
+    sums = attention.groupby(["split", "fold", "cohort", "scan_id"])["weight"].sum()
+    np.testing.assert_allclose(sums, 1, rtol=1e-5)
+    assert len(sums) == len(predictions)
+    assert set(attention.query("cohort == 'made' and scan_id == 'scan-0000'")["modality"]) == set(BRANCHES) - {"T1wCE"}
+
+
+def test_the_same_training_again_writes_nothing_and_another_seed_is_another_experiment(made: Lake) -> None:
+    first = train(made, FEATURE_SET, "mlp", repeats=1, epochs=3, progress=False)
+    version = made.version
+    again = train(made, FEATURE_SET, "mlp", repeats=1, epochs=3, progress=False)
+    assert (again, made.version) == (first, version)
+    other = train(made, FEATURE_SET, "mlp", repeats=1, epochs=3, seed=1, progress=False)
+    assert other.experiment != first.experiment
+    assert pc.count_distinct(made.read("metrics")["experiment"]).as_py() == 2
+
+
+def test_a_report_shows_optimism_intervals_and_random_weights_and_is_ready_for_json(made: Lake) -> None:
+    report = train(made, FEATURE_SET, "logistic", repeats=1, progress=False)
+    shown = StringIO()
+    Console(file=shown, width=160).print(report)
+    for text in ("random weights", "optimism", "external", "brier", "39 scans of 39 patients"):
+        assert text in shown.getvalue()
+    content = json.loads(json.dumps(report.as_dict()))
+    line = next(x for x in content["lines"] if (x["split"], x["metric"]) == ("external", "auc"))
+    assert line["low"] <= line["mean"] <= line["high"]
+
+
+def test_names_that_are_not_there_are_refused_with_the_nearest(made: Lake) -> None:
+    version = made.version
+    for arguments, near in (
+        ((FEATURE_SET, "sn"), "snn"),
+        (("random_conv-mad", "snn"), FEATURE_SET),
+    ):
+        with pytest.raises(InputError, match="There is no") as error:
+            train(made, *arguments, progress=False)
+        assert near in error.value.hint
+    with pytest.raises(InputError, match="no label rule named 'brats'") as error:
+        train(made, FEATURE_SET, "snn", label_rule="brats", progress=False)
+    assert "brats21" in error.value.hint
+    with pytest.raises(InputError, match="Only 19 training patients are unmethylated; 20 folds"):
+        train(made, FEATURE_SET, "snn", folds=20, progress=False)
+    assert made.version == version
+
+
+def test_a_feature_set_without_labelled_training_scans_is_named(made: Lake) -> None:
+    made.transact(lambda tx: tx.delete("labels", {"cohort": "made"}), run_id="made")
+    with pytest.raises(InputError, match=f"{FEATURE_SET} has no labelled training scan"):
+        train(made, FEATURE_SET, "snn", progress=False)
