@@ -1,4 +1,4 @@
 """Third room: scans become clips, clips become 400 numbers per backbone and branch.
 
-`features.clips` cuts and scales, `features.backbones` names the networks, `features.extract` does the work on a cluster.
+`features.clips` cuts and scales, `features.backbones` names the networks, `features.extract` does the work.
 """

@@ -68,13 +68,13 @@ class ClipSettings:
             raise unknown_name("population of percentiles", str(self.percentile_of), PERCENTILE_POPULATIONS)
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
             raise InputError(
-                f"Percentiles {self.low_percentile} and {self.high_percentile} are not two rising numbers from 0 to 100.",
+                f"Percentiles {self.low_percentile} and {self.high_percentile} do not rise within 0 to 100.",
                 hint="The study clips at 1 and 99.",
             )
         if self.box < 1 or self.slices < 1 or self.box * self.box * self.slices > LARGEST_CLIP:
             raise InputError(
-                f"A clip of {self.slices} slices of {self.box} × {self.box} voxels cannot be made: both numbers must be "
-                f"at least 1, and the clip no larger than {LARGEST_CLIP} voxels.",
+                f"A clip of {self.slices} slices of {self.box} × {self.box} voxels cannot be made: both numbers must "
+                f"be at least 1, and the clip no larger than {LARGEST_CLIP} voxels.",
                 hint="The study's clip has 150 slices of 128 × 128.",
             )
 
@@ -83,8 +83,10 @@ class ClipSettings:
         return {"revision": REVISION, **asdict(self)}
 
 
-def build_clips(volumes: Volumes, tumour_box: Sequence[int], settings: ClipSettings) -> dict[str, Clip]:
-    """One clip per branch that can be made of the volumes at hand.
+def build_clips(
+    volumes: Volumes, tumour_box: Sequence[int], settings: ClipSettings, branches: Sequence[str] = BRANCHES
+) -> dict[str, Clip]:
+    """One clip for each of the branches that can be made of the volumes at hand.
 
     With ``delta="image"`` and both T1 and T1wCE there, the clip of DeltaT1 is cut from their difference; with
     ``delta="feature"`` there is none, since DeltaT1 is then a difference of vectors.
@@ -93,6 +95,7 @@ def build_clips(volumes: Volumes, tumour_box: Sequence[int], settings: ClipSetti
         volumes: Images (x, y, z) in LPS by modality, any real dtype, all on one grid.
         tumour_box: x0 x1 y0 y1 z0 z1, half-open, of the whole tumour.
         settings: How to cut.
+        branches: The branches wanted.
 
     Returns:
         Clips (frame, row, column), uint8, in the order of the study's branches.
@@ -109,13 +112,16 @@ def build_clips(volumes: Volumes, tumour_box: Sequence[int], settings: ClipSetti
             f"The tumour's corner (x {tumour_box[0]}, y {tumour_box[2]}) lies outside an image of shape {shape}.",
             hint="Run gliolake ingest again: the box in table scans does not belong to these files.",
         )
-    clips = {
-        branch: to_grey(cut(volume, tumour_box, settings), *intensity_range(volume, settings))
-        for branch, volume in volumes.items()
-    }
-    if settings.delta == "image" and "T1" in volumes and "T1wCE" in volumes:
-        clips["DeltaT1"] = _delta_clip(volumes["T1wCE"], volumes["T1"], tumour_box, settings)
-    return {branch: clips[branch] for branch in BRANCHES if branch in clips}
+    clips: dict[str, Clip] = {}
+    for branch in BRANCHES:
+        if branch not in branches:
+            continue
+        if branch in volumes:
+            clip = cut(volumes[branch], tumour_box, settings)
+            clips[branch] = to_grey(clip, *intensity_range(volumes[branch], settings))
+        elif branch == "DeltaT1" and settings.delta == "image" and "T1" in volumes and "T1wCE" in volumes:
+            clips[branch] = _delta_clip(volumes["T1wCE"], volumes["T1"], tumour_box, settings)
+    return clips
 
 
 def intensity_range(image: npt.NDArray[Any], settings: ClipSettings) -> tuple[float, float]:
@@ -180,9 +186,10 @@ def _scaled(image: npt.NDArray[Any], low: float, high: float) -> npt.NDArray[np.
     """
     if not high - low > SMALLEST_RANGE:
         return np.zeros(image.shape, np.float32)
-    number = np.float32 if image.dtype == np.float32 or image.dtype.itemsize <= 2 else np.float64
-    scaled = image.astype(number)
+    number = np.dtype(np.float32 if image.dtype == np.float32 or image.dtype.itemsize <= 2 else np.float64).type
+    scaled: npt.NDArray[Any] = image.astype(number)
     np.clip(scaled, number(low), number(high), out=scaled)
-    scaled -= number(low)
-    scaled *= number(255.0 / (high - low))
-    return np.minimum(scaled, number(255), out=scaled).astype(np.float32, copy=False)
+    np.subtract(scaled, number(low), out=scaled)
+    np.multiply(scaled, number(255.0 / (high - low)), out=scaled)
+    np.minimum(scaled, number(255), out=scaled)
+    return scaled.astype(np.float32, copy=False)

@@ -31,6 +31,10 @@ GRID_TOLERANCE = 0.1
 
 LINK = "symbolic link"
 
+SYNTHETIC = "synthetic"
+"""Stands in the header's description of made-up images, and then among the scan's warnings, so that whatever is
+computed from them can say so."""
+
 
 @dataclass(frozen=True)
 class ReadScan:
@@ -57,6 +61,7 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
     grids: dict[str, _Grid] = {}
     files: list[dict[str, Any]] = []
     mask: dict[str, Any] = {}
+    synthetic = False
     for file in scan.files:
         try:
             volume = read_volume(file.uri)
@@ -66,11 +71,15 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
             faults.append(_fault_of_file(scan, file, error))
             continue
         grids[file.role] = _Grid(volume.voxels.shape, volume.affine)
+        synthetic |= SYNTHETIC in volume.description
         files.append(_file_entry(file, volume))
     faults += _different_grids(scan, grids)
     if faults:
         return ReadScan(None, tuple(faults))
-    return ReadScan(_row(scan, rules, files, grids[files[0]["role"]], mask))
+    row = _row(scan, rules, files, grids[files[0]["role"]], mask)
+    if synthetic:
+        row["warnings"].append(SYNTHETIC)
+    return ReadScan(row)
 
 
 def reading_failed(scan: FoundScan, error: Exception) -> Row:

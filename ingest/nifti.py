@@ -54,6 +54,7 @@ class Volume:
 
     voxels: (i, j, k), read-only, the stored dtype in this machine's byte order; float32 where the header scales.
     affine: (4, 4) float64, voxel index to millimetres, RAS+.
+    description: the header's free text (descrip).
     sha256: of the file's bytes. voxel_sha256: of the voxel values and the shape (see ``voxel_digest``).
     """
 
@@ -61,6 +62,7 @@ class Volume:
     affine: np.ndarray
     sha256: str
     voxel_sha256: str
+    description: str = ""
 
 
 def read_volume(uri: str) -> Volume:
@@ -88,7 +90,7 @@ def read_volume(uri: str) -> Volume:
     voxel_sha256 = voxel_digest(stored, low, high)
     voxels = _scaled(uri, header, stored)
     voxels.flags.writeable = False
-    return Volume(voxels, _affine(uri, header), sha256, voxel_sha256)
+    return Volume(voxels, _affine(uri, header), sha256, voxel_sha256, _description(header))
 
 
 def voxel_digest(voxels: np.ndarray, low: float | None = None, high: float | None = None) -> str:
@@ -244,6 +246,10 @@ def _scaled(uri: str, header: nib.Nifti1Header, stored: np.ndarray) -> np.ndarra
         scaled += np.float32(intercept)
     _range(uri, scaled)
     return scaled
+
+
+def _description(header: nib.Nifti1Header) -> str:
+    return bytes(header["descrip"].item()).split(b"\0", 1)[0].decode("latin-1").strip()
 
 
 def _affine(uri: str, header: nib.Nifti1Header) -> np.ndarray:
