@@ -3,14 +3,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: env demo test test-faults lint bench clean
+
+.PHONY: env demo test test-faults lint parity bench clean
 
 env: $(READY)
 
+# GluonCV is installed bare: four of its model files are used, and what it asks for would hold numpy and torch back.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gliolake needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gluoncv==0.10.5.post0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -28,6 +31,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# GluonCV's networks against GluonCV imported the ordinary way, in an environment of its time (about 3 GB).
+parity: $(READY)
+	$(BIN)/python tests/parity/build_environment.py .parity
+	GLIOLAKE_PARITY=.parity $(BIN)/python -m pytest tests/parity
 
 bench: $(READY)
 	$(BIN)/python tests/bench/bench_training.py

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from features.weights import WeightsStatus
     from lake.store import Lake
 
 app = typer.Typer(
@@ -30,6 +33,9 @@ app = typer.Typer(
 LakeOption = Annotated[
     str, typer.Option("--lake", envvar="GLIOLAKE_LAKE", metavar="DIR", help="The lake: a folder or s3://bucket/prefix.")
 ]
+weights_app = typer.Typer(help="Weights of the pretrained networks.", no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(weights_app, name="weights", rich_help_panel="Compute")
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 SchedulerOption = Annotated[
     str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A running Dask cluster, e.g. tcp://host:8786.")
@@ -91,6 +97,11 @@ def extract(
     delta: Annotated[str, typer.Option(help="DeltaT1 by subtracting images or features: image, feature.")] = "image",
     box: Annotated[int, typer.Option(help="Side of the box around the tumour, in voxels.")] = 128,
     slices: Annotated[int, typer.Option(help="Axial slices of a clip.")] = 150,
+    weights: Annotated[
+        str | None, typer.Option(help="untrained:SEED; if not given, the file added with gliolake weights add.")
+    ] = None,
+    sampling: Annotated[str, typer.Option(help="Which slices a network sees: uniform, tumour, released.")] = "uniform",
+    precision: Annotated[str, typer.Option(help="Arithmetic of a network: fp32 or bf16.")] = "fp32",
     seed: SeedOption = 0,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
@@ -106,11 +117,79 @@ def extract(
         delta=delta,
         box=box,
         slices=slices,
+        weights=weights,
+        sampling=sampling,
+        precision=precision,
         seed=seed,
         scheduler=scheduler,
         workers=workers,
     )
     _print(report, as_json)
+
+
+@weights_app.command("list")
+def weights_list(as_json: JsonOption = False) -> None:
+    """Show what each network needs, where it comes from, and whether it is here."""
+    from features.weights import list_weights
+
+    _print_weights(list_weights(), as_json)
+
+
+@weights_app.command("verify")
+def weights_verify(
+    name: Annotated[str | None, typer.Argument(help="A network; all if not given.")] = None, as_json: JsonOption = False
+) -> None:
+    """Read the files through: bytes against checksum, tensors against network. Exit code 1 if one is damaged."""
+    from features.weights import verify_weights
+
+    checked = verify_weights(name)
+    _print_weights(checked, as_json)
+    raise typer.Exit(1 if any(row.state == "damaged" for row in checked) else 0)
+
+
+@weights_app.command("add")
+def weights_add(
+    name: Annotated[str, typer.Argument(help="The network.")],
+    file: Annotated[Path, typer.Argument(help="Its weights: .pth, .safetensors, or the original flax checkpoint.")],
+    any_checksum: Annotated[
+        bool, typer.Option("--any-checksum", help="Take a file whose checksum is not the published one.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a file of weights and keep a copy. Nothing in it is executed."""
+    from dataclasses import asdict
+
+    from features.weights import add_weights
+
+    added = add_weights(file, name, any_checksum=any_checksum)
+    print(json.dumps(asdict(added)) if as_json else f"{name}: {added.bytes:,} bytes kept, {added.origin}.")
+
+
+@weights_app.command("fetch")
+def weights_fetch(name: Annotated[str, typer.Argument(help="The network.")], as_json: JsonOption = False) -> None:
+    """Download a network's weights from where they are published, check them, and keep them."""
+    from dataclasses import asdict
+
+    from features.weight_download import fetch_weights
+
+    added = fetch_weights(name)
+    print(json.dumps(asdict(added)) if as_json else f"{name}: {added.bytes:,} bytes kept, {added.origin}.")
+
+
+def _print_weights(rows: Sequence[WeightsStatus], as_json: bool) -> None:
+    from dataclasses import asdict
+
+    if as_json:
+        print(json.dumps([asdict(row) for row in rows], default=str))
+        return
+    console = _console()
+    for row in rows:
+        console.print(f"[bold]{row.name}[/]: {row.state}" + (f" ({row.origin})" if row.origin else ""))
+        source = row.source
+        told = {"from": source.url, "licence": source.licence, "size": f"{source.megabytes} MB", "detail": row.detail}
+        for name, value in told.items():
+            if value:
+                console.print(f"  {name}: {value}", markup=False, highlight=False)
 
 
 @app.command(rich_help_panel="Compute")

@@ -6,12 +6,14 @@ A backbone is entered in ``BACKBONES`` with a function that makes it; nothing el
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import unknown_name
+from lake.errors import InputError, unknown_name
 
 
 class Backbone(Protocol):
@@ -30,9 +32,15 @@ class Backbone(Protocol):
         versions of those libraries that can change them."""
         ...
 
-    def vectors(self, clips: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:
+    def vectors(
+        self, clips: list[npt.NDArray[np.uint8]], tumour_slices: tuple[int, int] | None = None
+    ) -> npt.NDArray[np.float32]:
         """The vectors (n, 400) float32 of n clips (frame, row, column) uint8. A clip's vector does not depend on
         the clips it comes with.
+
+        Args:
+            clips: Clips of one scan.
+            tumour_slices: First and last-plus-one frame that hold tumour, for backbones that choose frames by it.
 
         Raises:
             InputError: a clip is of a kind or size it cannot take.
@@ -40,22 +48,73 @@ class Backbone(Protocol):
         ...
 
 
-def _random_conv(seed: int) -> Backbone:
+@dataclass(frozen=True)
+class BackboneOptions:
+    """The choices there are. What a backbone has no choice of must be left as it is.
+
+    Attributes:
+        seed: Of the numbers that ``random_conv`` draws.
+        weights: ``untrained:SEED``; None for the file in the weights folder.
+        sampling: ``uniform``, ``tumour`` or ``released``: which slices become frames.
+        precision: ``fp32`` or ``bf16``.
+    """
+
+    seed: int = 0
+    weights: str | None = None
+    sampling: str = "uniform"
+    precision: str = "fp32"
+
+
+def _random_conv(options: BackboneOptions) -> Backbone:
     from features.random_conv import RandomConv
 
-    return RandomConv(seed)
+    _refuse("random_conv", options, "weights", "sampling", "precision")
+    return RandomConv(options.seed)
 
 
-BACKBONES: dict[str, Callable[[int], Backbone]] = {"random_conv": _random_conv}
-"""A function of the seed for each name; it imports what it needs when it is called. What needs no seed ignores it."""
+def _video(name: str, options: BackboneOptions) -> Backbone:
+    from features.video_backbone import VideoBackbone
+
+    _refuse(name, options, "seed")
+    return VideoBackbone(name, options.weights, options.sampling, options.precision)
 
 
-def open_backbone(name: str, seed: int = 0) -> Backbone:
+VIDEO_NETWORKS = (
+    "i3d_nl10_resnet101_v1_kinetics400",
+    "slowfast_4x16_resnet50_kinetics400",
+    "r2plus1d_v2_resnet152_kinetics400",
+    "ircsn_v2_resnet152_f32s2_kinetics400",
+    "vivit_b_16x2",
+    "vivit_l_16x2_fe",
+)
+
+BACKBONES: dict[str, Callable[[BackboneOptions], Backbone]] = {
+    "random_conv": _random_conv,
+    **{name: partial(_video, name) for name in VIDEO_NETWORKS},
+}
+"""A function of the options for each name; it imports what it needs when it is called."""
+
+HINTS = {
+    "seed": "Weights of a seed are chosen with --weights untrained:SEED.",
+    "weights": "It has no weights; its numbers come from --seed.",
+    "sampling": "It sees every slice.",
+    "precision": "Its arithmetic is exact.",
+}
+
+
+def open_backbone(name: str, options: BackboneOptions | None = None) -> Backbone:
     """The backbone of this name, ready to use.
 
     Raises:
-        InputError: there is none of that name (the message suggests the nearest), or the seed is not usable.
+        InputError: there is none of that name (the message suggests the nearest), it has no such choice, the seed is
+            not usable, or its weights are not there.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
-    return BACKBONES[name](seed)
+    return BACKBONES[name](options or BackboneOptions())
+
+
+def _refuse(name: str, options: BackboneOptions, *choices: str) -> None:
+    for choice in choices:
+        if getattr(options, choice) != getattr(BackboneOptions(), choice):
+            raise InputError(f"{name} has no choice of {choice} ({getattr(options, choice)!r}).", hint=HINTS[choice])

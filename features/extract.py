@@ -6,10 +6,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-from features.backbones import Backbone, open_backbone
+from features.backbones import Backbone, BackboneOptions, open_backbone
 from features.clips import ClipSettings
 from features.report import ExtractReport, FailedScan
 from features.scan_task import (
@@ -82,6 +82,9 @@ def extract(
     high_percentile: float = 99.0,
     percentile_of: str = "all",
     seed: int = 0,
+    weights: str | None = None,
+    sampling: str = "uniform",
+    precision: str = "fp32",
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> ExtractReport:
@@ -96,7 +99,7 @@ def extract(
         backbone: Name of a backbone.
         cohorts: Cohorts to work on; all where None.
         delta, box, slices, low_percentile, high_percentile, percentile_of: See ``features.clips.ClipSettings``.
-        seed: For backbones that draw random numbers. Part of the recipe.
+        seed, weights, sampling, precision: See ``features.backbones.BackboneOptions``. Part of the recipe.
         scheduler: Address of a running Dask scheduler; None starts workers on this machine.
         workers: How many.
 
@@ -106,11 +109,12 @@ def extract(
     """
     started = time.monotonic()
     settings = ClipSettings(box, slices, low_percentile, high_percentile, cast(Any, percentile_of), cast(Any, delta))
-    recipe = make_recipe(open_backbone(backbone, seed), settings)
-    plan = make_plan(lake, recipe, settings, seed, cohorts)
+    options = BackboneOptions(seed, weights, sampling, precision)
+    recipe = make_recipe(open_backbone(backbone, options), settings)
+    plan = make_plan(lake, recipe, settings, options, cohorts)
     failed: list[FailedScan] = []
     if plan.tasks:
-        arguments = {"backbone": backbone, "cohorts": cohorts, "seed": seed, "feature_set": recipe.feature_set}
+        arguments = {"backbone": backbone, "cohorts": cohorts, **asdict(options), "feature_set": recipe.feature_set}
         with start_run(lake, "extract", arguments) as run, open_cluster(scheduler, workers) as client:
             outcomes = map_tasks(client, compute, plan.tasks, description=f"extracting {recipe.feature_set}")
             for batch in _batches(_named(outcome) for outcome in outcomes):
@@ -138,7 +142,9 @@ def make_recipe(backbone: Backbone, settings: ClipSettings) -> Recipe:
     return Recipe(backbone.name, backbone.weights, text)
 
 
-def make_plan(lake: Lake, recipe: Recipe, settings: ClipSettings, seed: int, cohorts: Sequence[str] | None) -> Plan:
+def make_plan(
+    lake: Lake, recipe: Recipe, settings: ClipSettings, options: BackboneOptions, cohorts: Sequence[str] | None
+) -> Plan:
     """Compare the manifest with table features.
 
     Raises:
@@ -169,7 +175,7 @@ def make_plan(lake: Lake, recipe: Recipe, settings: ClipSettings, seed: int, coh
         plan.stale[key] = [branch for branch in lacking if (*key, branch) in there]
         plan.fingerprints[key] = scan["fingerprint"]
         box = tuple(scan["tumour_box"])
-        plan.tasks.append(ScanTask(*key, files, box, lacking, recipe.backbone, seed, settings))
+        plan.tasks.append(ScanTask(*key, files, box, lacking, recipe.backbone, options, settings))
     return plan
 
 

@@ -14,7 +14,7 @@ from pathlib import PurePath
 import numpy as np
 import numpy.typing as npt
 
-from features.backbones import Backbone, open_backbone
+from features.backbones import Backbone, BackboneOptions, open_backbone
 from features.clips import ClipSettings, build_clips
 from ingest.nifti import BadImage, read_volume, turn_to_lps
 from lake.tables import BRANCHES, MODALITIES
@@ -48,7 +48,7 @@ class ScanTask:
     tumour_box: tuple[int, ...]
     branches: tuple[str, ...]
     backbone: str
-    seed: int
+    options: BackboneOptions
     settings: ClipSettings
 
 
@@ -95,14 +95,15 @@ def compute(task: ScanTask) -> ScanVectors | ScanFailure:
 
 
 def _compute(task: ScanTask) -> ScanVectors:
-    backbone = _backbone(task.backbone, task.seed)
+    backbone = _backbone(task.backbone, task.options)
     wanted = set(task.branches)
     if task.settings.delta == "feature" and "DeltaT1" in wanted:
         wanted |= {"T1", "T1wCE"}
     images = {role for branch in wanted for role in IMAGES_OF[branch]}
     volumes = {file.role: _read(file) for file in task.files if file.role in images}
     clips = build_clips(volumes, task.tumour_box, task.settings, tuple(wanted))
-    vectors = dict(zip(clips, backbone.vectors(list(clips.values())), strict=True))
+    tumour = slice(*task.tumour_box[4:6]).indices(task.settings.slices)[:2]
+    vectors = dict(zip(clips, backbone.vectors(list(clips.values()), tumour), strict=True))
     if task.settings.delta == "feature" and "DeltaT1" in wanted:
         vectors["DeltaT1"] = vectors["T1wCE"] - vectors["T1"]
     for branch, vector in vectors.items():
@@ -130,6 +131,6 @@ class _Changed(Exception):
 
 
 @lru_cache(maxsize=2)
-def _backbone(name: str, seed: int) -> Backbone:
+def _backbone(name: str, options: BackboneOptions) -> Backbone:
     """Opened once per worker process."""
-    return open_backbone(name, seed)
+    return open_backbone(name, options)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from features import extract as extraction
+from features.backbones import BackboneOptions
 from features.clips import ClipSettings
 from features.extract import extract
 from features.scan_task import ScanFailure, ScanFile, ScanTask, ScanVectors, compute, input_digest
@@ -23,6 +24,7 @@ from lake.runs import start_run
 from lake.store import Lake
 from lake.tables import BRANCHES, MODALITIES
 
+PLAIN = BackboneOptions()
 SMALL = {"box": 48, "slices": 40}
 BRATS_ROLES = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}
 
@@ -222,7 +224,7 @@ def test_feature_delta_is_the_difference_of_vectors_and_image_delta_is_not(world
     found = {}
     for delta in ("image", "feature"):
         settings = ClipSettings(delta=delta, **SMALL)  # type: ignore[arg-type]
-        outcome = compute(ScanTask("brats21", scan["scan_id"], files, box, BRANCHES, "random_conv", 0, settings))
+        outcome = compute(ScanTask("brats21", scan["scan_id"], files, box, BRANCHES, "random_conv", PLAIN, settings))
         assert isinstance(outcome, ScanVectors)
         found[delta] = outcome.vectors
     assert list(found["feature"]) == list(BRANCHES)
@@ -231,10 +233,31 @@ def test_feature_delta_is_the_difference_of_vectors_and_image_delta_is_not(world
     difference = found["image"]["T1wCE"] - found["image"]["T1"]
     assert np.array_equal(found["feature"]["DeltaT1"], difference)
     assert not np.allclose(found["image"]["DeltaT1"], difference)
-    alone = compute(ScanTask("brats21", scan["scan_id"], files, box, ("DeltaT1",), "random_conv", 0, settings))
+    alone = compute(ScanTask("brats21", scan["scan_id"], files, box, ("DeltaT1",), "random_conv", PLAIN, settings))
     assert isinstance(alone, ScanVectors)
     assert list(alone.vectors) == ["DeltaT1"]
     assert np.array_equal(alone.vectors["DeltaT1"], difference)
+
+
+def test_a_video_network_sees_the_scan_and_gives_the_same_bits_on_any_number_of_threads(
+    world: tuple[Lake, Path],
+) -> None:
+    import torch
+
+    (scan,) = rows(world[0], "scans", scan_id="BraTS2021_00000")
+    files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in scan["files"])
+    box, settings = tuple(scan["tumour_box"]), ClipSettings(**SMALL)  # type: ignore[arg-type]
+    found, before = [], torch.get_num_threads()
+    for threads, sampling in ((1, "uniform"), (2, "uniform"), (2, "tumour")):
+        torch.set_num_threads(threads)
+        options = BackboneOptions(weights="untrained:0", sampling=sampling)
+        name = "slowfast_4x16_resnet50_kinetics400"
+        outcome = compute(ScanTask("brats21", scan["scan_id"], files, box, ("T1",), name, options, settings))
+        assert isinstance(outcome, ScanVectors), outcome
+        found.append(outcome.vectors["T1"])
+    torch.set_num_threads(before)
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[1], found[2])
 
 
 def test_a_vector_rests_on_its_own_images_and_on_the_mask() -> None:
@@ -284,7 +307,7 @@ def test_real_scans_give_five_finite_vectors(reference: Path, scan_id: str) -> N
     mask = turn_to_lps(volumes["mask"].voxels, volumes["mask"].affine)[0]
     box = tuple(int(edge) for at in np.nonzero(mask) for edge in (at.min(), at.max() + 1))
     files = tuple(ScanFile(role, uris[role], volumes[role].sha256) for role in uris)
-    outcome = compute(ScanTask("brats21", scan_id, files, box, BRANCHES, "random_conv", 0, ClipSettings()))
+    outcome = compute(ScanTask("brats21", scan_id, files, box, BRANCHES, "random_conv", PLAIN, ClipSettings()))
     assert not isinstance(outcome, ScanFailure), outcome
     assert list(outcome.vectors) == list(BRANCHES)
     for vector in outcome.vectors.values():

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate
 
-from features.backbones import BACKBONES, open_backbone
+from features.backbones import BACKBONES, BackboneOptions, open_backbone
 from features.random_conv import KERNELS, RandomConv, draw_kernels, pool_sums
 from lake.errors import InputError
 
@@ -130,5 +130,5 @@ def test_a_misspelt_backbone_and_a_negative_seed_are_refused() -> None:
         open_backbone("random_cov")
     assert "random_conv" in caught.value.hint
     with pytest.raises(InputError, match="negative"):
-        open_backbone("random_conv", -1)
+        open_backbone("random_conv", BackboneOptions(seed=-1))
     assert "random_conv" in BACKBONES

@@ -1,0 +1,240 @@
+"""The weights of the pretrained networks: what each needs, where it comes from, and the folder where they are kept.
+
+Nothing is ever fetched unasked. A file is added from disk, or fetched by an explicit command, and it is checked before
+it is kept: its checksum, its format, the names and shapes of its tensors. Beside ``NAME.pth`` or ``NAME.safetensors``
+stands ``NAME.json`` with the sha256, which is part of every recipe and is checked again whenever the file is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from features.networks import network_of
+from features.weight_sources import SOURCES, Source
+from lake.errors import GliolakeError, InputError, StorageFull
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER_VARIABLE = "GLIOLAKE_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file in the weights folder, as it was when it was added.
+
+    Attributes:
+        name: The network.
+        file: Name in the folder.
+        sha256, bytes: Of the file in the folder.
+        origin: What is known of it: checksum matched, none published, or given by hand.
+        added_sha256: Of the file that was added: another one where it had to be converted.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+    origin: str
+    added_sha256: str
+
+
+@dataclass(frozen=True)
+class WeightsStatus:
+    """A row of ``gliolake weights list``. ``state`` is present, absent or damaged; ``detail`` says what is damaged."""
+
+    name: str
+    state: str
+    source: Source
+    path: Path
+    sha256: str = ""
+    origin: str = ""
+    detail: str = field(default="")
+
+
+def weights_folder(folder: str | Path | None = None) -> Path:
+    """The folder given, else the one that GLIOLAKE_WEIGHTS names, else ``~/.cache/gliolake/weights``."""
+    if folder is not None:
+        return Path(folder)
+    named = os.environ.get(FOLDER_VARIABLE)
+    return Path(named) if named else Path.home() / ".cache" / "gliolake" / "weights"
+
+
+def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:
+    """The file that was added for this network. Reads its description only.
+
+    Raises:
+        InputError: no such network, none was added, or its description cannot be read; the hint says what to do.
+    """
+    network_of(name)
+    place = weights_folder(folder)
+    description = place / f"{name}.json"
+    source = SOURCES[name]
+    try:
+        kept = WeightsFile(**json.loads(description.read_text("utf-8")))
+    except FileNotFoundError:
+        raise InputError(
+            f"The weights of {name} are not in {place}.",
+            hint=f"Get {source.url} (about {source.megabytes} MB) and run: gliolake weights add {name} FILE; or use "
+            "--weights untrained:0, whose numbers mean nothing.",
+        ) from None
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{description} does not describe weights: {error}.", hint=f"Run gliolake weights add {name} FILE again."
+        ) from None
+    if Path(kept.file).name != kept.file or not (place / kept.file).is_file():
+        raise InputError(
+            f"{description} describes {kept.file}, which is not there.",
+            hint=f"Run gliolake weights add {name} FILE again.",
+        )
+    return kept
+
+
+def read_found(kept: WeightsFile, folder: str | Path | None = None) -> dict[str, torch.Tensor]:
+    """The tensors of a file that ``find_weights`` found, after its bytes were compared with its sha256.
+
+    Raises:
+        InputError: it was changed since it was added, or is damaged, or of another network.
+    """
+    from features.weight_files import read_weights
+
+    path = weights_folder(folder) / kept.file
+    if path.stat().st_size != kept.bytes or _digest(path, "sha256") != kept.sha256:
+        raise InputError(
+            f"{path} was changed after it was added: it has {path.stat().st_size} bytes and is not the file of "
+            f"{kept.bytes} bytes with sha256 {kept.sha256[:12]}….",
+            hint=f"Run gliolake weights add {kept.name} FILE again.",
+        )
+    return read_weights(path, kept.name)
+
+
+def list_weights(folder: str | Path | None = None) -> list[WeightsStatus]:
+    """What each network needs and what is there. Reads descriptions only; see ``verify_weights``."""
+    return [_status(name, folder) for name in SOURCES]
+
+
+def verify_weights(name: str | None = None, folder: str | Path | None = None) -> list[WeightsStatus]:
+    """The same, for one network or all, with every file read through: bytes against sha256, tensors against network."""
+    rows = []
+    for each in [name] if name else list(SOURCES):
+        row = _status(each, folder)
+        if row.state == "present":
+            try:
+                read_found(find_weights(each, folder), folder)
+            except GliolakeError as error:
+                row = WeightsStatus(each, "damaged", row.source, row.path, row.sha256, row.origin, str(error))
+        rows.append(row)
+    return rows
+
+
+def _status(name: str, folder: str | Path | None) -> WeightsStatus:
+    network_of(name)
+    place, source = weights_folder(folder), SOURCES[name]
+    if not (place / f"{name}.json").exists():
+        return WeightsStatus(name, "absent", source, place / name)
+    try:
+        kept = find_weights(name, folder)
+    except InputError as error:
+        return WeightsStatus(name, "damaged", source, place / name, detail=str(error))
+    return WeightsStatus(name, "present", source, place / kept.file, kept.sha256, kept.origin)
+
+
+def add_weights(
+    path: str | Path, name: str, folder: str | Path | None = None, *, any_checksum: bool = False
+) -> WeightsFile:
+    """Check a file and keep a copy of it in the weights folder, in place of what was there for this network.
+
+    The original flax checkpoint of vivit_l_16x2_fe is converted, and kept as safetensors.
+
+    Args:
+        path: The file.
+        name: The network it is for.
+        folder: The weights folder; see ``weights_folder``.
+        any_checksum: Take a file whose sha1 is not the published one, such as weights of one's own training. It is
+            recorded as given by hand.
+
+    Raises:
+        InputError: no such network or file, a checksum that is not the published one, a file that is damaged, asks to
+            run code, or holds something else.
+        StorageFull: no space is left.
+    """
+    from features.weight_files import file_format, read_weights
+
+    network_of(name)
+    path, place = Path(path), weights_folder(folder)
+    kind = file_format(path)
+    origin = _check_sha1(path, name, any_checksum)
+    state = read_weights(path, name)
+    file = f"{name}.pth" if kind == "torch" else f"{name}.safetensors"
+    with room_in(place):
+        place.mkdir(parents=True, exist_ok=True)
+        with _replacing(place / file) as new:
+            if kind == "flax":
+                from safetensors.torch import save_file
+
+                save_file(state, new)
+            else:
+                shutil.copyfile(path, new)
+            kept = WeightsFile(name, file, _digest(new, "sha256"), new.stat().st_size, origin, _digest(path, "sha256"))
+        with _replacing(place / f"{name}.json") as new:
+            new.write_text(json.dumps(asdict(kept), indent=1) + "\n", "utf-8")
+        for other in {f"{name}.pth", f"{name}.safetensors"} - {file}:
+            (place / other).unlink(missing_ok=True)
+    return kept
+
+
+def _check_sha1(path: Path, name: str, any_checksum: bool) -> str:
+    published = SOURCES[name].sha1
+    if not published:
+        return "no checksum is published"
+    found = _digest(path, "sha1")
+    if found == published:
+        return "published checksum matched"
+    if any_checksum:
+        return "given by hand, not the published file"
+    raise InputError(
+        f"{path.name} has the sha1 {found[:8]}…, and the published weights of {name} have {published[:8]}….",
+        hint=f"Get {SOURCES[name].url}; or, for weights of your own, add them with --any-checksum.",
+    )
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    # sha1 is what GluonCV publishes; it guards against mistakes, and the restricted readers against malice.
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, whose file takes the place of ``path`` when all is written, and not before."""
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        yield new
+        with new.open("rb+") as file:
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+@contextmanager
+def room_in(place: Path) -> Iterator[None]:
+    """Turns a full disk into an error that says where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise StorageFull(
+                f"No space is left for weights in {place}.", hint=f"Free some, or set {FOLDER_VARIABLE} to another."
+            ) from None
+        raise
