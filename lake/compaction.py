@@ -33,7 +33,7 @@ def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     merged: dict[str, int] = defaultdict(int)
     with start_run(lake, "compact", {"fewest": fewest}) as run:
         for (name, _), files in sorted(small.items()):
-            if len(files) >= fewest and name != "runs":  # a run's own row is still to change
+            if len(files) >= fewest:
                 run.transact(partial(_merge, lake=lake, files=sorted(files, key=lambda file: file.path)))
                 merged[name] += len(files) - 1
     return dict(merged)

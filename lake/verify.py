@@ -29,6 +29,8 @@ QUARANTINE = "_quarantine"
 GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
+REPLACED = "replaced file"
+
 RESTORED_BY = {
     "features": "gliolake extract",
     "feature_sets": "gliolake extract",
@@ -49,6 +51,7 @@ class Finding:
     detail: str
     table: str = ""
     rows: int = 0
+    bytes: int = 0
     young: bool = False
 
     @property
@@ -69,17 +72,28 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """No committed row is lost, and no litter is left that is old enough to be cleared."""
-        return self.repaired or not any(finding.is_damage or not finding.young for finding in self.findings)
+        """No committed row is lost, and nothing lies about that a broken-off command left.
+
+        Files that later commits replaced are part of a lake's life; they only take up space.
+        """
+        return self.repaired or not any(
+            finding.is_damage or (finding.kind != REPLACED and not finding.young) for finding in self.findings
+        )
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """For people: what was checked, each finding, and what to do next."""
         yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
+        replaced = [finding for finding in self.findings if finding.kind == REPLACED]
         for finding in self.findings:
+            if finding.kind == REPLACED:
+                continue
             note = " (young: a running command may still commit it)" if finding.young else self._done(finding)
             yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{note}")
-        if not self.findings:
-            yield "All files are as committed, and nothing else lies about."
+        if replaced:
+            done = ", deleted" if self.repaired else "; --repair deletes them"
+            yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes{done}"
+        if len(replaced) == len(self.findings):
+            yield "All files are as committed."
         elif self.repaired and (commands := self.restore_commands()):
             yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
         elif not self.sound:
@@ -157,7 +171,7 @@ def _litter(lake: Lake, state: State, grace: float) -> Iterator[Finding]:
         kind = _litter_kind(entry, state, once)
         if kind:
             detail = f"{entry.size:,} bytes, {entry.age:.0f} s old"
-            yield Finding(kind, entry.path, detail, young=entry.age < grace)
+            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
 
 
 def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
@@ -166,7 +180,7 @@ def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
         return "temporary file"
     if top not in tables.TABLES or entry.path in state.files:
         return ""
-    return "replaced file" if entry.path in once else "uncommitted file"
+    return REPLACED if entry.path in once else "uncommitted file"
 
 
 def _ever_committed(lake: Lake, state: State) -> set[str]:

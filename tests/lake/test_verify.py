@@ -75,6 +75,13 @@ def test_litter_is_found_left_alone_while_young_and_cleared_on_repair(filled: La
     assert temporary.exists()
 
     assert not verify(filled, grace=0).sound
+    temporary.unlink()
+    for path in Path(filled.root, "labels", "cohort=fourth").iterdir():
+        path.unlink()
+    only_replaced = verify(filled, grace=0)
+    assert only_replaced.sound
+    assert {finding.kind for finding in only_replaced.findings} == {"replaced file"}
+    temporary.write_bytes(b"PAR1 again")
     assert verify(filled, repair=True, grace=0).sound
     assert verify(filled, grace=0).findings == ()
     assert not temporary.exists()
