@@ -248,6 +248,23 @@ def sql(
 
 
 @app.command(rich_help_panel="Ask the lake")
+def preview(
+    scan: Annotated[str, typer.Argument(help="A scan id, e.g. BraTS2021_00000.")],
+    lake: LakeOption,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The picture; SCAN.png if not given.")] = None,
+    cohort: Annotated[str | None, typer.Option(help="Where two cohorts have a scan of this id.")] = None,
+    box: Annotated[
+        tuple[int, int] | None,
+        typer.Option(metavar="X Y", help="Corner of the box, in voxels; the tumour's if not given."),
+    ] = None,
+) -> None:
+    """Draw a scan: all modalities over the tumour's slices, with the mask and the box that networks see."""
+    from features.preview import preview as run
+
+    print(run(_lake(lake), scan, output or Path(f"{scan}.png"), cohort=cohort, box=box))
+
+
+@app.command(rich_help_panel="Ask the lake")
 def status(lake: LakeOption, as_json: JsonOption = False) -> None:
     """Show what the lake holds: cohorts, splits, feature sets, experiments, the latest runs."""
     from sql.status import status as run

@@ -92,6 +92,7 @@ def test_a_query_is_printed_in_the_format_asked_for(labelled: Any) -> None:
         (["ingest", "--cohort", "brats21", "--images", "nowhere"], "nowhere"),
         (["train", "--feature-set", "nothing"], "nothing"),
         (["extract", "--backbone", "random_cov"], "random_conv"),
+        (["preview", "BraTS2021_00000"], "no scan named"),
         (["ingest-features", "nowhere.tfrecords"], "nowhere.tfrecords"),
         (["status", "--lake", "gs://somewhere"], "s3://"),
     ],
