@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from features.clips import ClipSettings, intensity_range, to_grey
 from ingest.images import SYNTHETIC
-from ingest.nifti import read_volume, turn_to_lps
+from ingest.nifti import Volume, read_volume, turn_to_lps
 from lake.errors import InputError, unknown_name
 from lake.store import Lake
 from lake.tables import MODALITIES
@@ -132,7 +132,8 @@ def contact_sheet(
     scale = TILE_WIDTH / max(_extent(row, settings)[0] for row in rows)
     tiles = [_tiles(row, settings, scale) for row in rows]
     widest = max(tile.width for line in tiles for tile in line)
-    wide = MARGIN + max(len(line) for line in tiles) * (widest + GAP)
+    margin = max(MARGIN, *(round(_font(17).getlength(row.name)) + 16 for row in rows))
+    wide = margin + max(len(line) for line in tiles) * (widest + GAP)
     wide = max(wide, 420)
     high = HEADER + sum(line[0].height + CAPTION for line in tiles)
     sheet = Image.new("RGB", (wide, high), PAPER)
@@ -142,11 +143,26 @@ def contact_sheet(
     for row, line in zip(rows, tiles, strict=True):
         draw.text((8, y + line[0].height // 2), row.name, INK, _font(17), anchor="lm")
         for column, (tile, z) in enumerate(zip(line, row.slices, strict=True)):
-            x = MARGIN + column * (widest + GAP)
+            x = margin + column * (widest + GAP)
             sheet.paste(tile, (x, y))
             draw.text((x + tile.width // 2, y + tile.height + 2), f"slice {z}", INK, _font(12), anchor="mt")
         y += line[0].height + CAPTION
     return sheet
+
+
+def compare(before: Mapping[str, Volume], after: Mapping[str, Volume], title: str, *, columns: int = 5) -> Image.Image:
+    """A sheet of a session before and after its preprocessing, each volume on its own grid, one above the other.
+
+    before, after: volumes by modality. Columns are slices spread over each volume's own height.
+    """
+    rows = []
+    for name in before:
+        for state, volumes in (("before", before), ("after", after)):
+            if name in volumes and name != MASK:
+                voxels, affine = turn_to_lps(volumes[name].voxels, volumes[name].affine)
+                rows.append(SheetRow(f"{name} {state}", voxels, _spacing(affine), shown_slices(voxels, columns)))
+    synthetic = any(SYNTHETIC in volume.description for volume in before.values())
+    return contact_sheet(rows, title, synthetic=synthetic)
 
 
 def _find(lake: Lake, scan: str, cohort: str | None) -> dict[str, Any]:
@@ -177,8 +193,12 @@ def _read(file: Mapping[str, Any], scan: str) -> tuple[npt.NDArray[Any], tuple[f
             hint="Run gliolake ingest on its folder again.",
         )
     voxels, affine = turn_to_lps(volume.voxels, volume.affine)
+    return voxels, _spacing(affine)
+
+
+def _spacing(affine: npt.NDArray[Any]) -> tuple[float, float, float]:
     sx, sy, sz = (float(size) for size in nib.affines.voxel_sizes(affine))
-    return voxels, (sx, sy, sz)
+    return sx, sy, sz
 
 
 def _extent(row: SheetRow, settings: ClipSettings) -> tuple[float, float]:

@@ -38,8 +38,12 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def compiled(loop: Loop) -> Loop:
-    """Compile with numba for whichever floating type it is called with; kept on disk between processes."""
-    return cast(Loop, njit(fastmath=True, nogil=True, cache=True, error_model="numpy")(loop))
+    """Compile with numba for whichever floating type it is called with; kept on disk between processes.
+
+    Loops called by loops are inlined: as functions of their own they exist in several compiled copies, and a process
+    that compiles binds to other copies than one that loads them, whose sums differ in the last bit.
+    """
+    return cast(Loop, njit(fastmath=True, nogil=True, cache=True, error_model="numpy", forceinline=True)(loop))
 
 
 @compiled

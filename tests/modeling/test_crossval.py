@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -141,3 +145,34 @@ def test_what_cannot_be_trained_is_refused_by_name() -> None:
         cross_validate(replace(scans, values=np.full_like(scans.values, np.nan)), "mlp")
     with pytest.raises(LeakingSplit, match="first patient 0"):
         cross_validate(scans, "mlp", external=planted(4, 0.2), settings=replace(defaults("mlp"), epochs=1))
+
+
+TRAINED = """
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from modeling.crossval import Scans, cross_validate
+from modeling.settings import defaults
+
+stream = np.random.default_rng(5)
+labels = np.arange(96) % 2 == 0
+values = stream.standard_normal((96, 5, 400), np.float32) + 0.2 * labels[:, None, None]
+scans = Scans(values.astype(np.float32), labels, np.array([f"patient {n}" for n in range(96)]))
+settings = replace(defaults("snn"), epochs=100)
+result = cross_validate(scans, "snn", settings=settings, repeats=1)
+print(hashlib.sha256(result.answer.probability.tobytes()).hexdigest())
+"""
+
+
+def test_loops_compiled_just_now_and_loops_kept_from_before_give_the_same_bits(tmp_path: Path) -> None:
+    kept = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    digests = []
+    for _ in range(2):
+        run = subprocess.run(
+            [sys.executable, "-c", TRAINED], env=kept, capture_output=True, text=True, check=True, timeout=300
+        )
+        digests.append(run.stdout)
+    assert list(tmp_path.rglob("*.nbc"))
+    assert digests[0] == digests[1]

@@ -1,0 +1,224 @@
+"""DICOM series: a folder of slices becomes one volume, checked, and named by what it holds.
+
+Slices are read and put in order by SimpleITK (GDCM). Of each slice's header only what places it in space and tells one
+series from another is looked at; no tag leaves this module, so nothing that names a patient can reach the lake.
+Format: DICOM PS3.3, C.7.6.2 (Image Plane Module).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from ingest.nifti import (
+    EMPTY,
+    LARGEST,
+    NOT_3D,
+    NOT_FINITE,
+    TOO_LARGE,
+    UNREADABLE,
+    BadImage,
+    Volume,
+    times,
+    voxel_digest,
+)
+
+NO_SERIES = "no DICOM series"
+SEVERAL_SERIES = "several DICOM series"
+MIXED_SLICES = "slices of different kinds"
+MISSING_SLICES = "slices missing or doubled"
+DICOM_REASONS = (
+    UNREADABLE,
+    NOT_3D,
+    NOT_FINITE,
+    TOO_LARGE,
+    EMPTY,
+    NO_SERIES,
+    SEVERAL_SERIES,
+    MIXED_SLICES,
+    MISSING_SLICES,
+)
+"""Everything that can be wrong with one DICOM series."""
+
+MOST_SLICES = 4096
+"""Files beyond which a folder is not looked through: a brain has a few hundred slices."""
+
+UNEVEN = 0.02
+"""Share of the slice distance by which single distances may differ from it, since positions are rounded decimals."""
+
+_POSITION, _ORIENTATION, _SERIES = "0020|0032", "0020|0037", "0020|000e"
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """What is kept of one file's header: where the slice lies, and what slices of one series have in common."""
+
+    path: Path
+    series: str
+    position: np.ndarray
+    orientation: np.ndarray
+    kind: tuple[object, ...]
+
+
+def read_dicom_series(folder: str | Path) -> Volume:
+    """Read the one DICOM series that a folder holds; files that are no DICOM image are passed over.
+
+    Voxels are indexed (column, row, slice), with the slices in rising order along their normal, and hold rescaled
+    values: the stored integer type where slope and intercept keep them whole, else a floating type.
+    ``sha256`` is that of the sorted sha256 of the slices' files, so it depends neither on names nor on their order.
+    The volume's description is empty: DICOM's texts may name the patient.
+
+    Raises:
+        BadImage: with one of ``DICOM_REASONS``.
+    """
+    folder = Path(str(folder).removeprefix("file://"))
+    sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings quote tags
+    slices = [found for path in _files(folder) if (found := _header(path)) is not None]
+    if not slices:
+        raise _bad(NO_SERIES, folder, "none of its files is a DICOM image with a place in space")
+    _one_series(folder, slices)
+    ordered, gap = _in_order(folder, slices)
+    image = _voxels(folder, ordered)
+    voxels = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+    if not np.isfinite(voxels).all():
+        raise _bad(NOT_FINITE, folder, "some of its voxels are NaN or infinite")
+    if voxels.min() == voxels.max():
+        raise _bad(EMPTY, folder, f"every voxel is {voxels.min()}")
+    voxels.flags.writeable = False
+    digests = sorted(hashlib.sha256(one.path.read_bytes()).hexdigest() for one in ordered)
+    sha256 = hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return Volume(voxels, _affine(ordered, image, gap), sha256, voxel_digest(voxels))
+
+
+def _bad(reason: str, folder: Path, what: str) -> BadImage:
+    hint = "Each folder must hold the slices of one series, all of them and nothing else that is DICOM."
+    return BadImage(reason, f"{folder}: {what}.", hint=hint)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "DICOMDIR")
+        size = sum(path.stat().st_size for path in paths)
+    except OSError as error:
+        raise _bad(UNREADABLE, folder, error.strerror or str(error)) from error
+    if len(paths) > MOST_SLICES or size > LARGEST:
+        limits = f"the limits are {MOST_SLICES:,} and {LARGEST:,}"
+        raise _bad(TOO_LARGE, folder, f"it holds {len(paths):,} files of {size:,} bytes in all; {limits}")
+    return paths
+
+
+def _header(path: Path) -> _Slice | None:
+    """A slice's header; None for a file that is no DICOM file (PS3.10: DICM after 128 bytes).
+
+    A file with DICOM's mark that cannot be understood is an error: passed over, it would leave a hole.
+    """
+    with path.open("rb") as file:
+        marked = file.read(132)[128:] == b"DICM"
+    if not marked:
+        return None
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(os.fspath(path))
+    try:
+        reader.ReadImageInformation()
+        tags = {tag: reader.GetMetaData(tag) for tag in (_POSITION, _ORIENTATION, _SERIES)}
+        position, orientation = (_numbers(tags[tag]) for tag in (_POSITION, _ORIENTATION))
+    except (RuntimeError, ValueError) as error:
+        reason = f"{path.name} is damaged or gives no place in space"
+        raise _bad(UNREADABLE, path.parent, reason) from _plain(error)
+    if position.size != 3 or orientation.size != 6:
+        raise _bad(UNREADABLE, path.parent, f"{path.name} gives no place in space")
+    size = reader.GetSize()
+    if len(size) > 2 and size[2] != 1:
+        raise _bad(NOT_3D, path.parent, f"{path.name} holds {size[2]} frames; one slice a file is expected")
+    spacing = tuple(round(length, 6) for length in reader.GetSpacing()[:2])
+    kind = (reader.GetNumberOfComponents(), size[:2], spacing, reader.GetPixelIDValue())
+    return _Slice(path, tags[_SERIES].strip("\0 "), position, orientation.reshape(2, 3), kind)
+
+
+def _numbers(text: str) -> np.ndarray:
+    numbers = np.array([float(number) for number in text.strip("\0 ").split("\\")])
+    if not np.isfinite(numbers).all():
+        raise ValueError("not finite")
+    return numbers
+
+
+def _plain(error: Exception) -> Exception:
+    """A cause that travels between processes, without the text of ITK, which may quote the file."""
+    return ValueError(type(error).__name__)
+
+
+def _one_series(folder: Path, slices: list[_Slice]) -> None:
+    series: dict[str, int] = {}
+    for one in slices:
+        series[one.series] = series.get(one.series, 0) + 1
+    if len(series) > 1:
+        named = ", ".join(f"{uid} ({count} slices)" for uid, count in sorted(series.items())[:6])
+        raise _bad(SEVERAL_SERIES, folder, f"it holds {len(series)} series: {named}")
+    first = slices[0]
+    for one in slices[1:]:
+        if one.kind != first.kind:
+            raise _bad(MIXED_SLICES, folder, f"{one.path.name} and {first.path.name} differ in size, spacing or type")
+        if np.abs(one.orientation - first.orientation).max() > 1e-3:
+            raise _bad(MIXED_SLICES, folder, f"{one.path.name} and {first.path.name} are not parallel")
+    if first.kind[0] != 1:
+        raise _bad(NOT_3D, folder, f"its voxels have {first.kind[0]} components each, as colours have")
+    if len(slices) < 2:
+        raise _bad(NOT_3D, folder, "it holds a single slice")
+
+
+def _in_order(folder: Path, slices: list[_Slice]) -> tuple[list[_Slice], np.ndarray]:
+    """The slices along their normal, and the step (3,) in millimetres, LPS, from each to the next.
+
+    Raises BadImage where the steps are not all alike: a slice is missing or there twice.
+    """
+    along = np.cross(*slices[0].orientation)
+    ordered = sorted(slices, key=lambda one: (float(one.position @ along), one.path.name))
+    places = np.array([one.position for one in ordered])
+    steps = np.diff(places, axis=0)
+    usual = np.median(steps, axis=0)
+    far = np.linalg.norm(steps - usual, axis=1)
+    length = float(np.linalg.norm(usual))
+    if length == 0 or far.max() > UNEVEN * length:
+        at = int(far.argmax()) if length else 0
+        raise _bad(
+            MISSING_SLICES,
+            folder,
+            f"between {ordered[at].path.name} and {ordered[at + 1].path.name} lie "
+            f"{np.linalg.norm(steps[at]):.4g} mm, between most of its {len(ordered)} slices {length:.4g} mm",
+        )
+    return ordered, (places[-1] - places[0]) / (len(ordered) - 1)
+
+
+def _voxels(folder: Path, ordered: list[_Slice]) -> sitk.Image:
+    reader = sitk.ImageSeriesReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.MetaDataDictionaryArrayUpdateOff()
+    reader.SetFileNames([os.fspath(one.path) for one in ordered])
+    failed = None
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        failed = _plain(error)
+    if failed is not None:
+        raise _bad(UNREADABLE, folder, "the voxels of its slices cannot be read") from failed
+    if image.GetSize()[2] != len(ordered):
+        raise _bad(NOT_3D, folder, f"its {len(ordered)} slices became {times(image.GetSize())} voxels")
+    return image
+
+
+def _affine(ordered: list[_Slice], image: sitk.Image, gap: np.ndarray) -> np.ndarray:
+    """Voxel index to millimetres, RAS+; the slices' step is measured between the outermost, gantry tilt included."""
+    spacing = image.GetSpacing()
+    affine = np.eye(4)
+    affine[:3, 0] = ordered[0].orientation[0] * spacing[0]
+    affine[:3, 1] = ordered[0].orientation[1] * spacing[1]
+    affine[:3, 2] = gap
+    affine[:3, 3] = ordered[0].position
+    return _LPS_TO_RAS @ affine

@@ -1,0 +1,167 @@
+"""DICOM series, written here slice by slice: the volume that comes back, and what is refused by name."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+
+from ingest import dicom
+from ingest.dicom import read_dicom_series
+from ingest.nifti import BadImage, read_volume, turn_to_lps
+
+SERIES = "1.2.826.0.1.3680043.2.1125.1"
+PATIENT = "Meier^Anna"
+
+
+def image() -> np.ndarray:
+    """(i, j, k) with no symmetry: each voxel tells its own place."""
+    i, j, k = np.indices((9, 7, 5))
+    voxels: np.ndarray = (100 * k + 10 * j + i).astype(np.int16)
+    return voxels
+
+
+def turned() -> np.ndarray:
+    """Orthonormal directions (LPS, in columns) that lie on no axis."""
+    turn = sitk.Euler3DTransform()
+    turn.SetRotation(0.2, -0.1, 0.3)
+    return np.array(turn.GetMatrix()).reshape(3, 3)
+
+
+def write(
+    folder: Path,
+    voxels: np.ndarray,
+    *,
+    series: str = SERIES,
+    direction: np.ndarray | None = None,
+    gap: float = 5.5,
+    prefix: str = "im",
+) -> list[Path]:
+    """One file a slice, in names that sort against their order in space, with a patient's name in each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    direction = np.eye(3) if direction is None else direction
+    paths = []
+    for k in range(voxels.shape[2]):
+        plane = sitk.GetImageFromArray(np.ascontiguousarray(voxels[:, :, k : k + 1].transpose(2, 1, 0)))
+        position = np.array([-90.0, -70.0, 12.0]) + direction[:, 2] * gap * k
+        plane.SetSpacing((0.9, 1.1, gap))
+        tags = {
+            "0008|0060": "MR", "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            "0020|000d": "1.2.3.4", "0020|000e": series, "0020|0013": str(k),
+            "0020|0032": "\\".join(f"{number:.8f}" for number in position),
+            "0020|0037": "\\".join(f"{number:.8f}" for number in direction[:, :2].T.ravel()),
+            "0010|0010": PATIENT, "0010|0020": "4711", "0010|0030": "19500101",
+            "0028|1052": "0", "0028|1053": "1",
+        }  # fmt: skip
+        for tag, value in tags.items():
+            plane.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(folder / f"{prefix}{99 - k}.dcm"))
+        writer.Execute(plane)
+        paths.append(folder / f"{prefix}{99 - k}.dcm")
+    return paths
+
+
+@pytest.mark.parametrize(
+    "direction", [np.eye(3), turned(), np.eye(3)[:, [1, 2, 0]]], ids=["axial", "oblique", "sagittal"]
+)
+def test_a_series_is_the_same_volume_as_its_nifti(tmp_path: Path, direction: np.ndarray) -> None:
+    write(tmp_path / "series", image(), direction=direction)
+    (tmp_path / "series" / "notes.txt").write_text("not a slice")
+    volume = read_dicom_series(tmp_path / "series")
+    affine = np.eye(4)
+    affine[:3, :3] = np.diag([-1, -1, 1]) @ direction @ np.diag([0.9, 1.1, 5.5])
+    affine[:3, 3] = [90, 70, 12]
+    nib.Nifti1Image(image(), affine).to_filename(tmp_path / "same.nii.gz")
+    same = read_volume(str(tmp_path / "same.nii.gz"))
+    np.testing.assert_allclose(volume.affine, same.affine, atol=1e-4)
+    assert volume.voxel_sha256 == same.voxel_sha256
+    ours, theirs = (turn_to_lps(one.voxels, one.affine) for one in (volume, same))
+    np.testing.assert_array_equal(ours[0], theirs[0])
+    np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
+
+
+def test_the_digest_is_that_of_the_slices_whatever_their_names_and_nothing_names_the_patient(tmp_path: Path) -> None:
+    paths = write(tmp_path / "series", image())
+    assert PATIENT.encode() in paths[0].read_bytes()
+    volume = read_dicom_series(tmp_path / "series")
+    for path in paths:
+        path.rename(path.with_name(f"{int(path.stem[2:]) - 60}"))
+    assert read_dicom_series(tmp_path / "series").sha256 == volume.sha256
+    kept = repr([getattr(volume, field.name) for field in fields(volume)])
+    assert all(word not in kept for word in ("Meier", "Anna", "4711", "1950"))
+    again = image()
+    again[0, 0, 0] = 7
+    write(tmp_path / "other", again)
+    assert read_dicom_series(tmp_path / "other").sha256 != volume.sha256
+
+
+def test_voxels_are_rescaled_as_the_header_says(tmp_path: Path) -> None:
+    intercept, slope = b"\x28\0\x52\x10\x02\0\0\0", b"\x28\0\x53\x10\x02\0\0\0"
+    for path in write(tmp_path / "series", image()):
+        stored = path.read_bytes()
+        assert stored.count(intercept + b"0 " + slope + b"1 ") == 1  # implicit VR; GDCM writes no others for integers
+        path.write_bytes(stored.replace(intercept + b"0 " + slope + b"1 ", intercept + b"7 " + slope + b".5"))
+    np.testing.assert_allclose(read_dicom_series(tmp_path / "series").voxels, image() * 0.5 + 7)
+
+
+def refusal(folder: Path) -> BadImage:
+    with pytest.raises(BadImage) as refused:
+        read_dicom_series(folder)
+    assert str(folder) in str(refused.value)
+    assert PATIENT not in str(refused.value)
+    assert refused.value.reason in dicom.DICOM_REASONS
+    returned = pickle.loads(pickle.dumps(refused.value))  # noqa: S301 - as Dask sends it from a worker
+    assert (returned.reason, str(returned)) == (refused.value.reason, str(refused.value))
+    return refused.value
+
+
+def test_a_missing_or_doubled_slice_is_found_and_its_place_named(tmp_path: Path) -> None:
+    paths = write(tmp_path / "series", image())
+    shutil.copy(paths[1], tmp_path / "series" / "twice.dcm")
+    assert refusal(tmp_path / "series").reason == dicom.MISSING_SLICES
+    (tmp_path / "series" / "twice.dcm").unlink()
+    paths[2].unlink()
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.MISSING_SLICES
+    assert "between im98.dcm and im96.dcm lie 11 mm, between most of its 4 slices 5.5 mm" in str(error)
+
+
+def test_several_series_are_named_and_none_is_chosen(tmp_path: Path) -> None:
+    write(tmp_path / "series", image())
+    write(tmp_path / "series", image()[:, :, :3], series="1.2.840.99", prefix="scout")
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.SEVERAL_SERIES
+    assert f"{SERIES} (5 slices), 1.2.840.99 (3 slices)" in str(error)
+
+
+def test_slices_of_another_size_or_direction_are_not_stacked(tmp_path: Path) -> None:
+    write(tmp_path / "sizes", image())
+    write(tmp_path / "sizes", image()[:8, :, :1], prefix="ex")
+    assert refusal(tmp_path / "sizes").reason == dicom.MIXED_SLICES
+    write(tmp_path / "turns", image())
+    write(tmp_path / "turns", image()[:, :, :1], direction=turned(), prefix="ex")
+    assert refusal(tmp_path / "turns").reason == dicom.MIXED_SLICES
+
+
+def test_what_cannot_be_read_is_refused_and_not_left_out(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nowhere").reason == dicom.UNREADABLE
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "readme.txt").write_text("no slice")
+    assert refusal(tmp_path / "empty").reason == dicom.NO_SERIES
+    for kept in (200, 500, -40):
+        folder = tmp_path / f"cut{kept}"
+        cut = write(folder, image())[4]  # the outermost, whose loss leaves no gap
+        cut.write_bytes(cut.read_bytes()[:kept])
+        assert refusal(folder).reason == dicom.UNREADABLE
+    write(tmp_path / "one", image()[:, :, :1])
+    assert refusal(tmp_path / "one").reason == dicom.NOT_3D
+    write(tmp_path / "constant", np.full((9, 7, 5), 3, np.int16))
+    assert refusal(tmp_path / "constant").reason == dicom.EMPTY
