@@ -7,8 +7,6 @@ loads no network. The first clip loads it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from features.networks import check_precision, empty_network, load_network, netw
 from features.weights import WeightsFile, find_weights, read_found
 from lake.errors import InputError, unknown_name
 from lake.tables import FEATURE_LENGTH
+from lake.threads import one_torch_thread
 
 if TYPE_CHECKING:
     from torch import nn
@@ -113,7 +112,7 @@ class VideoBackbone:
         if not clips:
             return logits
         module = self.module()
-        with torch.inference_mode(), one_thread():
+        with torch.inference_mode(), one_torch_thread():
             for row, clip in zip(logits, clips, strict=True):
                 row[:] = module(prepare(clip, self.preprocessing, self.sampling, tumour_slices)[None])[0].numpy()
         return logits
@@ -133,22 +132,6 @@ class VideoBackbone:
 
             state = untrained_state(empty_network(self.name), self.seed or 0)
         return load_network(self.name, state, self.precision)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Sums of a convolution come out otherwise on another number of threads, so every vector is computed on one.
-
-    A worker process has a core of its own; more cores are used by more workers.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def untrained_seed(weights: str | None) -> int | None:

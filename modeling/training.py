@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lake.threads import one_torch_thread
 from modeling.batched import BatchedModel, initialiser
 from modeling.branch import Inputs
 from modeling.networks import NETWORKS
@@ -25,7 +25,7 @@ def fit_networks(model: str, problem: Problem, advance: Advance) -> Answer:
     inputs = Inputs(problem.values, problem.present, shift, scale)
     # Streams are named by repeat and fold, so that a fit is the same whatever else is trained beside it.
     streams = [np.random.default_rng([problem.seed, fold.repeat, fold.fold, 1]) for fold in folds]
-    with _one_torch_thread():
+    with one_torch_thread():
         network = NETWORKS[model](initialiser(streams), settings, problem.values.shape[1], problem.threads)
         keepers = _train(network, inputs, problem, streams, advance)
         return _answer(network, inputs, problem, keepers)
@@ -157,14 +157,3 @@ def _batches(
 
 def _shuffled(rows: np.ndarray, count: int, stream: np.random.Generator) -> np.ndarray:
     return np.concatenate((stream.permutation(rows[:count]), rows[count:]))
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """What torch does here is small, and on one thread its sums come out the same on every machine's core count."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
