@@ -156,7 +156,6 @@ class Demo:
             done = subprocess.run(
                 [sys.executable, "-P", "-m", "gliolake", *typed],
                 stdout=None if show is None else subprocess.PIPE,
-                text=True,
                 encoding="utf-8",
                 check=False,
             )

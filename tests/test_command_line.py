@@ -59,7 +59,10 @@ def labelled(command: Any, tmp_path: Path) -> Any:
 def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
     begun = time.perf_counter()
     helped = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "gliolake", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-X", "utf8", "-X", "importtime", "-m", "gliolake", "--help"],
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
     )
     seconds = time.perf_counter() - begun
     imported = {line.rsplit("|", 1)[-1].strip() for line in helped.stderr.splitlines()}

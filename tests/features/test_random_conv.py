@@ -74,7 +74,7 @@ def test_the_bits_are_the_same_in_other_processes_with_other_thread_counts_and_v
     for layout in layouts:
         environment = {**os.environ, **layout}
         answer = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, encoding="utf-8", check=True
         )
         assert answer.stdout.strip() == here
 

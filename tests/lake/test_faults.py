@@ -52,7 +52,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path
     committed = 0
     for kill in range(KILLS):
         writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(root), str(kill)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(root), str(kill)], stdout=subprocess.PIPE, encoding="utf-8"
         )
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

@@ -171,7 +171,7 @@ def test_loops_compiled_just_now_and_loops_kept_from_before_give_the_same_bits(t
     digests = []
     for _ in range(2):
         run = subprocess.run(
-            [sys.executable, "-c", TRAINED], env=kept, capture_output=True, text=True, check=True, timeout=300
+            [sys.executable, "-c", TRAINED], env=kept, capture_output=True, encoding="utf-8", check=True, timeout=300
         )
         digests.append(run.stdout)
     assert list(tmp_path.rglob("*.nbc"))

@@ -24,7 +24,7 @@ def find_python() -> tuple[str, str] | None:
     for python in filter(None, (os.environ.get("PARITY_PYTHON"), "python3.8", "python3.11", sys.executable)):
         asked = "import sys; print('%d.%d' % sys.version_info[:2])"
         try:
-            answer = subprocess.run([python, "-c", asked], capture_output=True, text=True, check=True)
+            answer = subprocess.run([python, "-c", asked], capture_output=True, encoding="utf-8", check=True)
         except (OSError, subprocess.CalledProcessError):
             continue
         if (HERE / f"requirements-{answer.stdout.strip()}.txt").exists():
@@ -53,7 +53,7 @@ def build(folder: Path) -> None:
         [*pip, "setuptools<70"],  # GluonCV asks distutils for versions
         [*pip, "--no-deps", "--requirement", str(requirements)],
     ):
-        done_well = subprocess.run(command, capture_output=True, text=True, check=False)
+        done_well = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done_well.returncode:
             lines = [line for line in done_well.stderr.splitlines() if line.startswith("ERROR")]
             fail(folder, (lines or done_well.stderr.splitlines() or ["no message"])[-1])

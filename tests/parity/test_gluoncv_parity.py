@@ -54,7 +54,7 @@ def test_logits_agree_with_gluoncv_of_its_own_time(environment: Path, name: str,
     clip = np.random.default_rng(11).normal(size=(1, 3, 32, size, size)).astype(np.float32)
     torch.save(state, tmp_path / f"{name}.pth", _use_new_zipfile_serialization=False)
     np.save(tmp_path / f"{name}.clip.npy", clip)
-    ran = subprocess.run([environment, THEN, tmp_path, name], capture_output=True, text=True, check=False)
+    ran = subprocess.run([environment, THEN, tmp_path, name], capture_output=True, encoding="utf-8", check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]
     versions = json.loads((tmp_path / "versions.json").read_text())
     assert int(versions["torch"].split(".")[0]) == 1

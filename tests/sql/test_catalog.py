@@ -68,7 +68,7 @@ def test_a_written_catalog_opens_in_a_plain_client_without_the_lake(filled: Lake
     Path(filled.root).rename(tmp_path / "gone")
     client = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql(sys.argv[2]).fetchall())"
     asked = [sys.executable, "-c", client, str(file), "SELECT scan_id FROM labels ORDER BY 1"]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=True)
+    answer = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True)
     assert answer.stdout.strip() == "[('scan-0000',), ('scan-0001',), ('scan-0002',)]"
     with pytest.raises(InputError, match="there already"):
         write_catalog(filled, file)
