@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ from features.scan_task import (
     input_digest,
     possible_branches,
 )
-from lake.cluster import map_tasks, open_cluster
+from lake.cluster import batches, map_tasks, open_cluster
 from lake.errors import InputError, unknown_name
 from lake.runs import Run, start_run
 from lake.store import Lake
@@ -117,7 +117,7 @@ def extract(
         arguments = {"backbone": backbone, "cohorts": cohorts, **asdict(options), "feature_set": recipe.feature_set}
         with start_run(lake, "extract", arguments) as run, open_cluster(scheduler, workers) as client:
             outcomes = map_tasks(client, compute, plan.tasks, description=f"extracting {recipe.feature_set}")
-            for batch in _batches(_named(outcome) for outcome in outcomes):
+            for batch in batches((_named(outcome) for outcome in outcomes), BATCH_SCANS, BATCH_SECONDS):
                 commit(run, recipe, plan, batch)
                 failed += [
                     FailedScan(task.cohort, task.scan_id, outcome.reason, outcome.detail)
@@ -222,15 +222,3 @@ def _named(outcome: tuple[ScanTask, ScanVectors | ScanFailure | Exception]) -> O
     if isinstance(result, Exception):
         return task, ScanFailure(WORKER_LOST, f"{type(result).__name__}: {result}", task.scan_id)
     return task, result
-
-
-def _batches(outcomes: Iterable[Outcome]) -> Iterator[list[Outcome]]:
-    batch: list[Outcome] = []
-    opened = time.monotonic()
-    for outcome in outcomes:
-        batch.append(outcome)
-        if len(batch) >= BATCH_SCANS or time.monotonic() - opened > BATCH_SECONDS:
-            yield batch
-            batch, opened = [], time.monotonic()
-    if batch:
-        yield batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links
 from ingest.report import IngestReport
+from lake.cluster import batches
 from lake.errors import InputError
 from lake.runs import Run, start_run
 
@@ -129,7 +129,7 @@ def _ingest_images(
         _commit_links(tx)  # also mends a run that was interrupted before it could
 
     run.transact(first)
-    for batch in _batches(reading(cohort, waiting)):
+    for batch in batches(reading(cohort, waiting), BATCH, BATCH_SECONDS):
         run.transact(partial(_commit_scans, cohort=cohort, batch=batch))
     return {"found": len(found.scans), "read": len(waiting), "unchanged": len(found.scans) - len(waiting),
             "vanished": tuple(vanished), "cleared": tuple(sorted({row["scan_id"] for row in gone}))}  # fmt: skip
@@ -181,20 +181,6 @@ def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | 
                 yield scan, ReadScan(None, (reading_failed(scan, outcome),))
             else:
                 yield scan, outcome
-
-
-def _batches(
-    outcomes: Outcomes, clock: Callable[[], float] = time.monotonic
-) -> Iterator[list[tuple[FoundScan, ReadScan]]]:
-    batch: list[tuple[FoundScan, ReadScan]] = []
-    since = clock()
-    for outcome in outcomes:
-        batch.append(outcome)
-        if len(batch) >= BATCH or clock() - since >= BATCH_SECONDS:
-            yield batch
-            batch, since = [], clock()
-    if batch:
-        yield batch
 
 
 def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundScan, ReadScan]]) -> None:

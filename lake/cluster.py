@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
@@ -120,3 +121,18 @@ def map_tasks(
             hand_out()
             advance()
             yield item, outcome
+
+
+def batches(
+    outcomes: Iterable[Result], most: int, seconds: float, clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[Result]]:
+    """Gather outcomes as they come, until there are ``most`` or ``seconds`` have passed: what a crash can cost."""
+    batch: list[Result] = []
+    since = clock()
+    for outcome in outcomes:
+        batch.append(outcome)
+        if len(batch) >= most or clock() - since >= seconds:
+            yield batch
+            batch, since = [], clock()
+    if batch:
+        yield batch

@@ -86,7 +86,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
             writer.register_filesystem(CommittedFiles(lake, state))
             for table in TABLES.values():
                 writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
-                _comment(writer, table, "VIEW")
+                _comment(writer, table)
             writer.execute("CREATE TABLE label_rules (label_rule VARCHAR, fewest_sites INTEGER)")
             writer.executemany("INSERT INTO label_rules VALUES (?, ?)", list(LABEL_RULES.items()))
             for _, statement in view_statements():
@@ -200,8 +200,8 @@ def _duckdb_type(kind: pa.DataType) -> str:
     }[str(kind)]
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, table: Table, kind: str) -> None:
-    connection.execute(f"COMMENT ON {kind} \"{table.name}\" IS '{table.doc.replace(chr(39), chr(39) * 2)}'")
+def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    connection.execute(f"COMMENT ON VIEW \"{table.name}\" IS '{table.doc.replace(chr(39), chr(39) * 2)}'")
 
 
 def _casts(schema: pa.Schema) -> str:

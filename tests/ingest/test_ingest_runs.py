@@ -14,6 +14,7 @@ import pytest
 from ingest import ingest as room
 from ingest.images import ReadScan
 from ingest.ingest import ingest
+from lake.cluster import batches
 from lake.errors import InputError
 from lake.store import Lake
 
@@ -107,8 +108,9 @@ def test_a_run_after_a_crash_reads_only_what_was_not_committed(
 
 def test_work_is_committed_after_so_many_scans_or_so_much_time() -> None:
     times = iter([0.0, 1.0, 2.0, 40.0, 41.0, 41.5, 42.0])
-    batches = room._batches(iter([(None, ReadScan(None))] * 5), clock=lambda: next(times))  # type: ignore[list-item]
-    assert [len(batch) for batch in batches] == [3, 2]
+    scans = iter([(None, ReadScan(None))] * 5)
+    found = batches(scans, room.BATCH, room.BATCH_SECONDS, clock=lambda: next(times))
+    assert [len(batch) for batch in found] == [3, 2]
 
 
 def test_a_failure_that_nobody_foresaw_costs_its_scan_and_is_tried_again(
