@@ -112,15 +112,23 @@ def build_clips(
             f"The tumour's corner (x {tumour_box[0]}, y {tumour_box[2]}) lies outside an image of shape {shape}.",
             hint="Run gliolake ingest again: the box in table scans does not belong to these files.",
         )
+    ranges: dict[str, tuple[float, float]] = {}
+
+    def grey_range(modality: str) -> tuple[float, float]:
+        if modality not in ranges:  # it takes longer than all else, and DeltaT1 asks for two of them again
+            ranges[modality] = intensity_range(volumes[modality], settings)
+        return ranges[modality]
+
     clips: dict[str, Clip] = {}
     for branch in BRANCHES:
         if branch not in branches:
             continue
         if branch in volumes:
-            clip = cut(volumes[branch], tumour_box, settings)
-            clips[branch] = to_grey(clip, *intensity_range(volumes[branch], settings))
+            clips[branch] = to_grey(cut(volumes[branch], tumour_box, settings), *grey_range(branch))
         elif branch == "DeltaT1" and settings.delta == "image" and "T1" in volumes and "T1wCE" in volumes:
-            clips[branch] = _delta_clip(volumes["T1wCE"], volumes["T1"], tumour_box, settings)
+            difference = _scaled(volumes["T1wCE"], *grey_range("T1wCE"))
+            difference -= _scaled(volumes["T1"], *grey_range("T1"))
+            clips[branch] = _delta_clip(difference, tumour_box, settings)
     return clips
 
 
@@ -167,15 +175,13 @@ def cut(image: npt.NDArray[Any], tumour_box: Sequence[int], settings: ClipSettin
     return clip
 
 
-def _delta_clip(t1wce: npt.NDArray[Any], t1: npt.NDArray[Any], box: Sequence[int], settings: ClipSettings) -> Clip:
-    """T1wCE − T1 as a clip: each image scaled to 0–255, subtracted, and the difference scaled by its own percentiles.
+def _delta_clip(difference: npt.NDArray[np.float32], box: Sequence[int], settings: ClipSettings) -> Clip:
+    """T1wCE − T1, of images scaled to 0–255 each, as a clip, scaled by the difference's own percentiles.
 
     Scaled before subtraction, since raw MR intensities have no unit and the two acquisitions no common gain. Outside
     the image both are background, so their difference is 0 there, which after rescaling is the same grey as the
     background inside: the box's edge leaves no step that is not in the scan.
     """
-    difference = _scaled(t1wce, *intensity_range(t1wce, settings))
-    difference -= _scaled(t1, *intensity_range(t1, settings))
     return to_grey(cut(difference, box, settings), *intensity_range(difference, settings))
 
 

@@ -7,15 +7,14 @@ or 224 × 224. Everything here is a pure function of the clip.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from lake.errors import InputError, unknown_name
 
-if TYPE_CHECKING:
-    import torch
+Frames = npt.NDArray[np.float32]
 
 SAMPLINGS = ("uniform", "tumour", "released")
 """``uniform``: evenly over the clip. ``tumour``: evenly over the slices that hold tumour. ``released``: the first
@@ -101,24 +100,55 @@ def prepare(
     preprocessing: Preprocessing,
     sampling: str = "uniform",
     tumour_slices: tuple[int, int] | None = None,
-) -> torch.Tensor:
+    out: Frames | None = None,
+) -> Frames:
     """The clip (slice, row, column) uint8 as a network's input (3, frame, row, column) float32.
+
+    Args:
+        clip: The clip.
+        preprocessing: What the network wants to see.
+        sampling: A name of ``SAMPLINGS``.
+        tumour_slices: First and last-plus-one slice that hold tumour, for the sampling ``tumour``.
+        out: Where to write it. Fresh memory of this size takes longer to get than to fill.
 
     Raises:
         InputError: the clip is of another kind, or too short; see ``sample_frames``.
     """
-    import torch
-
     if clip.ndim != 3 or clip.dtype != np.uint8:
         raise InputError(f"A clip must be a 3-dimensional array of uint8, not {clip.ndim}-dimensional {clip.dtype}.")
     if min(clip.shape) < 1:
         raise InputError(f"A clip of {' × '.join(map(str, clip.shape))} holds nothing.")
     chosen = sample_frames(clip.shape[0], preprocessing.frames, sampling, tumour_slices)
-    grey = torch.from_numpy(np.ascontiguousarray(clip[chosen])).unsqueeze(1).float()
-    if grey.shape[2:] != (preprocessing.size, preprocessing.size):
-        edge = preprocessing.size
-        resize = torch.nn.functional.interpolate
-        grey = resize(grey, size=(edge, edge), mode="bilinear", align_corners=False, antialias=True)
-    mean = torch.tensor(preprocessing.mean).view(3, 1, 1, 1)
-    deviation = torch.tensor(preprocessing.deviation).view(3, 1, 1, 1)
-    return (grey.transpose(0, 1) / 255 - mean) / deviation
+    grey: Frames = clip[chosen].astype(np.float32)
+    for axis in (1, 2):
+        grey = resize(grey, axis, preprocessing.size)
+    grey /= np.float32(255)
+    frames = np.empty((3, *grey.shape), np.float32) if out is None else out
+    for channel, mean, deviation in zip(frames, preprocessing.mean, preprocessing.deviation, strict=True):
+        np.subtract(grey, np.float32(mean), out=channel)
+        np.divide(channel, np.float32(deviation), out=channel)
+    return frames
+
+
+def resize(images: Frames, axis: int, size: int) -> Frames:
+    """Images with one of their axes made ``size`` pixels long, as torch's antialiased bilinear interpolation does it.
+
+    A new pixel is the mean of the old ones around its centre, weighted by a triangle that reaches to the next old
+    centre, or to the next new one where the image shrinks. The few products are added one after the other, which gives
+    the same bits on every processor; a matrix product would not.
+    """
+    length = images.shape[axis]
+    if length == size:
+        return images
+    scale = length / size
+    reach = max(scale, 1.0)
+    centres = scale * (np.arange(size) + 0.5) - 0.5
+    nearby = np.ceil(centres - reach).astype(np.int64)[:, None] + np.arange(int(2 * reach) + 1)
+    weights = np.maximum(0.0, 1.0 - np.abs(nearby - centres[:, None]) / reach) * ((nearby >= 0) & (nearby < length))
+    weights /= weights.sum(axis=1, keepdims=True)
+    nearby = nearby.clip(0, length - 1)
+    shape = [size if each == axis else 1 for each in range(images.ndim)]
+    resized = np.zeros([size if each == axis else old for each, old in enumerate(images.shape)], np.float32)
+    for tap in np.flatnonzero(weights.any(axis=0)):
+        resized += images.take(nearby[:, tap], axis) * weights[:, tap].astype(np.float32).reshape(shape)
+    return resized

@@ -1,5 +1,6 @@
 """A pretrained video network as a backbone: clips in, the 400 logits of Kinetics' classes out.
 
+torch defines the network and OpenVINO computes it: of what was tried it runs all six fastest (docs/performance.md).
 Making one is cheap and reads no weights: the recipe needs their sha256 alone, so the command that only plans the work
 loads no network. The first clip loads it.
 """
@@ -7,6 +8,7 @@ loads no network. The first clip loads it.
 from __future__ import annotations
 
 import re
+from functools import partial
 from importlib.metadata import version
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -15,16 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from features.frames import SAMPLINGS, Preprocessing, prepare
-from features.networks import check_precision, empty_network, load_network, network_of
+from features.networks import check_precision, empty_network, network_of
 from features.weights import WeightsFile, find_weights, read_found
 from lake.errors import InputError, unknown_name
-from lake.tables import FEATURE_LENGTH
-from lake.threads import one_torch_thread
+from lake.threads import calls_at_once
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
 
-REVISION = 1
+    import torch
+
+    from features.inference import CompiledNetwork
+
+REVISION = 2
 """Part of every recipe: raised when this module comes to compute other numbers from the same settings."""
 
 UNTRAINED = re.compile(r"untrained:(\d{1,18})")
@@ -63,7 +68,7 @@ class VideoBackbone:
         self.seed = untrained_seed(weights)
         self.file: WeightsFile | None = find_weights(name, folder) if self.seed is None else None
         self.weights = "trained" if self.file else "untrained"
-        self._module: nn.Module | None = None
+        self._compiled: CompiledNetwork | None = None
         self._loading = Lock()
 
     @property
@@ -73,9 +78,10 @@ class VideoBackbone:
 
     def recipe(self) -> dict[str, Any]:
         """All that decides the vectors; versions without their build's suffix (+cpu), which names a download."""
-        packages = ["torch", *([self.network.package] if self.network.package else [])]
+        packages = ["openvino", "torch", *([self.network.package] if self.network.package else [])]
         return {
             "revision": REVISION,
+            "engine": "openvino",
             "weights": self._weights_recipe(),
             "precision": self.precision,
             "sampling": self.sampling,
@@ -96,42 +102,34 @@ class VideoBackbone:
     ) -> npt.NDArray[np.float32]:
         """The logits (n, 400) float32 of clips (slice, row, column) uint8.
 
-        One clip at a time: batches of other sizes give other last bits (the convolutions choose other algorithms), and
-        a clip's vector must not depend on the clips it comes with.
-
         Args:
             clips: The clips of one scan.
             tumour_slices: First and last-plus-one slice that hold tumour, for the sampling ``tumour``.
 
         Raises:
-            InputError: a clip is of another kind or too short, or the weights cannot be read.
+            InputError: a clip is of another kind or too short, the weights cannot be read, or the processor has no
+                arithmetic of this precision.
         """
-        import torch
+        choices = (self.preprocessing, self.sampling, tumour_slices)
+        return self.module().logits([partial(prepare, clip, *choices) for clip in clips])
 
-        logits = np.empty((len(clips), FEATURE_LENGTH), np.float32)
-        if not clips:
-            return logits
-        module = self.module()
-        with torch.inference_mode(), one_torch_thread():
-            for row, clip in zip(logits, clips, strict=True):
-                row[:] = module(prepare(clip, self.preprocessing, self.sampling, tumour_slices)[None])[0].numpy()
-        return logits
+    def module(self) -> CompiledNetwork:
+        """The network, loaded once."""
+        from features.conversion import kept_network
+        from features.inference import CompiledNetwork
 
-    def module(self) -> nn.Module:
-        """The bare torch network, loaded once."""
         with self._loading:
-            if self._module is None:
-                self._module = self._load()
-            return self._module
+            if self._compiled is None:
+                place = kept_network(self.name, self._weights_recipe(), self._state)
+                self._compiled = CompiledNetwork(place, self.precision, calls_at_once())
+            return self._compiled
 
-    def _load(self) -> nn.Module:
+    def _state(self) -> Mapping[str, torch.Tensor]:
         if self.file is not None:
-            state = read_found(self.file, self.folder)
-        else:
-            from features.untrained import untrained_state
+            return read_found(self.file, self.folder)
+        from features.untrained import untrained_state
 
-            state = untrained_state(empty_network(self.name), self.seed or 0)
-        return load_network(self.name, state, self.precision)
+        return untrained_state(empty_network(self.name), self.seed or 0)
 
 
 def untrained_seed(weights: str | None) -> int | None:

@@ -45,17 +45,17 @@ class Shape:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: (n, tokens, width) to the same."""
+    """Multi-head attention of some tokens to all: (n, asking, width) and (n, tokens, width) to (n, asking, width)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+    def forward(self, asking: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         query, key, value = (
-            layer(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
+            layer(each).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer, each in ((self.query, asking), (self.key, tokens), (self.value, tokens))
         )
         attended = functional.scaled_dot_product_attention(query, key, value)
         mixed: torch.Tensor = self.out(attended.transpose(1, 2).flatten(2))
@@ -63,7 +63,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer block, normalised before attention and before the MLP."""
+    """A transformer block, normalised before attention and before the MLP: (n, tokens, width) to (n, first, width)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -73,8 +73,9 @@ class Block(nn.Module):
         self.widen = nn.Linear(shape.width, shape.mlp)
         self.narrow = nn.Linear(shape.mlp, shape.width)
 
-    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        tokens = tokens + self.attention(self.norm_attention(tokens))
+    def forward(self, tokens: torch.Tensor, first: int | None = None) -> torch.Tensor:
+        normed = self.norm_attention(tokens)
+        tokens = tokens[:, :first] + self.attention(normed[:, :first], normed)
         wide = functional.gelu(self.widen(self.norm_mlp(tokens)), approximate="tanh")
         result: torch.Tensor = tokens + self.narrow(wide)
         return result
@@ -92,8 +93,9 @@ class Encoder(nn.Module):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         tokens = torch.cat((self.class_token.expand(len(tokens), -1, -1), tokens), dim=1) + self.positions
-        for block in self.blocks:
+        for block in self.blocks[:-1]:
             tokens = block(tokens)
+        tokens = self.blocks[-1](tokens, first=1)  # of the last block's tokens only the class token is looked at
         vector: torch.Tensor = self.norm(tokens[:, 0])
         return vector
 

@@ -1,7 +1,8 @@
-"""One thread for torch, where the same bits have to come out on every machine."""
+"""How many threads: one for torch, where the same bits have to come out on every machine; else a fair share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,3 +21,14 @@ def one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def calls_at_once() -> int:
+    """How many computations of one thread each this process may have at work: a Dask worker as many as it has threads,
+    any other process one per core that it may run on."""
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:  # not on a worker
+        return len(os.sched_getaffinity(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,19 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reference data is not at {folder}; set GLIOLAKE_REFERENCE to where it is")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted networks are kept for the session, workers' processes included, and not in the user's own folder."""
+    if "GLIOLAKE_NETWORKS" in os.environ:
+        yield
+        return
+    folder = tmp_path_factory.mktemp("networks")
+    os.environ["GLIOLAKE_NETWORKS"] = str(folder)
+    yield
+    del os.environ["GLIOLAKE_NETWORKS"]
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
