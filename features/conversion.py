@@ -1,110 +1,45 @@
-"""A network becomes a file in OpenVINO's form: converted from torch once for each set of weights, and kept.
+"""A network becomes a model of OpenVINO: the program that ``features.kept_networks`` runs, once per set of weights.
 
-Such a file is read in a fraction of a second, where building the network in torch takes seconds, and it is mapped into
-memory, so that the worker processes of a machine share one copy of the weights. It is a cache: the folder may be
-deleted at any time, and what was damaged is made again.
+    python -m features.conversion '{"name": …, "weights": …, "folder": …}' FOLDER
+
+What goes wrong is one JSON object on standard output, and exit code 2.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import os
 import shutil
 import sys
-import uuid
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from features.kept_networks import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
 from features.networks import load_network, network_of
-from lake.errors import StorageFull
+from features.video_backbone import VideoBackbone
+from lake.errors import GliolakeError, StorageFull
+from lake.tables import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     import torch
 
-REVISION = 1
-"""Raised when this module comes to write other files from the same networks."""
 
-FOLDER_VARIABLE = "GLIOLAKE_NETWORKS"
-FILES = ("network.xml", "network.bin")
-CHECKSUMS = "sha256.json"
-
-State = Callable[[], Mapping[str, "torch.Tensor"]]
-
-
-def openvino() -> ModuleType:
-    """The package, imported so that it reports nothing home: without its telemetry it takes a stub in its place."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino
-
-
-def networks_folder() -> Path:
-    """The folder that GLIOLAKE_NETWORKS names, else ``~/.cache/gliolake/networks``."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "gliolake" / "networks"
-
-
-def kept_network(name: str, weights: Mapping[str, Any], state: State) -> Path:
-    """The folder that holds the network with these weights in OpenVINO's form; made first where it is not there.
-
-    Of several processes that ask at once, one makes it and the others wait. It is moved into place whole, and every
-    call compares its files with their sha256.
-
-    Args:
-        name: A network of ``features.networks``.
-        weights: What identifies the weights, as JSON values.
-        state: Gives the tensors, float32, by their names in today's torch network; called only where they are needed.
+def make(order: Order, place: Path) -> None:
+    """Write the files of the network into an empty folder.
 
     Raises:
-        InputError: no such network, or ``state`` says so.
-        StorageFull: no space is left.
+        InputError: no such network, or its weights cannot be read.
+        StorageFull: there is not enough space.
     """
-    made_by = {
-        package: version(package) for package in ("openvino", "torch", *filter(None, [network_of(name).package]))
-    }
-    text = json.dumps([REVISION, name, weights, made_by], sort_keys=True)
-    place = networks_folder() / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(place):
-        if not is_whole(place):
-            shutil.rmtree(place, ignore_errors=True)
-            _make(name, state(), place)
-    return place
-
-
-def is_whole(place: Path) -> bool:
-    """Whether the files are there, with the bytes that were written."""
-    try:
-        expected = json.loads((place / CHECKSUMS).read_text("utf-8"))
-        return bool(expected == _checksums(place))
-    except (OSError, ValueError):
-        return False
-
-
-def _make(name: str, state: Mapping[str, torch.Tensor], place: Path) -> None:
+    state = VideoBackbone(order.name, order.weights, folder=order.folder).state()
     needed = sum(tensor.nbytes for tensor in state.values()) * 1.05
-    if shutil.disk_usage(place.parent).free < needed:  # found out half-way, OpenVINO does not say what was wrong
+    if shutil.disk_usage(place).free < needed:  # found out half-way, OpenVINO does not say what was wrong
         raise StorageFull(
-            f"{place.parent} has no room for {name} as it is computed with: {needed / 1e6:,.0f} MB.",
+            f"{place.parent} has no room for {order.name} as it is computed with: {needed / 1e6:,.0f} MB.",
             hint=f"Free some, or set {FOLDER_VARIABLE} to another folder.",
         )
-    new = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
-    new.mkdir()
-    try:
-        model = convert(name, state)
-        openvino().serialize(model, new / FILES[0], new / FILES[1])
-        (new / CHECKSUMS).write_text(json.dumps(_checksums(new)), "utf-8")
-        new.rename(place)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+    openvino().serialize(convert(order.name, state), place / MODEL, place / WEIGHTS)
 
 
 def convert(name: str, state: Mapping[str, torch.Tensor]) -> Any:
@@ -113,7 +48,6 @@ def convert(name: str, state: Mapping[str, torch.Tensor]) -> Any:
     torch follows one clip of zeros through the network and writes down what is computed; none of the networks decides
     anything by the values that it sees.
     """
-    import numpy as np
     import torch
 
     wanted = network_of(name).preprocessing
@@ -122,20 +56,25 @@ def convert(name: str, state: Mapping[str, torch.Tensor]) -> Any:
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that Python's conditions on shapes become fixed, which they are
         traced = torch.jit.trace(network, torch.zeros(shape), check_trace=False)
-        return openvino().convert_model(traced, input=[(list(shape), np.float32)])
+        model = openvino().convert_model(traced)
+    for parameter in model.get_parameters():
+        if not parameter.output(0).get_target_inputs():  # now and then the module itself stays behind, as `self.1`
+            model.remove_parameter(parameter)
+    model.reshape(list(shape))
+    if len(model.inputs) != 1 or list(model.outputs[0].shape) != [1, FEATURE_LENGTH]:
+        raise RuntimeError(f"The conversion of {name} went wrong: {model.inputs} to {model.outputs}.")
+    return model
 
 
-def _checksums(place: Path) -> dict[str, str]:
-    sums = {}
-    for name in FILES:
-        with (place / name).open("rb") as file:
-            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return sums
+def main() -> None:
+    """Make what the arguments say."""
+    order, place = Order(**json.loads(sys.argv[1])), Path(sys.argv[2])
+    try:
+        make(order, place)
+    except GliolakeError as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error), "hint": error.hint}))
+        sys.exit(2)
 
 
-@contextmanager
-def _alone(place: Path) -> Iterator[None]:
-    """Inside, no other process of this machine makes the same network; the lock ends with its process."""
-    with place.with_name(f"{place.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+if __name__ == "__main__":
+    main()

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from features.conversion import FILES, openvino
 from features.frames import Frames
+from features.kept_networks import MODEL, openvino
 from lake.errors import InputError
 from lake.tables import FEATURE_LENGTH
 
@@ -27,7 +27,7 @@ class CompiledNetwork:
     """A network made ready for this processor.
 
     Args:
-        place: The folder that ``features.conversion.kept_network`` gave.
+        place: The folder that ``features.kept_networks.kept_network`` gave.
         precision: ``fp32`` or ``bf16``: the type that layers compute in. Input and logits are float32.
         streams: Clips computed at once.
 
@@ -47,7 +47,7 @@ class CompiledNetwork:
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # several worker processes would pin themselves to the same cores
         }
-        self.compiled: Any = core.compile_model(place / FILES[0], "CPU", settings)
+        self.compiled: Any = core.compile_model(place / MODEL, "CPU", settings)
         self.streams = streams
         self._of_thread = local()
         self._threads = ThreadPoolExecutor(streams, thread_name_prefix="clip")

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from features.frames import SAMPLINGS, Preprocessing, prepare
 from features.networks import check_precision, empty_network, network_of
-from features.weights import WeightsFile, find_weights, read_found
+from features.weights import WeightsFile, find_weights, found_path, read_found
 from lake.errors import InputError, unknown_name
 from lake.threads import calls_at_once
 
@@ -115,16 +115,24 @@ class VideoBackbone:
 
     def module(self) -> CompiledNetwork:
         """The network, loaded once."""
-        from features.conversion import kept_network
         from features.inference import CompiledNetwork
+        from features.kept_networks import Order, kept_network
 
         with self._loading:
             if self._compiled is None:
-                place = kept_network(self.name, self._weights_recipe(), self._state)
+                if self.file is not None:
+                    found_path(self.file, self.folder)  # a changed file is told even where its network is kept
+                order = Order(self.name, None if self.file else f"untrained:{self.seed}", self.folder)
+                place = kept_network(order, self._weights_recipe())
                 self._compiled = CompiledNetwork(place, self.precision, calls_at_once())
             return self._compiled
 
-    def _state(self) -> Mapping[str, torch.Tensor]:
+    def state(self) -> Mapping[str, torch.Tensor]:
+        """The weights, float32, by their names in today's torch network.
+
+        Raises:
+            InputError: they cannot be read.
+        """
         if self.file is not None:
             return read_found(self.file, self.folder)
         from features.untrained import untrained_state

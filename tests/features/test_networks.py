@@ -13,11 +13,11 @@ import pytest
 import torch
 from transformers import VivitForVideoClassification
 
-from features import conversion, inference, video_backbone
+from features import conversion, inference, kept_networks, video_backbone
 from features.backbones import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
-from features.conversion import is_whole, kept_network
 from features.frames import prepare
 from features.inference import CompiledNetwork
+from features.kept_networks import Order, is_whole, kept_network
 from features.networks import NETWORKS, empty_network, expected_shapes, load_network
 from features.untrained import untrained_state
 from features.video_backbone import VideoBackbone
@@ -128,36 +128,41 @@ def test_the_kept_network_is_made_once_and_again_if_it_was_damaged(
 ) -> None:
     before = slowfast.vectors([head()])
     monkeypatch.setenv("GLIOLAKE_NETWORKS", str(tmp_path))
-    made = []
-
-    def state() -> dict[str, torch.Tensor]:
-        made.append(1)
-        return untrained_state(empty_network(SLOWFAST), 7)
-
-    place = kept_network(SLOWFAST, {"seed": 7}, state)
-    assert kept_network(SLOWFAST, {"seed": 7}, state) == place
-    assert len(made) == 1
+    order = Order(SLOWFAST, "untrained:7")
+    place = kept_network(order, {"seed": 7})
+    made = place.stat().st_ino
+    assert kept_network(order, {"seed": 7}).stat().st_ino == made
     with (place / "network.bin").open("r+b") as file:
         file.seek(1000)
         file.write(b"damage")
     assert not is_whole(place)
-    assert kept_network(SLOWFAST, {"seed": 7}, state) == place
-    assert len(made) == 2
+    assert kept_network(order, {"seed": 7}) == place
+    assert place.stat().st_ino != made
+    assert is_whole(place)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == ["", ".lock"]
     again = VideoBackbone(SLOWFAST, "untrained:7")
     again._compiled = CompiledNetwork(place, "fp32", 1)
     assert again.vectors([head()]).tobytes() == before.tobytes(), "whoever made the file, the bits are the same"
 
 
+def test_a_conversion_that_cannot_be_says_why_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIOLAKE_NETWORKS", str(tmp_path / "networks"))
+    with pytest.raises(InputError, match="weights of slowfast_4x16_resnet50_kinetics400 are not in") as caught:
+        kept_network(Order(SLOWFAST, None, str(tmp_path)), {"sha256": "0"})
+    assert "gliolake weights add" in caught.value.hint
+    with pytest.raises(RuntimeError, match="ended with code 1: FileNotFoundError"):
+        kept_networks._run_conversion(Order(SLOWFAST, "untrained:0"), tmp_path / "nowhere")
+
+
 def test_no_room_for_a_network_and_a_processor_without_bf16_are_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GLIOLAKE_NETWORKS", str(tmp_path / "networks"))
     with monkeypatch.context() as patch:
         patch.setattr(conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=10**6))
         with pytest.raises(StorageFull, match=r"no room for slowfast.*145 MB") as caught:
-            VideoBackbone(SLOWFAST, "untrained:7").vectors([head()])
+            conversion.make(Order(SLOWFAST, "untrained:7"), tmp_path)
     assert "GLIOLAKE_NETWORKS" in caught.value.hint
-    assert not list((tmp_path / "networks").glob("*.xml"))
+    assert not list(tmp_path.iterdir())
 
     class Core:
         get_property = staticmethod(lambda *_: ["FP32"])
@@ -169,7 +174,7 @@ def test_no_room_for_a_network_and_a_processor_without_bf16_are_said_so(
 
 
 def test_openvino_reports_nothing_home() -> None:
-    code = "from features.conversion import openvino; import sys; openvino()"
+    code = "from features.kept_networks import openvino; import sys; openvino()"
     code += "; from openvino.tools.ovc import telemetry_utils"
     code += "; assert telemetry_utils.tm.__name__.endswith('telemetry_stub')"
     code += "; assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"
