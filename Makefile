@@ -1,10 +1,11 @@
 # Each target alone, on a machine with Python 3.11 or later and make, creates the environment and does its job.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
+MXNET_PYTHON ?= $(shell command -v python3.11)
 BIN := .venv/bin
 READY := .venv/.ready
 
 
-.PHONY: env demo test test-faults lint parity bench clean
+.PHONY: env demo test test-faults lint parity mxnet bench bench-extract clean
 
 env: $(READY)
 
@@ -20,7 +21,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/gliolake demo
 
-test: $(READY) lint
+# MXNet's tests are skipped where there is no Python 3.11.
+test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
 	$(BIN)/python -m pytest
 
 # The same tests with the long runs of killed processes and full disks at full length.
@@ -37,10 +39,23 @@ parity: $(READY)
 	$(BIN)/python tests/parity/build_environment.py .parity
 	GLIOLAKE_PARITY=.parity $(BIN)/python -m pytest tests/parity
 
+# Workers for `gliolake extract --engine mxnet`: MXNet wants Python 3.11 and a numpy of 2022, so they live apart (0.6 GB).
+mxnet: .mxnet/.ready
+
+.mxnet/.ready: deploy/mxnet/requirements.txt pyproject.toml
+	$(MXNET_PYTHON) -m venv .mxnet
+	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/mxnet/requirements.txt
+	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
 bench: $(READY)
 	$(BIN)/python tests/bench/bench_training.py
 	$(BIN)/python tests/bench/bench_ingest.py
 	$(BIN)/python tests/bench/bench_commits.py
 
+# Minutes of it: every network in two precisions, and in plain torch.
+bench-extract: $(READY)
+	$(BIN)/python tests/bench/bench_extract.py
+
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .mxnet build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -52,6 +52,10 @@ def ingest(
     cohort: Annotated[str, typer.Option(help="A shipped cohort (brats21, ucsf_pdgm) or the path of a cohort's TOML.")],
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the cohort's scans.")] = None,
     labels: Annotated[list[Path] | None, typer.Option(metavar="CSV", help="Label file; may be given again.")] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Tumour boxes of scans without a mask: scan_id,x0,x1,y0,y1,z0,z1."),
+    ] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
@@ -59,7 +63,7 @@ def ingest(
     """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed."""
     from ingest.ingest import ingest as run
 
-    report = run(_lake(lake, create=True), cohort, images, labels, scheduler=scheduler, workers=workers)
+    report = run(_lake(lake, create=True), cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers)
     _print(report, as_json)
 
 
@@ -90,9 +94,38 @@ def ingest_list(
 
 
 @app.command(rich_help_panel="Compute")
+def preprocess(
+    lake: LakeOption,
+    cohort: Annotated[list[str] | None, typer.Option(help="Only this cohort; may be given again.")] = None,
+    skip: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP", help="Leave out bias, denoise, align, resample, fit or normalise; may be given again."
+        ),
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="NIfTI image to co-register every scan to, by deformation.")
+    ] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring raw scans onto one grid and keep the volumes. What a cohort says was done to it is not done again."""
+    from features.preprocess_run import preprocess_cohorts as run
+    from features.preprocess_settings import settings_of
+
+    settings = settings_of(skip or (), str(template.absolute()) if template else "")
+    report = run(_lake(lake), cohorts=cohort, settings=settings, scheduler=scheduler, workers=workers)
+    _print(report, as_json)
+
+
+@app.command(rich_help_panel="Compute")
 def extract(
     lake: LakeOption,
-    backbone: Annotated[str, typer.Option(help="The network that makes the features.")] = "random_conv",
+    backbone: Annotated[
+        list[str] | None,
+        typer.Option(help="A network that makes features; may be given again. [default: random_conv]"),
+    ] = None,
     cohort: Annotated[list[str] | None, typer.Option(help="Only this cohort; may be given again.")] = None,
     delta: Annotated[str, typer.Option(help="DeltaT1 by subtracting images or features: image, feature.")] = "image",
     box: Annotated[int, typer.Option(help="Side of the box around the tumour, in voxels.")] = 128,
@@ -102,29 +135,45 @@ def extract(
     ] = None,
     sampling: Annotated[str, typer.Option(help="Which slices a network sees: uniform, tumour, released.")] = "uniform",
     precision: Annotated[str, typer.Option(help="Arithmetic of a network: fp32 or bf16.")] = "fp32",
+    engine: Annotated[str, typer.Option(help="Library that computes a network: openvino or mxnet.")] = "openvino",
     seed: SeedOption = 0,
+    volumes: Annotated[
+        str | None, typer.Option(metavar="SET", help="Volume set to cut raw scans from; the only one if not given.")
+    ] = None,
+    check_precision: Annotated[
+        bool,
+        typer.Option("--check-precision", help="Only compare --precision with fp32 over some scans; keep nothing."),
+    ] = False,
+    scans: Annotated[int, typer.Option(help="How many scans --check-precision takes.")] = 8,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Scans under way at once in each process; 1 if not given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn scans into 400 numbers per modality. Run again, it computes only what is missing."""
-    from features.extract import extract as run
+    from features.backbones import BackboneOptions
+    from features.clips import ClipSettings
 
-    report = run(
-        _lake(lake),
-        backbone,
-        cohorts=cohort,
-        delta=delta,
-        box=box,
-        slices=slices,
-        weights=weights,
-        sampling=sampling,
-        precision=precision,
-        seed=seed,
-        scheduler=scheduler,
-        workers=workers,
-    )
-    _print(report, as_json)
+    backbones = backbone or ["random_conv"]
+    asked: dict[str, Any] = {
+        "cohorts": cohort,
+        "settings": ClipSettings(box, slices, delta=delta),  # type: ignore[arg-type]
+        "options": BackboneOptions(seed, weights, sampling, precision, engine),
+        "volumes": volumes,
+        "scheduler": scheduler,
+        "workers": workers,
+        "threads": threads,
+    }
+    if check_precision:
+        from features.precision import check_precision as check
+
+        _print(check(_lake(lake), backbones, scans=scans, **asked), as_json)
+    else:
+        from features.extract import extract as run
+
+        _print(run(_lake(lake), backbones, **asked), as_json)
 
 
 @weights_app.command("list")
@@ -257,11 +306,14 @@ def preview(
         tuple[int, int] | None,
         typer.Option(metavar="X Y", help="Corner of the box, in voxels; the tumour's if not given."),
     ] = None,
+    volumes: Annotated[
+        str, typer.Option(help="Images before preprocessing, after it, or both where there are: before, after, both.")
+    ] = "both",
 ) -> None:
     """Draw a scan: all modalities over the tumour's slices, with the mask and the box that networks see."""
     from features.preview import preview as run
 
-    print(run(_lake(lake), scan, output or Path(f"{scan}.png"), cohort=cohort, box=box))
+    print(run(_lake(lake), scan, output or Path(f"{scan}.png"), cohort=cohort, box=box, volumes=volumes))
 
 
 @app.command(rich_help_panel="Ask the lake")

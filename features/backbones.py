@@ -32,6 +32,14 @@ class Backbone(Protocol):
         versions of those libraries that can change them."""
         ...
 
+    def load(self) -> None:
+        """Make ready for the first clip, once however often it is asked.
+
+        Raises:
+            InputError: the weights cannot be read, or this machine cannot compute it.
+        """
+        ...
+
     def vectors(
         self, clips: list[npt.NDArray[np.uint8]], tumour_slices: tuple[int, int] | None = None
     ) -> npt.NDArray[np.float32]:
@@ -57,27 +65,38 @@ class BackboneOptions:
         weights: ``untrained:SEED``; None for the file in the weights folder.
         sampling: ``uniform``, ``tumour`` or ``released``: which slices become frames.
         precision: ``fp32`` or ``bf16``.
+        engine: ``openvino`` or ``mxnet``: which library computes a network.
     """
 
     seed: int = 0
     weights: str | None = None
     sampling: str = "uniform"
     precision: str = "fp32"
+    engine: str = "openvino"
 
 
 def _random_conv(options: BackboneOptions) -> Backbone:
     from features.random_conv import RandomConv
 
-    _refuse("random_conv", options, "weights", "sampling", "precision")
+    _refuse("random_conv", options, "weights", "sampling", "precision", "engine")
     return RandomConv(options.seed)
 
 
 def _video(name: str, options: BackboneOptions) -> Backbone:
+    _refuse(name, options, "seed")
+    if options.engine not in ENGINES:
+        raise unknown_name("engine", options.engine, ENGINES)
+    if options.engine == "mxnet":
+        from features.mxnet_backbone import MxnetBackbone
+
+        _refuse(f"{name} in MXNet", options, "precision")
+        return MxnetBackbone(name, options.weights, options.sampling)
     from features.video_backbone import VideoBackbone
 
-    _refuse(name, options, "seed")
     return VideoBackbone(name, options.weights, options.sampling, options.precision)
 
+
+ENGINES = ("openvino", "mxnet")
 
 VIDEO_NETWORKS = (
     "i3d_nl10_resnet101_v1_kinetics400",
@@ -98,8 +117,14 @@ HINTS = {
     "seed": "Weights of a seed are chosen with --weights untrained:SEED.",
     "weights": "It has no weights; its numbers come from --seed.",
     "sampling": "It sees every slice.",
-    "precision": "Its arithmetic is exact.",
+    "precision": "It computes in fp32.",
+    "engine": "It needs no library for networks.",
 }
+
+
+def has_choice(backbone: str, option: str) -> bool:
+    """Whether the option means anything to the backbone: random numbers have a seed, networks have the rest."""
+    return (option == "seed") == (backbone == "random_conv")
 
 
 def open_backbone(name: str, options: BackboneOptions | None = None) -> Backbone:

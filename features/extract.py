@@ -2,223 +2,231 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from features.backbones import Backbone, BackboneOptions, open_backbone
+from features.backbones import BackboneOptions
 from features.clips import ClipSettings
-from features.report import ExtractReport, FailedScan
-from features.scan_task import (
-    WORKER_LOST,
-    ScanFailure,
-    ScanFile,
-    ScanTask,
-    ScanVectors,
-    compute,
-    input_digest,
-    possible_branches,
-)
-from lake.cluster import batches, map_tasks, open_cluster
-from lake.errors import InputError, unknown_name
-from lake.runs import Run, start_run
+from features.mxnet_environment import open_mxnet
+from features.plan import Plan, make_plan, scans_of
+from features.preflight import Expected, check_workers, expect, resources_of
+from features.recipe import Choice, Recipe, choose, make_recipe
+from features.report import ExtractReport, FailedScan, SetReport
+from features.scan_task import WORKER_LOST, ScanFailure, ScanOutcome, ScanTask, compute, input_digest
+from features.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
+from features.weight_sources import SOURCES
+from lake.cluster import batches, dashboard_of, map_tasks, open_cluster
+from lake.errors import ClusterError
+from lake.progress import note
+from lake.runs import start_run
 from lake.store import Lake
+from lake.tables import BRANCHES
 from lake.transaction import Transaction
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 BATCH_SCANS = 32
 BATCH_SECONDS = 20.0
 """A batch is committed when it has this many scans or is this old: what a crash can cost."""
 
+TRIES = 3
+"""Times that a scan is tried whose failure may pass by itself."""
 
-@dataclass(frozen=True)
-class Recipe:
-    """What vectors are made by. Its id is the backbone's name and a short hash of all of it."""
-
-    backbone: str
-    weights: str
-    text: str
-
-    @property
-    def feature_set(self) -> str:
-        """E.g. ``random_conv-1f3a5c7e90``: ten hexadecimal digits of the sha256 of the canonical JSON."""
-        return f"{self.backbone}-{hashlib.sha256(self.text.encode()).hexdigest()[:10]}"
-
-    def row(self) -> dict[str, str]:
-        """The row of table feature_sets."""
-        return {
-            "feature_set": self.feature_set,
-            "backbone": self.backbone,
-            "weights": self.weights,
-            "recipe": self.text,
-        }
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The work there is. ``stale`` are the branches of a scan whose rows rest on files that it no longer has."""
-
-    tasks: list[ScanTask] = field(default_factory=list)
-    stale: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    fingerprints: dict[tuple[str, str], str] = field(default_factory=dict)
-    synthetic: bool = False
-    present: list[tuple[str, str]] = field(default_factory=list)
-
-
-Outcome = tuple[ScanTask, ScanVectors | ScanFailure]
+Outcome = tuple[ScanTask, ScanOutcome]
 
 
 def extract(
     lake: Lake,
-    backbone: str = "random_conv",
+    backbones: Sequence[str] = ("random_conv",),
     *,
     cohorts: Sequence[str] | None = None,
-    delta: str = "image",
-    box: int = 128,
-    slices: int = 150,
-    low_percentile: float = 1.0,
-    high_percentile: float = 99.0,
-    percentile_of: str = "all",
-    seed: int = 0,
-    weights: str | None = None,
-    sampling: str = "uniform",
-    precision: str = "fp32",
+    settings: ClipSettings | None = None,
+    options: BackboneOptions | None = None,
+    volumes: str | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
+    threads: int | None = None,
 ) -> ExtractReport:
     """Compute the vectors that the lake lacks: of every scan, or of the scans of some cohorts.
 
-    A vector is there when table features has its row and the row rests on the files the manifest has now. A scan that
-    fails becomes a row of table exclusions (step features) and is tried again at the next run; it costs no other scan.
-    With nothing to do, no cluster is started and nothing is written.
+    Each backbone makes a feature set of its own. A scan's images are read once for all of them. A vector is there when
+    table features has its row and the row rests on the files the manifest has now. A scan that fails becomes a row of
+    table exclusions (step features, the feature set as its source) and is tried again at the next run; it costs no
+    other scan, and so does one that has to be preprocessed first. With nothing to do, no cluster is started and nothing
+    is written.
 
     Args:
         lake: The lake.
-        backbone: Name of a backbone.
+        backbones: Names of backbones.
         cohorts: Cohorts to work on; all where None.
-        delta, box, slices, low_percentile, high_percentile, percentile_of: See ``features.clips.ClipSettings``.
-        seed, weights, sampling, precision: See ``features.backbones.BackboneOptions``. Part of the recipe.
-        scheduler: Address of a running Dask scheduler; None starts workers on this machine.
-        workers: How many.
+        settings: How clips are cut; the study's where None. Part of every recipe.
+        options: Of the backbones; each takes those it has. Part of its recipe.
+        volumes: The volume set that scans which need preprocessing are cut from; where None, the only one that the
+            lake has of them. Part of every recipe.
+        scheduler, workers, threads: See ``lake.cluster.open_cluster``.
 
     Raises:
-        InputError: no such backbone or cohort, a setting out of range, or a lake without scans.
-        ClusterError: the scheduler does not answer.
+        InputError: no such backbone or cohort, an option out of range or that no backbone has, or a lake without scans.
+        ClusterError: the scheduler does not answer, or its workers would compute something else.
     """
     started = time.monotonic()
-    settings = ClipSettings(box, slices, low_percentile, high_percentile, cast(Any, percentile_of), cast(Any, delta))
-    options = BackboneOptions(seed, weights, sampling, precision)
-    recipe = make_recipe(open_backbone(backbone, options), settings)
-    plan = make_plan(lake, recipe, settings, options, cohorts)
-    failed: list[FailedScan] = []
+    settings, options = settings or ClipSettings(), options or BackboneOptions()
+    choices = choose(backbones, options)
+    scans = scans_of(lake, cohorts)
+    volume_set = choose_volume_set(lake, {scan["cohort"] for scan in scans}, volumes)
+    ready, unready = ready_scans(lake, scans, volume_set)
+    recipes = [(choice, make_recipe(choice.open(), settings, volume_set)) for choice in choices]
+    plan = make_plan(lake, recipes, ready)
+    turned_away = [_turned_away(scan, plan, recipes) for scan in unready]
+    failed = [one for task, outcome in turned_away for one in _failed(task, outcome)]
+    if turned_away:
+        with start_run(lake, "extract", {"backbones": list(backbones), "cohorts": cohorts}) as run:
+            run.transact(partial(commit, recipes=[], plan=plan, batch=turned_away))
     if plan.tasks:
-        arguments = {"backbone": backbone, "cohorts": cohorts, **asdict(options), "feature_set": recipe.feature_set}
-        with start_run(lake, "extract", arguments) as run, open_cluster(scheduler, workers) as client:
-            outcomes = map_tasks(client, compute, plan.tasks, description=f"extracting {recipe.feature_set}")
-            for batch in batches((_named(outcome) for outcome in outcomes), BATCH_SCANS, BATCH_SECONDS):
-                commit(run, recipe, plan, batch)
-                failed += [
-                    FailedScan(task.cohort, task.scan_id, outcome.reason, outcome.detail)
-                    for task, outcome in batch
-                    if isinstance(outcome, ScanFailure)
-                ]
+        names = [recipe.feature_set for _, recipe in recipes]
+        arguments = {"backbones": list(backbones), "cohorts": cohorts, **asdict(options), "feature_sets": names}
+        expected = expect(choices, settings)
+        with (
+            start_run(lake, "extract", arguments) as run,
+            open_checked(expected, scheduler, workers, threads) as client,
+        ):
+            title = f"extracting {names[0] if len(names) == 1 else f'{len(names)} feature sets'}"
+            outcomes = work_through(client, expected, plan.tasks, title)
+            for batch in batches(outcomes, BATCH_SCANS, BATCH_SECONDS):
+                run.transact(partial(commit, recipes=[recipe for _, recipe in recipes], plan=plan, batch=batch))
+                failed += [failed_scan for task, outcome in batch for failed_scan in _failed(task, outcome)]
     return ExtractReport(
-        feature_set=recipe.feature_set,
-        weights=recipe.weights,
+        feature_sets=tuple(_set_report(recipe, plan, failed) for _, recipe in recipes),
         synthetic=plan.synthetic,
-        computed=len(plan.tasks) - len(failed),
-        present=len(plan.present),
-        failed=tuple(sorted(failed, key=lambda scan: (scan.cohort, scan.scan_id))),
+        scans=len(plan.tasks),
         seconds=time.monotonic() - started,
     )
 
 
-def make_recipe(backbone: Backbone, settings: ClipSettings) -> Recipe:
-    """The recipe of a backbone on clips of these settings, as JSON with sorted keys and no spaces."""
-    recipe = {"backbone": backbone.name, "weights": backbone.weights, "network": backbone.recipe()}
-    text = json.dumps({**recipe, "clip": settings.recipe()}, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return Recipe(backbone.name, backbone.weights, text)
-
-
-def make_plan(
-    lake: Lake, recipe: Recipe, settings: ClipSettings, options: BackboneOptions, cohorts: Sequence[str] | None
-) -> Plan:
-    """Compare the manifest with table features.
+@contextmanager
+def open_checked(
+    expected: Expected, scheduler: str | None, workers: int | None, threads: int | None
+) -> Iterator[Client]:
+    """A cluster of which every worker would compute what this process would. Says where it can be watched.
 
     Raises:
-        InputError: a cohort has no scans, or no cohort has.
+        ClusterError: there is none, or a worker would compute something else.
     """
-    scans = lake.read(
-        "scans", columns=["cohort", "scan_id", "files", "tumour_box", "fingerprint", "warnings"]
-    ).to_pylist()
-    known = {scan["cohort"] for scan in scans}
-    if not known:
-        raise InputError("The lake has no scans.", hint="Ingest a cohort's images first: gliolake ingest --images DIR.")
-    for name in cohorts or ():
-        if name not in known:
-            raise unknown_name("cohort with scans", name, known)
-    columns = ["cohort", "scan_id", "modality", "input_sha256"]
-    rows = lake.read("features", {"feature_set": recipe.feature_set}, columns).to_pylist()
-    there = {(row["cohort"], row["scan_id"], row["modality"]): row["input_sha256"] for row in rows}
-    scans = [scan for scan in scans if not cohorts or scan["cohort"] in cohorts]
-    plan = Plan(synthetic=any("synthetic" in scan["warnings"] for scan in scans))
-    for scan in sorted(scans, key=lambda scan: (scan["cohort"], scan["scan_id"])):
-        key = (scan["cohort"], scan["scan_id"])
-        files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in scan["files"])
-        current = {branch: input_digest(branch, files) for branch in possible_branches(files)}
-        lacking = tuple(branch for branch, digest in current.items() if there.get((*key, branch)) != digest)
-        if not lacking:
-            plan.present.append(key)
-            continue
-        plan.stale[key] = [branch for branch in lacking if (*key, branch) in there]
-        plan.fingerprints[key] = scan["fingerprint"]
-        box = tuple(scan["tumour_box"])
-        plan.tasks.append(ScanTask(*key, files, box, lacking, recipe.backbone, options, settings))
-    return plan
+    with open_engine(expected, scheduler, workers, threads) as client:
+        check_workers(client, expected)
+        if watched_at := dashboard_of(client):
+            note(f"The cluster can be watched at {watched_at}")
+        yield client
 
 
-def commit(run: Run, recipe: Recipe, plan: Plan, batch: Sequence[Outcome]) -> None:
+def open_engine(
+    expected: Expected, scheduler: str | None, workers: int | None, threads: int | None
+) -> AbstractContextManager[Client]:
+    """A cluster of the engine that was chosen; MXNet's workers are of an environment of their own, one thread each."""
+    if expected.engine == "mxnet":
+        return open_mxnet(scheduler, workers)
+    return open_cluster(scheduler, workers, threads, memory_needed(expected.choices))
+
+
+def memory_needed(choices: Sequence[Choice]) -> int:
+    """About the bytes that a worker process needs: the networks' weights, and one scan on its way through them."""
+    weights = sum(SOURCES[choice.backbone].megabytes for choice in choices if choice.backbone in SOURCES)
+    return (500 + (1500 + weights if weights else 0)) * 10**6
+
+
+def work_through(client: Client, expected: Expected, tasks: Sequence[ScanTask], description: str) -> Iterator[Outcome]:
+    """The outcomes of all tasks, in parts where a feature set of a scan has to be tried again.
+
+    Raises:
+        ClusterError: the cluster is at fault, and not a scan.
+    """
+    for attempt in range(1, TRIES + 1):
+        again: list[ScanTask] = []
+        title = description if attempt == 1 else f"{description}, attempt {attempt}"
+        todo = partial(compute, expected=expected)
+        for task, result in map_tasks(
+            client, todo, tasks, description=title, retries=0, resources=resources_of(expected)
+        ):
+            outcome = _outcome(task, result)
+            passing = {name for name, failure in outcome.failures.items() if failure.passing}
+            if attempt < TRIES and passing:
+                again.append(replace(task, wanted=tuple(one for one in task.wanted if one.feature_set in passing)))
+                settled = {name: failure for name, failure in outcome.failures.items() if name not in passing}
+                outcome = replace(outcome, failures=settled)
+            if outcome.vectors or outcome.failures:
+                yield task, outcome
+        tasks = again
+        if not tasks:
+            return
+
+
+def _outcome(task: ScanTask, result: ScanOutcome | Exception) -> ScanOutcome:
+    """A scan with which workers die, again and again, has failed like any other."""
+    if isinstance(result, ScanOutcome):
+        return result
+    if isinstance(result, ClusterError):
+        raise result
+    lost = ScanFailure(WORKER_LOST, f"{type(result).__name__}: {result}")
+    return ScanOutcome(failures={wanted.feature_set: lost for wanted in task.wanted})
+
+
+def commit(transaction: Transaction, recipes: Sequence[Recipe], plan: Plan, batch: Sequence[Outcome]) -> None:
     """Write a batch of outcomes: vectors, and exclusions set or cleared, all visible at once or not at all.
 
     A scan that fails also loses those of its rows that rest on files it no longer has.
     """
     vectors: list[dict[str, Any]] = []
     exclusions: list[dict[str, Any]] = []
-    outdated: list[dict[str, Any]] = []
+    row: dict[str, Any]
+    done: set[tuple[str, str, str]] = set()
     for task, outcome in batch:
         key = {"cohort": task.cohort, "scan_id": task.scan_id}
-        row = {**key, "feature_set": recipe.feature_set}
-        if isinstance(outcome, ScanFailure):
+        for name, failure in outcome.failures.items():
             fingerprint = plan.fingerprints[task.cohort, task.scan_id]
-            exclusions.append({**key, "step": "features", **vars(outcome), "fingerprint": fingerprint})
-            outdated += [{**row, "modality": branch} for branch in plan.stale[task.cohort, task.scan_id]]
-            continue
-        for branch, values in outcome.vectors.items():
-            digest = input_digest(branch, task.files)
-            vectors.append({**row, "modality": branch, "values": values, "input_sha256": digest})
-    scans = {(task.cohort, task.scan_id) for task, _ in batch}
-
-    def build(transaction: Transaction) -> None:
-        if vectors:
-            transaction.upsert("feature_sets", [recipe.row()])
-            transaction.upsert("features", vectors)
-        for where in outdated:
-            transaction.delete("features", where)
-        columns = ["cohort", "scan_id", "step", "reason", "source"]
-        before = transaction.read("exclusions", {"step": "features"}, columns).to_pylist()
-        standing = {tuple(row[column] for column in columns) for row in exclusions}
-        settled = [row for row in before if (row["cohort"], row["scan_id"]) in scans]
-        transaction.delete_keys("exclusions", [row for row in settled if tuple(row.values()) not in standing])
-        transaction.upsert("exclusions", exclusions)
-
-    run.transact(build)
+            row = {**key, "step": "features", "reason": failure.reason, "detail": failure.detail, "source": name}
+            exclusions.append(row | {"fingerprint": fingerprint})
+            done.add((task.cohort, task.scan_id, name))
+            for branch in plan.stale[(task.cohort, task.scan_id), name]:
+                transaction.delete("features", {**key, "feature_set": name, "modality": branch})
+        for name, made in outcome.vectors.items():
+            done.add((task.cohort, task.scan_id, name))
+            for branch, values in made.items():
+                row = {**key, "feature_set": name, "modality": branch, "values": values}
+                vectors.append(row | {"input_sha256": input_digest(branch, task.files)})
+    if vectors:
+        made_now = {row["feature_set"] for row in vectors}
+        transaction.upsert("feature_sets", [recipe.row() for recipe in recipes if recipe.feature_set in made_now])
+        transaction.upsert("features", vectors)
+    before = transaction.read("exclusions", {"step": "features"}).to_pylist()
+    settled = [row for row in before if (row["cohort"], row["scan_id"], row["source"]) in done]
+    transaction.exchange("exclusions", settled, exclusions)
 
 
-def _named(outcome: tuple[ScanTask, ScanVectors | ScanFailure | Exception]) -> Outcome:
-    """A task that could not return (its worker died, again and again) is a failure like any other."""
-    task, result = outcome
-    if isinstance(result, Exception):
-        return task, ScanFailure(WORKER_LOST, f"{type(result).__name__}: {result}", task.scan_id)
-    return task, result
+def _turned_away(scan: dict[str, Any], plan: Plan, recipes: Sequence[tuple[Choice, Recipe]]) -> Outcome:
+    """A scan that is to be preprocessed first has failed like any other; what vectors it has rest on something else."""
+    key = (scan["cohort"], scan["scan_id"])
+    plan.fingerprints[key] = scan["fingerprint"]
+    plan.stale.update({(key, recipe.feature_set): list(BRANCHES) for _, recipe in recipes})
+    detail = f"{scan['scan_id']} of cohort {scan['cohort']} is raw and not preprocessed: run gliolake preprocess."
+    failure = ScanFailure(NOT_PREPROCESSED, detail)
+    return ScanTask(*key, (), (), ()), ScanOutcome(failures={recipe.feature_set: failure for _, recipe in recipes})
+
+
+def _failed(task: ScanTask, outcome: ScanOutcome) -> list[FailedScan]:
+    return [
+        FailedScan(task.cohort, task.scan_id, name, failure.reason, failure.detail)
+        for name, failure in outcome.failures.items()
+    ]
+
+
+def _set_report(recipe: Recipe, plan: Plan, failed: Sequence[FailedScan]) -> SetReport:
+    name = recipe.feature_set
+    own = sorted((scan for scan in failed if scan.feature_set == name), key=lambda scan: (scan.cohort, scan.scan_id))
+    wanted = sum(name == wanted.feature_set for task in plan.tasks for wanted in task.wanted)
+    tried = [scan for scan in own if scan.reason != NOT_PREPROCESSED]
+    return SetReport(name, recipe.weights, wanted - len(tried), plan.present[name], tuple(own))

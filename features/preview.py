@@ -1,11 +1,8 @@
-"""What a scan looks like to those who extract from it: a contact sheet of all modalities, with tumour and box.
-
-One row of tiles per image, one column per axial slice. Tiles are shown as a radiologist sees them (columns run to the
-patient's left, rows to the back), and in the grey of the clips: what is black or white here is so for the networks.
-"""
+"""`gliolake preview`: what a scan looks like to those who extract from it, before and after its preprocessing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,38 +11,32 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
-from features.clips import ClipSettings, intensity_range, to_grey
-from ingest.images import SYNTHETIC
-from ingest.nifti import Volume, read_volume, turn_to_lps
+from features.clips import ClipSettings
+from features.preview_sheet import SheetRow, contact_sheet
+from features.volumes import is_kept, kept_volumes, read_image, steps_left
+from ingest.cohort import MASK, known_cohorts
+from ingest.images import REFERENCE, SYNTHETIC
+from ingest.nifti import turn_to_lps
 from lake.errors import InputError, unknown_name
 from lake.store import Lake
 from lake.tables import MODALITIES
 
-MASK = "mask"
-OUTLINE, FRAME, WARNING, BEYOND = (255, 214, 0), (0, 200, 255), (255, 90, 90), (140, 140, 175)
-PAPER, OUTSIDE, INK = (16, 16, 20), (44, 44, 60), (235, 235, 235)
-TILE_WIDTH = 240
-"""Pixels that the widest tile of a sheet has across."""
-MARGIN, GAP, HEADER, CAPTION = 96, 4, 50, 20
+VOLUMES = ("before", "after", "both")
+Box = Sequence[float]
 
 
 @dataclass(frozen=True)
-class SheetRow:
-    """One image of a sheet and the slices of it that are shown.
+class _Image:
+    """An image in LPS order: voxels (x, y, z) and affine (4, 4), voxel index to millimetres."""
 
-    voxels: (x, y, z) in LPS order, any real dtype. spacing: millimetres of a voxel along x, y and z.
-    mask: (x, y, z) of the same shape, outlined where it is not zero. corner: x0, y0 of the box.
-    """
-
-    name: str
     voxels: npt.NDArray[Any]
-    spacing: tuple[float, float, float]
-    slices: tuple[int, ...]
-    mask: npt.NDArray[Any] | None = None
-    corner: tuple[int, int] | None = None
+    affine: npt.NDArray[Any]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        sx, sy, sz = (float(size) for size in nib.affines.voxel_sizes(self.affine))
+        return sx, sy, sz
 
 
 def preview(
@@ -55,114 +46,140 @@ def preview(
     *,
     cohort: str | None = None,
     box: tuple[int, int] | None = None,
+    volumes: str = "both",
     columns: int = 6,
     settings: ClipSettings | None = None,
 ) -> Path:
     """Write the contact sheet of a scan as a PNG, and return where it is.
+
+    All images show the same places: slices spread over the tumour, found again in each image's own grid. The box that
+    networks see is drawn where they see it, on the preprocessed images or on those that need no preprocessing.
 
     Args:
         lake: The lake; it is only read.
         scan: Its scan id.
         out: The file to write; it ends in ``.png``.
         cohort: Needed where two cohorts have a scan of this id.
-        box: x0, y0 of the box in voxels of the image turned to LPS; the tumour's corner if not given.
+        box: x0, y0 of the networks' box in voxels of the image turned to LPS; the tumour's corner if not given.
+        volumes: Images ``before`` preprocessing, ``after`` it, or ``both`` where preprocessed ones are kept.
         columns: Slices shown, spread over the tumour.
         settings: Percentiles and size of the box; the study's if not given.
 
     Raises:
-        InputError: there is no such scan, it has no mask and no box is given, the box begins outside the image,
-            a file was changed since it was ingested, or ``out`` or ``columns`` is none.
+        InputError: there is no such scan, or no preprocessed volumes to show, the box begins outside the image,
+            a file was changed since it was ingested, or ``out``, ``volumes`` or ``columns`` is none.
         BadImage: a file cannot be read any more.
     """
-    if out.suffix.lower() != ".png":
-        raise InputError(f"{out} does not end in .png.", hint="A preview is a PNG image: give it such a name.")
-    if not 1 <= columns <= 40:
-        raise InputError(f"A sheet cannot have {columns} columns.", hint="Ask for 1 to 40.")
+    _check(out, volumes, columns)
     settings = settings or ClipSettings()
     row = _find(lake, scan, cohort)
-    files = {file["role"]: file for file in row["files"]}
-    if MASK not in files and box is None:
+    kept = _kept(lake, row) if volumes != "before" else []
+    if volumes == "after" and not kept:
         raise InputError(
-            f"Scan {scan} of cohort {row['cohort']} has no mask, so it is not known where its tumour is.",
-            hint="Say where the box begins: --box X Y, in voxels of the image turned to LPS.",
+            f"No preprocessed volumes of scan {scan} are kept.",
+            hint="Run gliolake preprocess, or look at it as it came: --volumes before.",
         )
-    corner = box if box is not None else (row["tumour_box"][0], row["tumour_box"][2])
-    volumes = {role: _read(files[role], scan) for role in (*MODALITIES, MASK) if role in files}
-    mask, _ = volumes.pop(MASK, (None, None))
-    first = next(iter(volumes.values()))[0]
-    if not (0 <= corner[0] < first.shape[0] and 0 <= corner[1] < first.shape[1]):
-        raise InputError(
-            f"The box of scan {scan} begins at x {corner[0]}, y {corner[1]}, outside its image of "
-            f"{first.shape[0]} × {first.shape[1]} voxels.",
-            hint=f"Give a corner within 0 to {first.shape[0] - 1} and 0 to {first.shape[1] - 1}.",
-        )
-    slices = shown_slices(first if mask is None else mask, columns)
-    rows = [SheetRow(name, voxels, spacing, slices, mask, corner) for name, (voxels, spacing) in volumes.items()]
-    sheet = contact_sheet(
-        rows, f"{scan}  ({row['cohort']})", settings=settings, synthetic=SYNTHETIC in (row["warnings"] or [])
-    )
-    sheet.save(out, format="PNG")
+    before = {} if volumes == "after" else _read(row["files"], scan)
+    after = _read(kept, scan)
+    cohorts = known_cohorts(lake)
+    seen = after or (before if row["cohort"] not in cohorts or not cohorts[row["cohort"]].raw else {})
+    seen_box = kept[0]["tumour_box"] if kept else row["tumour_box"]
+    corner = box or (seen_box[0], seen_box[2])
+    if seen:
+        _check_corner(scan, corner, seen)
+    places = _places(before, row["tumour_box"], columns) if before else _places(after, seen_box, columns)
+    rows = []
+    for name in MODALITIES:
+        for state, images in (("before", before), ("after", after)):
+            if name in images:
+                tumour = _in_grid(row["tumour_box"], before[REFERENCE], images[name]) if images is before else seen_box
+                at = corner if images is seen else None
+                told = state if before and after else ""
+                rows.append(_row(name, images, tumour=tumour, places=places, corner=at, state=told))
+    synthetic = SYNTHETIC in (row["warnings"] or [])
+    contact_sheet(rows, f"{scan}  ({row['cohort']})", settings=settings, synthetic=synthetic).save(out, format="PNG")
     return out
 
 
 def shown_slices(voxels: npt.NDArray[Any], count: int) -> tuple[int, ...]:
-    """Up to ``count`` slices spread evenly over those that hold something: a mask's tumour, or else an image's head.
+    """Up to ``count`` slices spread evenly over those that hold something: a mask's tumour.
 
     Each stands in the middle of its share of the slices, so that none is the last sliver at the rim.
     """
-    held = np.flatnonzero((voxels != 0).any(axis=(0, 1)))
-    if held.size == 0:
-        held = np.arange(voxels.shape[2])
+    return _spread(np.flatnonzero((voxels != 0).any(axis=(0, 1))), count)
+
+
+def _spread(held: npt.NDArray[Any], count: int) -> tuple[int, ...]:
     count = min(count, held.size)
     middles = (np.arange(count) + 0.5) * held.size / count
     return tuple(int(held[int(middle)]) for middle in middles)
 
 
-def contact_sheet(
-    rows: Sequence[SheetRow], title: str, *, settings: ClipSettings | None = None, synthetic: bool = False
-) -> Image.Image:
-    """The sheet, RGB. Every row has its own slices and spacing, so images of different grids can stand together.
+def _places(images: Mapping[str, _Image], box: Box, columns: int) -> list[float]:
+    """Heights that are shown, as shares of the tumour's box from its bottom to its top."""
+    low, high = int(box[4]), int(box[5])
+    slices = shown_slices(images[MASK].voxels, columns) if MASK in images else _spread(np.arange(low, high), columns)
+    return [(z + 0.5 - low) / (high - low) for z in slices]
 
-    Raises:
-        InputError: there is no row.
+
+def _row(
+    name: str,
+    images: Mapping[str, _Image],
+    *,
+    tumour: Box,
+    places: Sequence[float],
+    corner: tuple[int, int] | None,
+    state: str,
+) -> SheetRow:
+    image, mask = images[name], images.get(MASK)
+    heights = (int(np.floor(tumour[4] + place * (tumour[5] - tumour[4]))) for place in places)
+    slices = tuple(min(max(z, 0), image.voxels.shape[2] - 1) for z in heights)
+    fits = mask is not None and mask.voxels.shape == image.voxels.shape and np.allclose(mask.affine, image.affine)
+    return SheetRow(
+        name,
+        image.voxels,
+        image.spacing,
+        slices,
+        mask.voxels if mask is not None and fits else None,
+        corner,
+        (tumour[0], tumour[1], tumour[2], tumour[3]),
+        state,
+    )
+
+
+def _in_grid(box: Box, source: _Image, target: _Image) -> Box:
+    """A box in another image's voxels, by the scanner's coordinates.
+
+    Across it is what bounds its middle slice; its bottom and top follow its middle line, as slices may be tilted.
     """
-    if not rows:
-        raise InputError("A contact sheet needs at least one image.")
-    settings = settings or ClipSettings()
-    scale = TILE_WIDTH / max(_extent(row, settings)[0] for row in rows)
-    tiles = [_tiles(row, settings, scale) for row in rows]
-    widest = max(tile.width for line in tiles for tile in line)
-    margin = max(MARGIN, *(round(_font(17).getlength(row.name)) + 16 for row in rows))
-    wide = margin + max(len(line) for line in tiles) * (widest + GAP)
-    wide = max(wide, 420)
-    high = HEADER + sum(line[0].height + CAPTION for line in tiles)
-    sheet = Image.new("RGB", (wide, high), PAPER)
-    draw = ImageDraw.Draw(sheet)
-    _header(draw, title, rows, settings, synthetic)
-    y = HEADER
-    for row, line in zip(rows, tiles, strict=True):
-        draw.text((8, y + line[0].height // 2), row.name, INK, _font(17), anchor="lm")
-        for column, (tile, z) in enumerate(zip(line, row.slices, strict=True)):
-            x = margin + column * (widest + GAP)
-            sheet.paste(tile, (x, y))
-            draw.text((x + tile.width // 2, y + tile.height + 2), f"slice {z}", INK, _font(12), anchor="mt")
-        y += line[0].height + CAPTION
-    return sheet
+    x0, x1, y0, y1, z0, z1 = box
+    middle = (x0 + x1) / 2, (y0 + y1) / 2, (z0 + z1) / 2
+    points = [(x, y, middle[2]) for x in (x0, x1) for y in (y0, y1)] + [(*middle[:2], z) for z in (z0, z1)]
+    # Bounds lie on the edges of voxels, half a voxel below the centres that indices stand for.
+    to_target = np.linalg.inv(target.affine) @ source.affine
+    found = nib.affines.apply_affine(to_target, np.array(points) - 0.5) + 0.5
+    low, high = found[:4].min(0), found[:4].max(0)
+    ends = sorted(found[4:, 2])
+    return float(low[0]), float(high[0]), float(low[1]), float(high[1]), float(ends[0]), float(ends[1])
 
 
-def compare(before: Mapping[str, Volume], after: Mapping[str, Volume], title: str, *, columns: int = 5) -> Image.Image:
-    """A sheet of a session before and after its preprocessing, each volume on its own grid, one above the other.
+def _check(out: Path, volumes: str, columns: int) -> None:
+    if out.suffix.lower() != ".png":
+        raise InputError(f"{out} does not end in .png.", hint="A preview is a PNG image: give it such a name.")
+    if volumes not in VOLUMES:
+        raise unknown_name("choice of volumes", volumes, VOLUMES)
+    if not 1 <= columns <= 40:
+        raise InputError(f"A sheet cannot have {columns} columns.", hint="Ask for 1 to 40.")
 
-    before, after: volumes by modality. Columns are slices spread over each volume's own height.
-    """
-    rows = []
-    for name in before:
-        for state, volumes in (("before", before), ("after", after)):
-            if name in volumes and name != MASK:
-                voxels, affine = turn_to_lps(volumes[name].voxels, volumes[name].affine)
-                rows.append(SheetRow(f"{name} {state}", voxels, _spacing(affine), shown_slices(voxels, columns)))
-    synthetic = any(SYNTHETIC in volume.description for volume in before.values())
-    return contact_sheet(rows, title, synthetic=synthetic)
+
+def _check_corner(scan: str, corner: tuple[int, int], images: Mapping[str, _Image]) -> None:
+    wide, deep, _ = next(iter(images.values())).voxels.shape
+    if not (0 <= corner[0] < wide and 0 <= corner[1] < deep):
+        raise InputError(
+            f"The box of scan {scan} begins at x {corner[0]}, y {corner[1]}, outside its image of "
+            f"{wide} × {deep} voxels.",
+            hint=f"Give a corner within 0 to {wide - 1} and 0 to {deep - 1}.",
+        )
 
 
 def _find(lake: Lake, scan: str, cohort: str | None) -> dict[str, Any]:
@@ -185,86 +202,24 @@ def _find(lake: Lake, scan: str, cohort: str | None) -> dict[str, Any]:
     raise unknown_name("scan", scan, known)
 
 
-def _read(file: Mapping[str, Any], scan: str) -> tuple[npt.NDArray[Any], tuple[float, float, float]]:
-    volume = read_volume(file["uri"])
-    if volume.sha256 != file["sha256"]:
-        raise InputError(
-            f"{PurePath(file['uri']).name} of scan {scan} was changed after it was ingested.",
-            hint="Run gliolake ingest on its folder again.",
-        )
-    voxels, affine = turn_to_lps(volume.voxels, volume.affine)
-    return voxels, _spacing(affine)
+def _kept(lake: Lake, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The scan's kept volumes that are up to date, of the newest set that has them."""
+    cohort = known_cohorts(lake).get(row["cohort"])
+    for made in sorted(lake.read("volume_sets").to_pylist(), key=lambda made: made["run_id"], reverse=True):
+        kept = kept_volumes(lake, made["volume_set"]).get((row["cohort"], row["scan_id"]), [])
+        if kept and is_kept(row, steps_left(json.loads(made["recipe"])["steps"], cohort), kept):
+            return kept
+    return []
 
 
-def _spacing(affine: npt.NDArray[Any]) -> tuple[float, float, float]:
-    sx, sy, sz = (float(size) for size in nib.affines.voxel_sizes(affine))
-    return sx, sy, sz
-
-
-def _extent(row: SheetRow, settings: ClipSettings) -> tuple[float, float]:
-    """Millimetres a row's tiles have across and down: the image, and whatever of the box reaches beyond it."""
-    reach = (0, 0) if row.corner is None else (row.corner[0] + settings.box, row.corner[1] + settings.box)
-    return (
-        max(row.voxels.shape[0], reach[0]) * row.spacing[0],
-        max(row.voxels.shape[1], reach[1]) * row.spacing[1],
-    )
-
-
-def _tiles(row: SheetRow, settings: ClipSettings, scale: float) -> list[Image.Image]:
-    low, high = intensity_range(row.voxels, settings)
-    size = tuple(max(round(length * scale), 1) for length in _extent(row, settings))
-    sx, sy = row.spacing[0] * scale, row.spacing[1] * scale
-    inner = (max(round(row.voxels.shape[0] * sx), 1), max(round(row.voxels.shape[1] * sy), 1))
-    tiles = []
-    for z in row.slices:
-        grey = Image.fromarray(to_grey(np.ascontiguousarray(row.voxels[:, :, z].T), low, high))
-        tile = Image.new("RGB", (size[0], size[1]), OUTSIDE)
-        tile.paste(grey.resize(inner, Image.Resampling.BICUBIC).convert("RGB"))
-        if row.mask is not None:
-            tile.paste(OUTLINE, (0, 0), _rim(row.mask[:, :, z], inner, tile.size))
-        draw = ImageDraw.Draw(tile)
-        if row.corner is not None:
-            left, top = row.corner[0] * sx, row.corner[1] * sy
-            # The last pixel of the box, not the first after it, and never off the tile.
-            right = min(left + settings.box * sx, size[0]) - 1
-            bottom = min(top + settings.box * sy, size[1]) - 1
-            draw.rectangle((left, top, max(right, left), max(bottom, top)), outline=FRAME)
-        draw.text((3, size[1] // 2), "R", INK, _font(11), anchor="lm")
-        draw.text((inner[0] - 3, size[1] // 2), "L", INK, _font(11), anchor="rm")
-        tiles.append(tile)
-    return tiles
-
-
-def _rim(mask: npt.NDArray[Any], inner: tuple[int, int], size: tuple[int, int]) -> Image.Image:
-    """Where a slice's mask ends, one pixel wide and outside of it, so that a speck of tumour stays visible."""
-    shape = Image.fromarray(((mask != 0).T * np.uint8(255)).astype(np.uint8)).resize(inner, Image.Resampling.NEAREST)
-    inside = np.asarray(shape) > 0
-    stencil = Image.new("L", size)
-    stencil.paste(Image.fromarray((ndimage.binary_dilation(inside) & ~inside).astype(np.uint8) * np.uint8(255)))
-    return stencil
-
-
-def _header(
-    draw: ImageDraw.ImageDraw, title: str, rows: Sequence[SheetRow], settings: ClipSettings, synthetic: bool
-) -> None:
-    draw.text((8, 6), title, INK, _font(18))
-    if synthetic:
-        draw.text((24 + draw.textlength(title, _font(18)), 6), "SYNTHETIC", WARNING, _font(18))
-    x = 8.0
-    legend = [(INK, f"grey: percentiles {settings.low_percentile:g} to {settings.high_percentile:g}")]
-    if any(row.mask is not None for row in rows):
-        legend.append((OUTLINE, "tumour mask"))
-    if any(row.corner is not None for row in rows):
-        legend.append((FRAME, f"box {settings.box} by {settings.box}"))
-    if any(
-        _extent(row, settings)[axis] > row.voxels.shape[axis] * row.spacing[axis] for row in rows for axis in (0, 1)
-    ):
-        legend.append((BEYOND, "beyond the image"))
-    for colour, words in legend:
-        draw.text((x, 31), words, colour, _font(12))
-        x += draw.textlength(words, _font(12)) + 18
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font: the same letters on every machine."""
-    return ImageFont.load_default(size)
+def _read(files: Sequence[Mapping[str, Any]], scan: str) -> dict[str, _Image]:
+    images = {}
+    for file in files:
+        volume = read_image(file["uri"])
+        if volume.sha256 != file["sha256"]:
+            raise InputError(
+                f"{PurePath(file['uri']).name} of scan {scan} was changed after it was ingested.",
+                hint="Run gliolake ingest on its folder again.",
+            )
+        images[file["role"]] = _Image(*turn_to_lps(volume.voxels, volume.affine))
+    return images

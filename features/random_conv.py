@@ -106,6 +106,9 @@ class RandomConv:
             "versions": {},
         }
 
+    def load(self) -> None:
+        """Nothing to do: its kernels are drawn at once."""
+
     def vectors(
         self,
         clips: list[npt.NDArray[np.uint8]],

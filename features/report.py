@@ -14,41 +14,61 @@ SHOWN_FAILURES = 10
 
 @dataclass(frozen=True)
 class FailedScan:
-    """A scan without vectors, with the reason (one of a fixed set) and the detail in words."""
+    """A scan without vectors in a feature set, with the reason (one of a fixed set) and the detail in words."""
 
     cohort: str
     scan_id: str
+    feature_set: str
     reason: str
     detail: str
 
 
 @dataclass(frozen=True)
-class ExtractReport:
-    """Counts of scans. ``weights`` and ``synthetic`` are what the vectors rest on, ``seconds`` all of the run."""
+class SetReport:
+    """A feature set, what its vectors rest on, and counts of scans."""
 
     feature_set: str
     weights: str
-    synthetic: bool
     computed: int
     present: int
     failed: tuple[FailedScan, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values."""
+        return {**vars(self), "failed": [vars(scan) for scan in self.failed]}
+
+    def counts(self) -> list[tuple[str, int]]:
+        """Rows of the table that people see."""
+        reasons = Counter(scan.reason for scan in self.failed)
+        failures = [(f"failed: {reason}", number) for reason, number in sorted(reasons.items())]
+        return [("computed now", self.computed), ("there before", self.present), *failures]
+
+
+@dataclass(frozen=True)
+class ExtractReport:
+    """A report per feature set; ``scans`` that were worked on, ``seconds`` of the whole run."""
+
+    feature_sets: tuple[SetReport, ...]
+    synthetic: bool
+    scans: int
     seconds: float
 
     @property
     def scans_per_second(self) -> float:
         """Of the scans worked on, start of the workers included; 0 where there were none."""
-        worked = self.computed + len(self.failed)
-        return worked / self.seconds if worked and self.seconds > 0 else 0.0
+        return self.scans / self.seconds if self.scans and self.seconds > 0 else 0.0
+
+    @property
+    def failed(self) -> tuple[FailedScan, ...]:
+        """The failures of all feature sets."""
+        return tuple(scan for one in self.feature_sets for scan in one.failed)
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {
-            "feature_set": self.feature_set,
-            "weights": self.weights,
+            "feature_sets": [one.as_dict() for one in self.feature_sets],
             "synthetic": self.synthetic,
-            "computed": self.computed,
-            "present": self.present,
-            "failed": [vars(scan) for scan in self.failed],
+            "scans": self.scans,
             "seconds": round(self.seconds, 3),
             "scans_per_second": round(self.scans_per_second, 3),
         }
@@ -62,17 +82,18 @@ class ExtractReport:
         from rich.table import Table
         from rich.text import Text
 
-        rests_on = f"weights: {self.weights}" + ("; SYNTHETIC scans" if self.synthetic else "")
-        title = Text(f"Feature set {self.feature_set} ({rests_on})", style="bold")
-        table = Table()
-        table.add_column("scans")
-        table.add_column("number", justify="right")
-        table.add_row("computed now", str(self.computed))
-        table.add_row("there before", str(self.present))
-        for reason, number in sorted(Counter(scan.reason for scan in self.failed).items()):
-            table.add_row(f"failed: {reason}", str(number))
-        lines = [f"{scan.cohort} {scan.scan_id}: {scan.detail}" for scan in self.failed[:SHOWN_FAILURES]]
+        parts: list[RenderableType] = []
+        for one in self.feature_sets:
+            rests_on = f"weights: {one.weights}" + ("; SYNTHETIC scans" if self.synthetic else "")
+            table = Table()
+            table.add_column("scans")
+            table.add_column("number", justify="right")
+            for name, number in one.counts():
+                table.add_row(name, str(number))
+            parts += [Text(f"Feature set {one.feature_set} ({rests_on})", style="bold"), table]
+        details = [scan.detail.partition("\n")[0] for scan in self.failed[:SHOWN_FAILURES]]
+        lines = [f"{scan.cohort} {scan.scan_id}: {line}" for scan, line in zip(self.failed, details, strict=False)]
         if len(self.failed) > SHOWN_FAILURES:
             lines.append(f"… and {len(self.failed) - SHOWN_FAILURES} more (table exclusions, step features).")
         pace = f", {self.scans_per_second:.2g} scans/s" if self.scans_per_second else ""
-        return Group(title, table, *map(Text, lines), Text(f"{self.seconds:.1f} s{pace}."))
+        return Group(*parts, *map(Text, lines), Text(f"{self.seconds:.1f} s{pace}."))

@@ -5,18 +5,22 @@ Everything in here travels between processes, so it is small and plain.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
 
-from features.backbones import Backbone, BackboneOptions, open_backbone
-from features.clips import ClipSettings, build_clips
-from ingest.nifti import BadImage, read_volume, turn_to_lps
+from features.backbones import Backbone
+from features.clips import Clip, ClipSettings, build_clips
+from features.preflight import Expected, disk_full, open_backbone_once
+from features.recipe import Choice
+from features.volumes import BOX, read_image
+from ingest.nifti import BadImage, turn_to_lps
+from lake.errors import ClusterError, InputError
 from lake.tables import BRANCHES, MODALITIES
 
 Vector = npt.NDArray[np.float32]
@@ -31,7 +35,7 @@ IMAGES_OF = {**{modality: (modality,) for modality in MODALITIES}, "DeltaT1": ("
 
 @dataclass(frozen=True)
 class ScanFile:
-    """A file as the manifest (table scans) knows it. ``role`` is a modality or mask."""
+    """A file as the manifest (table scans) or table volumes knows it. ``role`` is a modality, mask, or a given box."""
 
     role: str
     uri: str
@@ -39,33 +43,40 @@ class ScanFile:
 
 
 @dataclass(frozen=True)
+class Wanted:
+    """The branches of a scan whose vectors a feature set lacks, and the backbone that makes them."""
+
+    feature_set: str
+    choice: Choice
+    branches: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ScanTask:
-    """One scan and the branches that its vectors are wanted of."""
+    """One scan and what is wanted of it."""
 
     cohort: str
     scan_id: str
     files: tuple[ScanFile, ...]
     tumour_box: tuple[int, ...]
-    branches: tuple[str, ...]
-    backbone: str
-    options: BackboneOptions
-    settings: ClipSettings
-
-
-@dataclass(frozen=True)
-class ScanVectors:
-    """The vectors, (400,) float32, by branch."""
-
-    vectors: Mapping[str, Vector]
+    wanted: tuple[Wanted, ...]
 
 
 @dataclass(frozen=True)
 class ScanFailure:
-    """Why there are none: a reason from a fixed set, the detail in words, and the file or scan at fault."""
+    """Why there is no vector: a reason from a fixed set, the detail in words, and whether it may pass by itself."""
 
     reason: str
     detail: str
-    source: str
+    passing: bool = False
+
+
+@dataclass(frozen=True)
+class ScanOutcome:
+    """Per feature set either vectors, (400,) float32 by branch, or a failure."""
+
+    vectors: Mapping[str, Mapping[str, Vector]] = field(default_factory=dict)
+    failures: Mapping[str, ScanFailure] = field(default_factory=dict)
 
 
 def possible_branches(files: Iterable[ScanFile]) -> tuple[str, ...]:
@@ -75,62 +86,110 @@ def possible_branches(files: Iterable[ScanFile]) -> tuple[str, ...]:
 
 
 def input_digest(branch: str, files: Iterable[ScanFile]) -> str:
-    """sha256 over what a vector of the branch rests on: its images' digests, and the mask's, which sets the box."""
+    """sha256 over what a vector of the branch rests on: its images' digests, and that of the mask or box."""
     digest_of = {file.role: file.sha256 for file in files}
-    lines = [f"{role} {digest_of[role]}\n" for role in (*IMAGES_OF[branch], "mask") if role in digest_of]
+    lines = [f"{role} {digest_of[role]}\n" for role in (*IMAGES_OF[branch], "mask", BOX) if role in digest_of]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def compute(task: ScanTask) -> ScanVectors | ScanFailure:
-    """The task's vectors. Whatever goes wrong with this scan is returned and not raised: it costs no other scan."""
+def compute(task: ScanTask, expected: Expected) -> ScanOutcome:
+    """The task's vectors. What goes wrong with this scan is returned: it costs no other scan, and no other backbone.
+
+    Raises:
+        ClusterError: what is wrong is wrong with this worker: it would follow other recipes, lacks weights, or its
+            disk is full.
+    """
+    backbones = {wanted.feature_set: open_backbone_once(expected, wanted.choice) for wanted in task.wanted}
+    clips, failures = _cut_clips(task, expected.settings)
+    vectors: dict[str, Mapping[str, Vector]] = {}
+    tumour = slice(*task.tumour_box[4:6]).indices(expected.settings.slices)[:2]
+    for wanted in task.wanted:
+        if wanted.feature_set in failures:
+            continue
+        own = {branch: clip for branch, clip in clips.items() if branch in _to_cut(wanted, expected.settings)}
+        try:
+            made = _vectors(backbones[wanted.feature_set], own, tumour, expected.settings)
+            vectors[wanted.feature_set] = {branch: made[branch] for branch in wanted.branches}
+        except Exception as error:
+            failures[wanted.feature_set] = _failure(error)
+    return ScanOutcome(vectors, failures)
+
+
+def _to_cut(wanted: Wanted, settings: ClipSettings) -> frozenset[str]:
+    """The branches whose clips the wanted vectors are made of."""
+    of_vectors = {"T1", "T1wCE"} if settings.delta == "feature" and "DeltaT1" in wanted.branches else set()
+    return frozenset(wanted.branches) | of_vectors
+
+
+def _cut_clips(task: ScanTask, settings: ClipSettings) -> tuple[dict[str, Clip], dict[str, ScanFailure]]:
+    """Clips for all that is wanted, each image read once; and the feature sets for which an image is at fault."""
+    cuts = {wanted.feature_set: _to_cut(wanted, settings) for wanted in task.wanted}
+    roles_of = {name: {role for branch in cut for role in IMAGES_OF[branch]} for name, cut in cuts.items()}
+    images: dict[str, npt.NDArray[np.generic]] = {}
+    failures: dict[str, ScanFailure] = {}
+    for role in sorted(set().union(*roles_of.values())):
+        try:
+            images[role] = lps_image(task, role)
+        except Exception as error:
+            failures |= {name: _failure(error) for name, roles in roles_of.items() if role in roles}
+    sound = [name for name in cuts if name not in failures]
+    if not sound:
+        return {}, failures
+    used = {role: images[role] for role in images if any(role in roles_of[name] for name in sound)}
+    branches = tuple(set().union(*(cuts[name] for name in sound)))
     try:
-        return _compute(task)
-    except _Changed as changed:
-        return ScanFailure(CHANGED_FILE, str(changed), changed.uri)
-    except BadImage as error:
-        uris = [file.uri for file in task.files if file.uri in str(error)]
-        return ScanFailure(error.reason, str(error), uris[0] if uris else task.scan_id)
+        return build_clips(used, task.tumour_box, settings, branches), failures
     except Exception as error:
-        return ScanFailure(EXTRACTION_FAILED, f"{type(error).__name__}: {error}", task.scan_id)
+        return {}, failures | dict.fromkeys(sound, _failure(error))
 
 
-def _compute(task: ScanTask) -> ScanVectors:
-    backbone = _backbone(task.backbone, task.options)
-    wanted = set(task.branches)
-    if task.settings.delta == "feature" and "DeltaT1" in wanted:
-        wanted |= {"T1", "T1wCE"}
-    images = {role for branch in wanted for role in IMAGES_OF[branch]}
-    volumes = {file.role: _read(file) for file in task.files if file.role in images}
-    clips = build_clips(volumes, task.tumour_box, task.settings, tuple(wanted))
-    tumour = slice(*task.tumour_box[4:6]).indices(task.settings.slices)[:2]
-    vectors = dict(zip(clips, backbone.vectors(list(clips.values()), tumour), strict=True))
-    if task.settings.delta == "feature" and "DeltaT1" in wanted:
-        vectors["DeltaT1"] = vectors["T1wCE"] - vectors["T1"]
-    for branch, vector in vectors.items():
-        if not np.isfinite(vector).all():
-            raise ValueError(f"{task.backbone} gave a vector with numbers that are not finite for {branch}")
-    return ScanVectors({branch: vectors[branch] for branch in task.branches})
+def lps_image(task: ScanTask, role: str) -> npt.NDArray[np.generic]:
+    """The scan's image of a role, (x, y, z) in LPS, as stored.
 
-
-def _read(file: ScanFile) -> npt.NDArray[np.generic]:
-    volume = read_volume(file.uri)
+    Raises:
+        BadImage: it is no sound volume.
+        ChangedFile: its file holds other bytes than the manifest says.
+    """
+    (file,) = (file for file in task.files if file.role == role)
+    volume = read_image(file.uri)
     if volume.sha256 != file.sha256:
-        raise _Changed(file.uri)
+        raise ChangedFile(
+            f"{PurePath(file.uri).name} was changed after it was ingested: its sha256 is not the one in table scans. "
+            f"Run gliolake ingest on its folder again, then extract. ({file.uri})"
+        )
     return turn_to_lps(volume.voxels, volume.affine)[0]
 
 
-class _Changed(Exception):
+def _vectors(
+    backbone: Backbone, clips: Mapping[str, Clip], tumour: tuple[int, int], settings: ClipSettings
+) -> dict[str, Vector]:
+    vectors = dict(zip(clips, backbone.vectors(list(clips.values()), tumour), strict=True))
+    if settings.delta == "feature" and "T1wCE" in vectors and "T1" in vectors:
+        vectors["DeltaT1"] = vectors["T1wCE"] - vectors["T1"]
+    for branch, vector in vectors.items():
+        if not np.isfinite(vector).all():
+            raise InputError(f"{backbone.name} gave a vector with numbers that are not finite for {branch}.")
+    return vectors
+
+
+class ChangedFile(InputError):
     """A file holds other bytes than the manifest says."""
 
-    def __init__(self, uri: str) -> None:
-        super().__init__(
-            f"{PurePath(uri).name} was changed after it was ingested: its sha256 is not the one in table scans. "
-            "Run gliolake ingest on its folder again, then extract."
-        )
-        self.uri = uri
 
+def _failure(error: Exception) -> ScanFailure:
+    """The error as a row of exclusions will tell it.
 
-@lru_cache(maxsize=2)
-def _backbone(name: str, options: BackboneOptions) -> Backbone:
-    """Opened once per worker process."""
-    return open_backbone(name, options)
+    Raises:
+        ClusterError: it is the worker's, not the scan's.
+    """
+    if isinstance(error, ClusterError):
+        raise error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        raise disk_full(error) from error
+    if isinstance(error, ChangedFile):
+        return ScanFailure(CHANGED_FILE, str(error))
+    if isinstance(error, BadImage):
+        return ScanFailure(error.reason, str(error))
+    if isinstance(error, InputError):
+        return ScanFailure(EXTRACTION_FAILED, str(error))
+    return ScanFailure(EXTRACTION_FAILED, f"{type(error).__name__}: {error}", passing=True)

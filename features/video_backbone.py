@@ -113,6 +113,10 @@ class VideoBackbone:
         choices = (self.preprocessing, self.sampling, tumour_slices)
         return self.module().logits([partial(prepare, clip, *choices) for clip in clips])
 
+    def load(self) -> None:
+        """Make the network ready, as ``module`` does."""
+        self.module()
+
     def module(self) -> CompiledNetwork:
         """The network, loaded once."""
         from features.inference import CompiledNetwork

@@ -7,8 +7,7 @@ import urllib.request
 import uuid
 from pathlib import Path
 
-from features.networks import network_of
-from features.weight_sources import SOURCES
+from features.weight_sources import source_of
 from features.weights import WeightsFile, add_weights, room_in, weights_folder
 from lake.errors import InputError
 
@@ -25,12 +24,11 @@ def fetch_weights(name: str, folder: str | Path | None = None, *, url: str | Non
         InputError: no such network, the server cannot be reached or sends more than expected, or as ``add_weights``.
         StorageFull: no space is left.
     """
-    network_of(name)
-    source, place = SOURCES[name], weights_folder(folder)
+    source, place = source_of(name), weights_folder(folder)
     address = url or source.url
     if not address.startswith(("https://", "http://")):
         raise InputError(f"{address} is not an address on the web.", hint="Add a file with gliolake weights add.")
-    part = place / f".{name}.{uuid.uuid4().hex}.part"
+    part = place / f".{Path(name).name}.{uuid.uuid4().hex}.part"
     try:
         with room_in(place):
             place.mkdir(parents=True, exist_ok=True)

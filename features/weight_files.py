@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from features.mxnet_params import LIST_MAGIC
 from features.networks import NETWORKS, UNUSED, expected_shapes, network_of, same_tensors
 from features.vivit_convert import convert_flax, shorten
 from lake.errors import InputError
@@ -26,11 +27,11 @@ Shapes = Mapping[str, tuple[int, ...]]
 LARGEST_FILE = 2**33
 """Bytes; the largest of the registered files, with its optimiser's state, is below 5 GB."""
 
-READABLE = "torch (.pth, .bin), safetensors, or the original flax checkpoint of vivit_l_16x2_fe"
+READABLE = "torch (.pth, .bin), safetensors, MXNet (.params), or the original flax checkpoint of vivit_l_16x2_fe"
 
 
 def file_format(path: Path) -> str:
-    """``torch``, ``safetensors`` or ``flax``, by the file's first bytes.
+    """``torch``, ``safetensors``, ``flax`` or ``mxnet``, by the file's first bytes.
 
     Raises:
         InputError: there is no such file, it is empty or too large, or of no known format.
@@ -44,6 +45,8 @@ def file_format(path: Path) -> str:
         head = file.read(16)
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size:
         return "safetensors"
+    if head == LIST_MAGIC:
+        return "mxnet"
     if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
         # b"\x80" begins a pickle, and also an empty msgpack map, which is no checkpoint either.
         return "torch"
@@ -56,13 +59,15 @@ def file_format(path: Path) -> str:
 
 
 def read_weights(path: Path, name: str) -> dict[str, torch.Tensor]:
-    """The tensors of a file by their names in today's network, float32, all of them and in their shapes.
+    """The tensors of a file for torch by their names in today's network, float32, all of them and in their shapes.
 
     Raises:
         InputError: the file is missing, damaged, of another format, asks to execute code, or holds the weights of
             something else; the message names the file, and the tensors that are missing, unexpected or misshapen.
     """
     kind = file_format(path)
+    if kind == "mxnet":
+        raise InputError(f"{path.name} is a file of MXNet's.", hint=f"Add it as mxnet/{name}.")
     if kind == "flax":
         if name != "vivit_l_16x2_fe":
             raise InputError(

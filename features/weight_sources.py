@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-GLUON_STORE = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/torch/models"
-"""As in gluoncv/torch/model_zoo/model_store.py, which also has the full sha1 sums."""
+from lake.errors import unknown_name
+
+GLUON_STORE = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com"
+"""As in gluoncv/torch/model_zoo/model_store.py and gluoncv/model_zoo/model_store.py, which have the full sha1 sums."""
+
+MXNET = "mxnet/"
+"""Begins the name of a network's weights for MXNet."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,12 @@ class Source:
 
 def _gluon(name: str, sha1: str, megabytes: int, origin: str = "") -> Source:
     """A file of GluonCV's, whose name carries the first eight digits of its sha1."""
-    return Source(f"{GLUON_STORE}/{name}-{sha1[:8]}.pth", sha1, f"Apache-2.0 (GluonCV){origin}", megabytes)
+    return Source(f"{GLUON_STORE}/torch/models/{name}-{sha1[:8]}.pth", sha1, f"Apache-2.0 (GluonCV){origin}", megabytes)
+
+
+def _gluon_mxnet(name: str, sha1: str, megabytes: int) -> Source:
+    """The same for MXNet: an archive, in which the file lies whose sha1 it is."""
+    return Source(f"{GLUON_STORE}/gluon/models/{name}-{sha1[:8]}.zip", sha1, "Apache-2.0 (GluonCV)", megabytes)
 
 
 _FACEBOOK = "; its file cites Facebook's IG-65M pre-training, whose terms GluonCV does not repeat"
@@ -54,6 +64,24 @@ SOURCES = {
         "Apache-2.0 (scenic)",
         2427,
     ),
+    "mxnet/i3d_nl10_resnet101_v1_kinetics400": _gluon_mxnet(
+        "i3d_nl10_resnet101_v1_kinetics400", "59186c31dea2f20940a358fc8ea5199cd6d4303c", 551
+    ),
+    "mxnet/slowfast_4x16_resnet50_kinetics400": _gluon_mxnet(
+        "slowfast_4x16_resnet50_kinetics400", "9d650f5186ffc08348f8d7384d6994a8f39a03b1", 138
+    ),
 }
 """No checksum is published for the two ViViTs: the sha256 of the file that was added is kept, and must not change. The
-factorised encoder's size is that of its parameters; the published file also holds its optimiser's state."""
+factorised encoder's size is that of its parameters; the published file also holds its optimiser's state.
+The sizes for MXNet are those of files that MXNet writes for these networks."""
+
+
+def source_of(name: str) -> Source:
+    """Where the weights of this name come from.
+
+    Raises:
+        InputError: there are none; the message suggests the nearest names.
+    """
+    if name not in SOURCES:
+        raise unknown_name("video network", name, SOURCES)
+    return SOURCES[name]

@@ -13,20 +13,23 @@ import json
 import os
 import shutil
 import uuid
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from features.networks import network_of
-from features.weight_sources import SOURCES, Source
+from features.weight_sources import MXNET, SOURCES, Source, source_of
 from lake.errors import GliolakeError, InputError, StorageFull
 
 if TYPE_CHECKING:
     import torch
 
 FOLDER_VARIABLE = "GLIOLAKE_WEIGHTS"
+
+SUFFIXES = {"torch": ".pth", "safetensors": ".safetensors", "flax": ".safetensors", "mxnet": ".params"}
+"""Of the kept file, by the format of the file that was added."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,9 @@ def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:
     Raises:
         InputError: no such network, none was added, or its description cannot be read; the hint says what to do.
     """
-    network_of(name)
+    source = source_of(name)
     place = weights_folder(folder)
     description = place / f"{name}.json"
-    source = SOURCES[name]
     try:
         kept = WeightsFile(**json.loads(description.read_text("utf-8")))
     except FileNotFoundError:
@@ -92,7 +94,7 @@ def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:
         raise InputError(
             f"{description} does not describe weights: {error}.", hint=f"Run gliolake weights add {name} FILE again."
         ) from None
-    if Path(kept.file).name != kept.file or not (place / kept.file).is_file():
+    if Path(kept.file).name != kept.file or not (description.parent / kept.file).is_file():
         raise InputError(
             f"{description} describes {kept.file}, which is not there.",
             hint=f"Run gliolake weights add {name} FILE again.",
@@ -108,14 +110,23 @@ def read_found(kept: WeightsFile, folder: str | Path | None = None) -> dict[str,
     """
     from features.weight_files import read_weights
 
-    path = weights_folder(folder) / kept.file
+    return read_weights(found_path(kept, folder), kept.name)
+
+
+def found_path(kept: WeightsFile, folder: str | Path | None = None) -> Path:
+    """Where a file is that ``find_weights`` found, after its bytes were compared with its sha256.
+
+    Raises:
+        InputError: it was changed since it was added.
+    """
+    path = (weights_folder(folder) / kept.name).with_name(kept.file)
     if path.stat().st_size != kept.bytes or _digest(path, "sha256") != kept.sha256:
         raise InputError(
             f"{path} was changed after it was added: it has {path.stat().st_size} bytes and is not the file of "
             f"{kept.bytes} bytes with sha256 {kept.sha256[:12]}….",
             hint=f"Run gliolake weights add {kept.name} FILE again.",
         )
-    return read_weights(path, kept.name)
+    return path
 
 
 def list_weights(folder: str | Path | None = None) -> list[WeightsStatus]:
@@ -130,7 +141,7 @@ def verify_weights(name: str | None = None, folder: str | Path | None = None) ->
         row = _status(each, folder)
         if row.state == "present":
             try:
-                read_found(find_weights(each, folder), folder)
+                _check(found_path(find_weights(each, folder), folder), each)
             except GliolakeError as error:
                 row = WeightsStatus(each, "damaged", row.source, row.path, row.sha256, row.origin, str(error))
         rows.append(row)
@@ -138,15 +149,15 @@ def verify_weights(name: str | None = None, folder: str | Path | None = None) ->
 
 
 def _status(name: str, folder: str | Path | None) -> WeightsStatus:
-    network_of(name)
-    place, source = weights_folder(folder), SOURCES[name]
+    place, source = weights_folder(folder), source_of(name)
     if not (place / f"{name}.json").exists():
         return WeightsStatus(name, "absent", source, place / name)
     try:
         kept = find_weights(name, folder)
     except InputError as error:
         return WeightsStatus(name, "damaged", source, place / name, detail=str(error))
-    return WeightsStatus(name, "present", source, place / kept.file, kept.sha256, kept.origin)
+    path = (place / name).with_name(kept.file)
+    return WeightsStatus(name, "present", source, path, kept.sha256, kept.origin)
 
 
 def add_weights(
@@ -168,14 +179,18 @@ def add_weights(
             run code, or holds something else.
         StorageFull: no space is left.
     """
-    from features.weight_files import file_format, read_weights
+    from features.mxnet_params import unpacked
+    from features.weight_files import file_format
 
-    network_of(name)
-    path, place = Path(path), weights_folder(folder)
-    kind = file_format(path)
+    source_of(name)
+    path, kept_as = Path(path), weights_folder(folder) / name
+    if name.startswith(MXNET) and zipfile.is_zipfile(path):
+        with unpacked(path) as inner:
+            return add_weights(inner, name, folder, any_checksum=any_checksum)
+    place, kind = kept_as.parent, file_format(path)
     origin = _check_sha1(path, name, any_checksum)
-    state = read_weights(path, name)
-    file = f"{name}.pth" if kind == "torch" else f"{name}.safetensors"
+    state = _check(path, name)
+    file = kept_as.name + SUFFIXES[kind]
     with room_in(place):
         place.mkdir(parents=True, exist_ok=True)
         with _replacing(place / file) as new:
@@ -186,11 +201,23 @@ def add_weights(
             else:
                 shutil.copyfile(path, new)
             kept = WeightsFile(name, file, _digest(new, "sha256"), new.stat().st_size, origin, _digest(path, "sha256"))
-        with _replacing(place / f"{name}.json") as new:
+        with _replacing(place / f"{kept_as.name}.json") as new:
             new.write_text(json.dumps(asdict(kept), indent=1) + "\n", "utf-8")
-        for other in {f"{name}.pth", f"{name}.safetensors"} - {file}:
+        for other in {kept_as.name + suffix for suffix in SUFFIXES.values()} - {file}:
             (place / other).unlink(missing_ok=True)
     return kept
+
+
+def _check(path: Path, name: str) -> dict[str, torch.Tensor]:
+    """Read a file through, as the network's weights; the tensors, but for MXNet's, which only its workers need."""
+    if name.startswith(MXNET):
+        from features.mxnet_params import check_params
+
+        check_params(path, name.removeprefix(MXNET))
+        return {}
+    from features.weight_files import read_weights
+
+    return read_weights(path, name)
 
 
 def _check_sha1(path: Path, name: str, any_checksum: bool) -> str:

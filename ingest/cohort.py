@@ -10,7 +10,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,12 @@ LABEL_FIELDS = ("mgmt_status", "mgmt_index", "declared_id", "age", "sex", "grade
                 "codeletion_1p19q", "dead", "survival_days", "resection", "biopsied_before_imaging")  # fmt: skip
 """Columns of the table ``labels`` that a description can fill from a label file."""
 
+STEPS = ("bias", "denoise", "align", "coregister", "resample", "fit", "normalise")
+"""Steps of the study's preprocessing, in the order in which they are done (features/preprocess.py)."""
+
+CLIP_STEPS = frozenset({"fit", "normalise"})
+"""Steps that cutting a clip does anyway: it takes the first 150 slices, and scales between two percentiles."""
+
 _CHOICES: Mapping[str, tuple[str, ...]] = {"mgmt_status": STATUSES, "sex": ("F", "M")}
 
 
@@ -41,12 +47,16 @@ class ImageRules:
     """Where a cohort's files lie.
 
     patterns: paths with ``{scan_id}`` and ``{role}``, matched at any depth of the images folder.
+    One that ends in / leads to the folder of a DICOM series, any other to a NIfTI file.
     roles: modality or ``mask`` -> the ways in which file names say it. mask_labels: accepted label -> meaning.
+    Both leave the mask out where the cohort has none.
+    several_grids: whether the modalities of a scan may lie on grids of their own, since nobody has aligned them yet.
     """
 
     patterns: tuple[str, ...]
     roles: Mapping[str, tuple[str, ...]]
     mask_labels: Mapping[int, str]
+    several_grids: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,10 @@ class LabelRules:
 
 @dataclass(frozen=True)
 class Cohort:
-    """A cohort's description. ``text`` is the whole TOML file, ``sha256`` its digest."""
+    """A cohort's description. ``text`` is the whole TOML file, ``sha256`` its digest.
+
+    done: Which of ``STEPS`` were done to the images before they came here; None where the description does not say.
+    """
 
     name: str
     role: str
@@ -79,8 +92,18 @@ class Cohort:
     ids: IdRules
     images: ImageRules | None
     labels: LabelRules | None
+    done: tuple[str, ...] | None
     text: str
     sha256: str
+
+    @property
+    def raw(self) -> bool:
+        """Whether the images have to be preprocessed before clips can be cut from them.
+
+        Co-registration to a template is left to whoever has one. A cohort that does not say is taken as it is, so
+        that nothing is done twice by a guess; then its scans must lie on one grid each, as ready ones do.
+        """
+        return self.done is not None and not {*STEPS} - {"coregister", *CLIP_STEPS} <= {*self.done}
 
     def row(self) -> dict[str, str]:
         """The cohort's row in the table ``cohorts``."""
@@ -141,12 +164,14 @@ def parse_cohort(text: str, file: str) -> Cohort:
     role = root.choice("role", ROLES[:2])
     label_rule = root.choice("label_rule", LABEL_RULES)
     ids = _ids(root.section("ids"))
+    done = _done(root.section("preprocessing")) if "preprocessing" in root else None
     images = _images(root.section("images")) if "images" in root else None
     labels = _labels(root.section("labels")) if "labels" in root else None
     root.end()
     if images is None and labels is None:
         raise root.wrong("images", "is missing, and so is 'labels': the description describes nothing")
-    return Cohort(name, role, label_rule, ids, images, labels, text, hashlib.sha256(text.encode()).hexdigest())
+    cohort = Cohort(name, role, label_rule, ids, images, labels, done, text, hashlib.sha256(text.encode()).hexdigest())
+    return replace(cohort, images=images and replace(images, several_grids=cohort.raw))
 
 
 def _shipped() -> Iterator[Any]:
@@ -178,16 +203,25 @@ def _ids(section: Section) -> IdRules:
     return IdRules(pattern, form, subject, visit_day, digits, aliases)
 
 
+def _done(section: Section) -> tuple[str, ...]:
+    done = section.texts("done", may_be_empty=True)
+    section.end()
+    for step in done:
+        if step not in STEPS:
+            raise section.wrong("done", f"names {step!r}; the steps are {', '.join(STEPS)}")
+    return tuple(step for step in STEPS if step in done)
+
+
 def _images(section: Section) -> ImageRules:
     patterns = section.texts("patterns")
     for pattern in patterns:
         if fields_of(pattern) != {"scan_id", "role"}:
             raise section.wrong("patterns", f"has {pattern!r}: {{scan_id}} and {{role}} are needed, and no other")
     inner = section.section("roles")
-    roles = {role: inner.texts(role) for role in ROLES_OF_FILES}
+    roles = {role: inner.texts(role) for role in ROLES_OF_FILES if role != MASK or role in inner}
     inner.end()
-    mask_labels = section.mapping("mask_labels", int, str)
-    if 0 in mask_labels or not mask_labels:
+    mask_labels = section.mapping("mask_labels", int, str) if MASK in roles else {}
+    if MASK in roles and (0 in mask_labels or not mask_labels):
         raise section.wrong("mask_labels", "has to list the labels other than 0, which is background")
     section.end()
     names = [name for given in roles.values() for name in given]

@@ -45,12 +45,12 @@ class Section:
         """True or false."""
         return bool(self._take(key, bool, default))
 
-    def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """A list of texts, or a single one; not empty."""
+    def texts(self, key: str, default: tuple[str, ...] | None = None, *, may_be_empty: bool = False) -> tuple[str, ...]:
+        """A list of texts, or a single one."""
         if isinstance(self._content.get(key), str):
             return (self.text(key),)
         values = self._take(key, list, default)
-        if not values or not all(isinstance(value, str) for value in values):
+        if not (values or may_be_empty) or not all(isinstance(value, str) for value in values):
             raise self.wrong(key, f"is {values!r}; expected a list of texts")
         return tuple(values)
 

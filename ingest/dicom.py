@@ -8,6 +8,7 @@ Format: DICOM PS3.3, C.7.6.2 (Image Plane Module).
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +52,9 @@ MOST_SLICES = 4096
 UNEVEN = 0.02
 """Share of the slice distance by which single distances may differ from it, since positions are rounded decimals."""
 
+_WIDEST = 8
+"""Bytes of the widest voxel that a series may come to hold once its values are rescaled."""
+
 _POSITION, _ORIENTATION, _SERIES = "0020|0032", "0020|0037", "0020|000e"
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -63,6 +67,7 @@ class _Slice:
     series: str
     position: np.ndarray
     orientation: np.ndarray
+    size: tuple[int, int]
     kind: tuple[object, ...]
 
 
@@ -139,7 +144,7 @@ def _header(path: Path) -> _Slice | None:
         raise _bad(NOT_3D, path.parent, f"{path.name} holds {size[2]} frames; one slice a file is expected")
     spacing = tuple(round(length, 6) for length in reader.GetSpacing()[:2])
     kind = (reader.GetNumberOfComponents(), size[:2], spacing, reader.GetPixelIDValue())
-    return _Slice(path, tags[_SERIES].strip("\0 "), position, orientation.reshape(2, 3), kind)
+    return _Slice(path, tags[_SERIES].strip("\0 "), position, orientation.reshape(2, 3), (size[0], size[1]), kind)
 
 
 def _numbers(text: str) -> np.ndarray:
@@ -197,6 +202,9 @@ def _in_order(folder: Path, slices: list[_Slice]) -> tuple[list[_Slice], np.ndar
 
 
 def _voxels(folder: Path, ordered: list[_Slice]) -> sitk.Image:
+    announced = math.prod(ordered[0].size) * len(ordered) * _WIDEST
+    if announced > LARGEST:  # a slice may be compressed: its file's size says little
+        raise _bad(TOO_LARGE, folder, f"its headers announce {announced:,} bytes; the limit is {LARGEST:,}")
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.MetaDataDictionaryArrayUpdateOff()

@@ -1,6 +1,7 @@
 """Folders of scans: which files belong to which scan and role, by their names alone. Nothing is opened.
 
 A cohort's patterns are matched against the end of each path: the images folder may be the cohort's own or one above it.
+The folder of a DICOM series counts as one file; its URI ends in /.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
 from ingest.exclusions import UNREADABLE_ID, Row, exclusion
 from ingest.ids import ScanName
@@ -24,7 +26,10 @@ STEP = "images"
 
 @dataclass(frozen=True)
 class FoundFile:
-    """A file on disk. ``outside``: it is reached through a symbolic link that leads out of the images folder."""
+    """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
+
+    outside: it is reached through a symbolic link that leads out of the images folder.
+    """
 
     role: str
     uri: str
@@ -45,6 +50,7 @@ class FoundScan:
     folder: str
     files: tuple[FoundFile, ...]
     fingerprint: str
+    box: GivenBox | None = None
 
 
 @dataclass
@@ -73,26 +79,39 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     root = root.absolute()
     rules = cohort.images
     roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
-    files, folders = _matchers(rules, roles)
+    files, series, folders = _matchers(rules, roles)
     by_name: dict[str, list[FoundFile]] = defaultdict(list)
     places: dict[str, set[str]] = defaultdict(set)
     real_root = os.path.realpath(root)
     for path, is_folder in _walk(root):
         relative = path.relative_to(root).as_posix()
-        for matcher in folders if is_folder else files:
-            if match := matcher.fullmatch(relative):
-                name = match["scan_id"]
-                places[name].add(str(path if is_folder else path.parent))
-                if not is_folder:
-                    by_name[name].append(_found_file(roles[match["role"]], path, real_root))
-                break
+        if match := _first_match(series if is_folder else files, relative):
+            found = _found_series if is_folder else _found_file
+            places[match["scan_id"]].add(str(path.parent))
+            by_name[match["scan_id"]].append(found(roles[match["role"]], path, real_root))
+        elif is_folder and (match := _first_match(folders, relative)):
+            places[match["scan_id"]].add(str(path))
     return _grouped(root, cohort, rules, by_name, places)
+
+
+def _first_match(matchers: Iterable[re.Pattern[str]], relative: str) -> re.Match[str] | None:
+    return next((match for matcher in matchers if (match := matcher.fullmatch(relative))), None)
 
 
 def _found_file(role: str, path: Path, real_root: str) -> FoundFile:
     status = path.stat()
-    outside = os.path.commonpath([real_root, os.path.realpath(path)]) != real_root
-    return FoundFile(role, str(path), status.st_size, status.st_mtime_ns, outside)
+    return FoundFile(role, str(path), status.st_size, status.st_mtime_ns, _outside(path, real_root))
+
+
+def _found_series(role: str, folder: Path, real_root: str) -> FoundFile:
+    """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content."""
+    slices = [path.stat() for path in folder.iterdir() if path.is_file()]
+    latest = max(status.st_mtime_ns for status in (folder.stat(), *slices))
+    return FoundFile(role, f"{folder}/", sum(one.st_size for one in slices), latest, _outside(folder, real_root))
+
+
+def _outside(path: Path, real_root: str) -> bool:
+    return os.path.commonpath([real_root, os.path.realpath(path)]) != real_root
 
 
 def _grouped(
@@ -140,16 +159,22 @@ def _fingerprint(rules: ImageRules, folder: str, files: Iterable[FoundFile]) -> 
     """
     seen = [rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels), folder]
     seen.append([(file.role, file.uri, file.bytes, file.mtime_ns) for file in files])
+    if rules.several_grids:
+        seen.append("several grids")
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
 
 
-def _matchers(rules: ImageRules, suffixes: Iterable[str]) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
-    """Expressions for the files, and for the folders that a scan is named by, relative to the images folder."""
+def _matchers(rules: ImageRules, suffixes: Iterable[str]) -> tuple[list[re.Pattern[str]], ...]:
+    """Expressions for the files, for the folders of series, and for the folders that a scan is named by.
+
+    All are relative to the images folder.
+    """
     role = "|".join(re.escape(suffix) for suffix in sorted(suffixes))
-    files = [_matcher(pattern, role) for pattern in rules.patterns]
-    parents = {pattern.rpartition("/")[0] for pattern in rules.patterns}
+    files = [pattern for pattern in rules.patterns if not pattern.endswith("/")]
+    series = [pattern.rstrip("/") for pattern in rules.patterns if pattern.endswith("/")]
+    parents = {pattern.rpartition("/")[0] for pattern in (*files, *series)}
     named = [parent for parent in sorted(parents) if "{scan_id}" in parent and "{role}" not in parent]
-    return files, [_matcher(parent, role) for parent in named]
+    return tuple([_matcher(pattern, role) for pattern in patterns] for patterns in (files, series, named))
 
 
 def _matcher(pattern: str, role: str) -> re.Pattern[str]:

@@ -10,8 +10,10 @@ import nibabel as nib
 import numpy as np
 
 from ingest import nifti
+from ingest.boxes import BOUNDS, BY_HAND, GivenBox
 from ingest.cohort import MASK, ImageRules
 from ingest.exclusions import (
+    BAD_BOX,
     DIFFERENT_GRIDS,
     EMPTY_MASK,
     MISSING_MASK,
@@ -28,6 +30,9 @@ from ingest.nifti import BadImage, Volume, lps_turn, read_volume
 GRID_TOLERANCE = 0.1
 """Share of a voxel by which the corners of two modalities' grids may lie apart."""
 
+
+REFERENCE = "T1wCE"
+"""The image whose grid masks, boxes and the geometry in table scans are given on."""
 
 LINK = "symbolic link"
 
@@ -50,6 +55,15 @@ class _Grid:
     affine: np.ndarray
 
 
+def read_image(uri: str) -> Volume:
+    """The volume in a NIfTI file, or in a DICOM series, whose folder's URI ends in /. Raises BadImage."""
+    if not uri.endswith("/"):
+        return read_volume(uri)
+    from ingest.dicom import read_dicom_series  # SimpleITK sets its process's locale: only where there is DICOM
+
+    return read_dicom_series(uri)
+
+
 def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
     """Read all files of a scan, one volume in memory at a time.
 
@@ -64,7 +78,7 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
     synthetic = False
     for file in scan.files:
         try:
-            volume = read_volume(file.uri)
+            volume = read_image(file.uri)
             if file.role == MASK:
                 mask = _measured_mask(volume, rules, file)
         except BadImage as error:
@@ -73,10 +87,14 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
         grids[file.role] = _Grid(volume.voxels.shape, volume.affine)
         synthetic |= SYNTHETIC in volume.description
         files.append(_file_entry(file, volume))
-    faults += _different_grids(scan, grids)
+    faults += _different_grids(scan, grids, rules)
+    if scan.box and REFERENCE in grids and (outside := _leaves(scan.box, grids[REFERENCE])):
+        faults.append(_fault(scan, BAD_BOX, outside, scan.folder))
     if faults:
         return ReadScan(None, tuple(faults))
-    row = _row(scan, rules, files, grids[files[0]["role"]], mask)
+    if scan.box:
+        mask = {"tumour_box": list(scan.box.bounds), "tumour_voxels": 0, "mask_labels": []}
+    row = _row(scan, rules, files, grids[REFERENCE], mask)
     if synthetic:
         row["warnings"].append(SYNTHETIC)
     return ReadScan(row)
@@ -109,14 +127,17 @@ def measure_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[list[int], dict[
 
 
 def _incomplete(scan: FoundScan, rules: ImageRules) -> list[Row]:
-    """Faults that names alone show: a modality or the mask is missing, or has two files."""
+    """Faults that names alone show: a modality is missing, or mask and box are, or one has two files."""
     of_role = {role: [file for file in scan.files if file.role == role] for role in rules.roles}
     faults = []
     absent = [role for role, files in of_role.items() if not files and role != MASK]
     if absent:
         faults.append((MISSING_MODALITY, f"No file for {', '.join(absent)}.", scan.folder))
-    if not of_role[MASK]:
-        faults.append((MISSING_MASK, f"No file ending in {' or '.join(rules.roles[MASK])}.", scan.folder))
+    if scan.box and scan.box.fault:
+        faults.append((BAD_BOX, scan.box.fault, scan.folder))
+    elif not of_role.get(MASK) and not scan.box:
+        endings = f"No file ending in {' or '.join(rules.roles[MASK])}" if MASK in rules.roles else "No mask"
+        faults.append((MISSING_MASK, f"{endings}, and no box: give one with gliolake ingest --boxes.", scan.folder))
     for role, files in of_role.items():
         if len(files) > 1:
             faults.append((TWO_FILES, f"{role} has {len(files)}: {', '.join(f.uri for f in files)}.", files[0].uri))
@@ -159,9 +180,12 @@ def _file_entry(file: FoundFile, volume: Volume) -> dict[str, Any]:
     }
 
 
-def _different_grids(scan: FoundScan, grids: dict[str, _Grid]) -> list[Row]:
-    """A fault if the files do not lie on one grid, i.e. if any differs from the first in shape or place."""
-    roles = list(grids)
+def _different_grids(scan: FoundScan, grids: dict[str, _Grid], rules: ImageRules) -> list[Row]:
+    """A fault if the files do not lie on one grid, i.e. if any differs from the first in shape or place.
+
+    Where modalities may have grids of their own, the mask still has to lie on the reference's.
+    """
+    roles = [role for role in (REFERENCE, MASK) if role in grids] if rules.several_grids else list(grids)
     faults = []
     for role in roles[1:]:
         first, other = grids[roles[0]], grids[role]
@@ -169,7 +193,23 @@ def _different_grids(scan: FoundScan, grids: dict[str, _Grid]) -> list[Row]:
             faults.append(f"{role} has {nifti.times(other.shape)} voxels, {roles[0]} {nifti.times(first.shape)}.")
         elif (apart := _apart(first, other)) > GRID_TOLERANCE * min(_spacing(first.affine)):
             faults.append(f"{role} lies {apart:.3g} mm from {roles[0]}.")
+    if faults and not rules.several_grids:
+        faults.append("If the cohort is not aligned yet, its description has to say so ([preprocessing], done).")
     return [_fault(scan, DIFFERENT_GRIDS, " ".join(faults), scan.folder)] if faults else []
+
+
+def _leaves(box: GivenBox, grid: _Grid) -> str:
+    """In words, by how much a box leaves the image turned to LPS; "" where it does not."""
+    turn = nifti.lps_turn(grid.affine)
+    length = {int(axis): size for size, (axis, _) in zip(grid.shape, turn, strict=True)}
+    limits = [(0, length[bound // 2]) for bound in range(6)]
+    beyond = [
+        f"{name} {bound}"
+        for name, bound, (low, high) in zip(BOUNDS, box.bounds, limits, strict=True)
+        if not low <= bound <= high
+    ]
+    size = nifti.times(tuple(length[axis] for axis in range(3)))
+    return f"{box.place}: the box leaves the image of {size} voxels at {', '.join(beyond)}." if beyond else ""
 
 
 def _apart(one: _Grid, other: _Grid) -> float:
@@ -202,7 +242,9 @@ def _row(scan: FoundScan, rules: ImageRules, files: Sequence[Row], grid: _Grid, 
 
 def _warnings(scan: FoundScan, rules: ImageRules, files: Sequence[Row], mask: dict[str, Any]) -> list[str]:
     present = {count["label"] for count in mask["mask_labels"]}
-    warnings = [f"no voxel of label {n} ({meaning})" for n, meaning in rules.mask_labels.items() if n not in present]
+    meanings = {} if scan.box else rules.mask_labels
+    warnings = [f"no voxel of label {n} ({meaning})" for n, meaning in meanings.items() if n not in present]
+    warnings += [BY_HAND] if scan.box else []
     warnings += [f"{file.role} lies outside the images folder, behind a {LINK}" for file in scan.files if file.outside]
     role_of: dict[str, str] = {}
     for file in files:

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from ingest.boxes import STEP as BOXES
+from ingest.boxes import Boxes, give_boxes, known_boxes, read_boxes, unused_boxes
 from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from ingest.exclusions import Row, merged
 from ingest.folders import STEP as IMAGES
@@ -40,6 +42,7 @@ def ingest(
     images: str | Path | None = None,
     labels: str | Path | Sequence[str | Path] | None = None,
     *,
+    boxes: str | Path | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> IngestReport:
@@ -50,6 +53,8 @@ def ingest(
         cohort: name of a shipped cohort or of one that the lake knows, or path of a TOML description.
         images: folder of scans, at any depth below it.
         labels: one label file or several; rows of a source (a file's name without ending) replace its former rows.
+        boxes: CSV file of tumour boxes for scans without a mask (``ingest.boxes``); without one, the boxes given
+            before stay.
         scheduler, workers: as for ``lake.cluster.open_cluster``. No cluster is started when no scan needs reading.
 
     Raises:
@@ -60,19 +65,23 @@ def ingest(
     files = [Path(file) for file in ([labels] if isinstance(labels, str | Path) else labels or [])]
     if images is None and not files:
         raise InputError("There is nothing to ingest.", hint="Give --images DIR, --labels FILE, or both.")
+    if boxes is not None and images is None:
+        raise InputError("Boxes belong to images, and none are given.", hint="Give --images DIR with --boxes FILE.")
     if twice := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
         raise InputError(f"Two label files are named {twice[0]}.", hint="Rename one: it names the source.")
     rules = {name: known.ids for name, known in _declarable(lake, described).items()}
     read = [read_labels(described, file, rules) for file in files]
     found = find_scans(described, Path(images)) if images is not None else None
-    arguments = {"cohort": str(cohort), "images": images and str(images), "labels": [str(file) for file in files]}
+    given = read_boxes(described, Path(boxes)) if boxes is not None else None
+    arguments: dict[str, object] = {"cohort": str(cohort), "images": images and str(images)}
+    arguments |= {"labels": [str(file) for file in files], "boxes": boxes and str(boxes)}
     with start_run(lake, "ingest", arguments) as run:
         if read:
             run.transact(partial(_commit_labels, cohort=described, files=read))
         numbers: dict[str, object] = {}
         if found:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
-            numbers = _ingest_images(run, described, found, reading)
+            numbers = _ingest_images(run, described, found, given, reading)
         return _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
 
 
@@ -93,7 +102,9 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
     for file in files:
         tx.replace("labels", {"cohort": cohort.name, "source": file.source}, list(file.rows))
         before = tx.read("exclusions", {"cohort": cohort.name, "step": LABELS}).to_pylist()
-        _exchange(tx, [row for row in before if Path(row["source"]).stem == file.source], file.exclusions)
+        tx.exchange(
+            "exclusions", [row for row in before if Path(row["source"]).stem == file.source], merged(file.exclusions)
+        )
     _commit_links(tx)
 
 
@@ -107,25 +118,25 @@ def _commit_links(tx: Transaction) -> None:
         tx.replace("links", {"kind": kind}, [link for link in links if link["kind"] == kind])
 
 
-def _exchange(tx: Transaction, before: Sequence[Row], after: Sequence[Row]) -> None:
-    """Put the exclusions ``after`` in place of ``before``, touching only what differs."""
-    keys = ("cohort", "scan_id", "step", "reason", "source")
-    kept = {tuple(row[key] for key in keys) for row in after}
-    tx.delete_keys("exclusions", [row for row in before if tuple(row[key] for key in keys) not in kept])
-    tx.upsert("exclusions", merged(after))
-
-
 def _ingest_images(
-    run: Run, cohort: Cohort, found: Found, reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes]
+    run: Run,
+    cohort: Cohort,
+    found: Found,
+    given: Boxes | None,
+    reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes],
 ) -> dict[str, object]:
     """Read what is new or changed and commit it in batches; returns numbers for the report."""
     known = _fingerprints(run.lake, cohort)
+    unused = unused_boxes(cohort, given, found.scans, {*known}) if given else []
+    found.scans[:] = give_boxes(found.scans, given.of_scan if given else known_boxes(run.lake, cohort))
     waiting = [scan for scan in found.scans if known.get(scan.scan_id) != scan.fingerprint]
     vanished, gone = _vanished(run.lake, cohort, found)
 
     def first(tx: Transaction) -> None:
         tx.upsert("cohorts", [cohort.row()])
-        _exchange(tx, gone, found.exclusions)
+        tx.exchange("exclusions", gone, merged(found.exclusions))
+        if given:
+            tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, unused)
         _commit_links(tx)  # also mends a run that was interrupted before it could
 
     run.transact(first)
@@ -191,7 +202,7 @@ def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundSc
     tx.delete_keys("scans", bad)
     before = tx.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
     after = [row for _, outcome in batch for row in outcome.exclusions]
-    _exchange(tx, [row for row in before if row["scan_id"] in names], after)
+    tx.exchange("exclusions", [row for row in before if row["scan_id"] in names], merged(after))
     _commit_links(tx)
 
 
@@ -203,6 +214,11 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
     links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
     with_images = {row["scan_id"] for row in scans} | {row["scan_id"] for row in excluded if row["step"] == IMAGES}
     with_labels = {row["scan_id"] for row in labels}
+    if cohort.images and cohort.done is None:
+        notes += (
+            "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
+            "they are used as they are.",
+        )
     outside = sum(any(LINK in warning for warning in row["warnings"]) for row in scans)
     if outside:
         notes += (
@@ -211,7 +227,9 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
     return IngestReport(
         cohort=cohort.name,
         scans=len(scans),
-        excluded=dict(sorted(Counter(row["reason"] for row in excluded if row["step"] in (IMAGES, LABELS)).items())),
+        excluded=dict(
+            sorted(Counter(row["reason"] for row in excluded if row["step"] in (IMAGES, LABELS, BOXES)).items())
+        ),
         labels=dict(sorted(Counter(row["source"] for row in labels).items())),
         links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
         labels_without_images=tuple(sorted(with_labels - with_images)),

@@ -71,7 +71,11 @@ def read_volume(uri: str) -> Volume:
     Raises:
         BadImage: with one of ``REASONS``.
     """
-    data = _file_bytes(uri)
+    return parse_volume(_file_bytes(uri), uri)
+
+
+def parse_volume(data: bytes, uri: str) -> Volume:
+    """As ``read_volume``, of a file's bytes; ``uri`` names it in messages. Raises BadImage."""
     sha256 = hashlib.sha256(data).hexdigest()
     header = _parse_header(uri, _content(uri, data, _LONGEST_HEADER))
     shape, dtype, offset = _layout(uri, header)

@@ -28,7 +28,7 @@ def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     """
     small: dict[tuple[str, tuple[str, ...]], list[DataFile]] = defaultdict(list)
     for file in lake.state().files.values():
-        if file.bytes < SMALL:
+        if file.bytes < SMALL and not tables.table(file.table).bulky:
             small[file.table, tuple(file.partition.values())].append(file)
     merged: dict[str, int] = defaultdict(int)
     with start_run(lake, "compact", {"fewest": fewest}) as run:

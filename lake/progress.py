@@ -38,3 +38,10 @@ def track(description: str, total: int) -> Iterator[Callable[[], None]]:
                 progress.update(task, rate=f"{speed:.2g}/s" if speed < 10 else f"{speed:.0f}/s")
 
         yield advance
+
+
+def note(text: str) -> None:
+    """A line for the person who waits."""
+    from rich.console import Console
+
+    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)

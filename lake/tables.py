@@ -41,13 +41,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. ``key`` names the columns that identify a row, ``partition_by`` those that make up its folder."""
+    """One table. ``key`` names the columns that identify a row, ``partition_by`` those that make up its folder.
+
+    bulky: a row is megabytes of bytes that mean nothing in SQL. Such a table is written one row to a file, and
+    neither merged nor shown to queries, which would read all of it to count it.
+    """
 
     name: str
     doc: str
     key: tuple[str, ...]
     partition_by: tuple[str, ...]
     columns: tuple[Column, ...]
+    bulky: bool = False
 
     @cached_property
     def schema(self) -> pa.Schema:
@@ -60,9 +65,9 @@ class Table:
         return pa.schema([field for field in self.schema if field.name not in self.partition_by])
 
 
-def _table(name: str, doc: str, key: str, partition_by: str, *columns: Column) -> Table:
+def _table(name: str, doc: str, key: str, partition_by: str, *columns: Column, bulky: bool = False) -> Table:
     run = Column("run_id", text, "the run that wrote the row (table runs)")
-    return Table(name, doc, tuple(key.split()), tuple(partition_by.split()), (*columns, run))
+    return Table(name, doc, tuple(key.split()), tuple(partition_by.split()), (*columns, run), bulky)
 
 
 _COHORT = Column("cohort", text, "name of the cohort")
@@ -103,12 +108,12 @@ _ALL = (
         Column("subject_id", text, "the scan id without its visit"),
         Column("visit_day", integer, "days after the first visit; 0 for the first"),
         Column("files", pa.list_(_FILE), "role (a modality, or mask), URI, size, file and voxel sha256 of each file"),
-        Column("shape", pa.list_(integer), "voxels along the three stored axes"),
+        Column("shape", pa.list_(integer), "voxels along the three stored axes, of T1wCE where images differ"),
         Column("spacing_mm", pa.list_(real), "voxel size along the three stored axes, millimetres"),
         Column("affine", pa.list_(real), "16 numbers, row by row: stored voxel index to millimetres, RAS+"),
         Column("orientation", text, "stored axes, e.g. LPS: the first axis runs to the patient's left"),
         Column("tumour_box", pa.list_(integer), "x0 x1 y0 y1 z0 z1, half-open, voxels of the image turned to LPS"),
-        Column("tumour_voxels", whole, "voxels of the mask that are not background"),
+        Column("tumour_voxels", whole, "voxels of the mask that are not background; 0 where the box was given by hand"),
         Column("mask_labels", pa.list_(_LABEL_COUNT), "voxels of each label of the mask, background left out"),
         Column("warnings", pa.list_(text), "oddities that did not cost the scan its place"),
         Column("fingerprint", text, "digest of names, sizes and times of the files: unchanged means not read again"),
@@ -160,10 +165,10 @@ _ALL = (
         "cohort",
         _COHORT,
         _SCAN,
-        Column("step", text, "images, labels, features: the step that left it out"),
+        Column("step", text, "images, labels, boxes, preprocess, features: the step that left it out"),
         Column("reason", text, "one of a fixed set of reasons, e.g. missing modality"),
         Column("detail", text, "which file or row, what is wrong, what was expected"),
-        Column("source", text, "URI of the file or folder at fault"),
+        Column("source", text, "URI of the file or folder at fault; of step features, the feature set"),
         Column("fingerprint", text, "digest of the files as they were: unchanged means not read again"),
     ),
     _table(
@@ -176,6 +181,43 @@ _ALL = (
         _SCAN,
         Column("entries", integer, "times the list names the scan"),
         Column("source_sha256", text, "sha256 of the list's file"),
+    ),
+    _table(
+        "volume_sets",
+        "one row per way of preprocessing: the steps that a scan has to have seen, done here or before it came",
+        "volume_set",
+        "",
+        Column("volume_set", text, "a short hash of the recipe"),
+        Column("recipe", text, "the whole recipe as JSON: steps, their settings, the template's sha256, versions"),
+    ),
+    _table(
+        "volumes",
+        "one row per preprocessed image or mask that is kept; its voxels are in table voxels",
+        "volume_set cohort scan_id role",
+        "volume_set cohort",
+        Column("volume_set", text, "recipe of the volume (table volume_sets)"),
+        _COHORT,
+        _SCAN,
+        Column("role", text, "modality, or mask"),
+        Column("steps", pa.list_(text), "steps that were done here; the others the cohort came with"),
+        Column("shape", pa.list_(integer), "voxels along the three stored axes, which are LPS"),
+        Column("affine", pa.list_(real), "16 numbers, row by row: stored voxel index to millimetres, RAS+"),
+        Column("tumour_box", pa.list_(integer), "x0 x1 y0 y1 z0 z1, half-open, voxels, moved with the image"),
+        Column("bytes", whole, "size of the volume as NIfTI"),
+        Column("sha256", text, "sha256 of the volume as NIfTI"),
+        Column("input_sha256", text, "digest of the files, the box and the steps that it was made from"),
+    ),
+    _table(
+        "voxels",
+        "one row per volume that is kept: its bytes, for extraction and previews, not for SQL",
+        "volume_set cohort scan_id role",
+        "volume_set cohort",
+        Column("volume_set", text, "recipe of the volume (table volume_sets)"),
+        _COHORT,
+        _SCAN,
+        Column("role", text, "modality, or mask"),
+        Column("nifti", pa.binary(), "the volume as a NIfTI-1 file"),
+        bulky=True,
     ),
     _table(
         "feature_sets",

@@ -104,6 +104,18 @@ class Transaction:
         table = tables.table(name)
         self._drop(table, {}, {tuple(row[column] for column in table.key) for row in as_dicts(rows)})
 
+    def exchange(self, name: str, before: Rows, after: Rows) -> None:
+        """Put the rows ``after`` in place of the rows ``before``, touching only what differs.
+
+        Raises:
+            InputError: the rows do not fit the table.
+        """
+        key = tables.table(name).key
+        kept = {tuple(row[column] for column in key) for row in as_dicts(after)}
+        gone = [row for row in as_dicts(before) if tuple(row[column] for column in key) not in kept]
+        self.delete_keys(name, gone)
+        self.upsert(name, after)
+
     def add(self, files: Iterable[DataFile]) -> None:
         """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
         for file in files:

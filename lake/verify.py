@@ -32,6 +32,9 @@ GRACE = 900.0
 REPLACED = "replaced file"
 
 RESTORED_BY = {
+    "volumes": "gliolake preprocess",
+    "voxels": "gliolake preprocess",
+    "volume_sets": "gliolake preprocess",
     "features": "gliolake extract",
     "feature_sets": "gliolake extract",
     "predictions": "gliolake train",

@@ -6,7 +6,7 @@ SELECT cohort, scan_id FROM scans
 UNION
 SELECT cohort, scan_id FROM labels
 UNION
-SELECT cohort, scan_id FROM exclusions WHERE scan_id <> ''
+SELECT cohort, scan_id FROM exclusions WHERE scan_id <> '' AND step <> 'boxes'
 UNION
 SELECT cohort_a, scan_a FROM links
 UNION

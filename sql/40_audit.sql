@@ -120,7 +120,7 @@ FROM (
     FROM (
         SELECT cohort, scan_id FROM scans
         UNION SELECT cohort, scan_id FROM labels
-        UNION SELECT cohort, scan_id FROM exclusions WHERE scan_id <> ''
+        UNION SELECT cohort, scan_id FROM exclusions WHERE scan_id <> '' AND step <> 'boxes'
     ) AS name
     JOIN cohorts USING (cohort)
     JOIN patients USING (cohort, scan_id)

@@ -85,6 +85,8 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
         with duckdb.connect(path) as writer:
             writer.register_filesystem(CommittedFiles(lake, state))
             for table in TABLES.values():
+                if table.bulky:
+                    continue
                 writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
                 _comment(writer, table)
             writer.execute("CREATE TABLE label_rules (label_rule VARCHAR, fewest_sites INTEGER)")

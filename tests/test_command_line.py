@@ -156,3 +156,23 @@ def test_compact_merges_what_many_commits_left(command: Any, tmp_path: Path) -> 
         assert command("ingest", "--cohort", "brats21", "--labels", file).code == 0
     assert command("compact", "--json").json()["labels"] == 4
     assert command("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "5"}]
+
+
+def test_preprocessing_says_what_it_needs_and_what_there_is_nothing_to_do_for(
+    labelled: Any, tmp_path: Path, reference: Path
+) -> None:
+    answer = labelled("preprocess")
+    assert (answer.code, answer.out) == (2, "")
+    assert "The lake has no scans" in answer.err
+    answer = labelled("preprocess", "--skip", "bais")
+    assert "no preprocessing step named 'bais'" in answer.err
+    assert "Did you mean bias?" in answer.err
+    assert labelled("preprocess", "--template", tmp_path / "none.nii.gz").code == 2
+    images = reference / "scans" / "BraTS21"
+    assert labelled("ingest", "--cohort", "brats21", "--images", images, "--workers", "1").code == 0
+    told = labelled("preprocess", "--json").json()
+    assert [(one["cohort"], one["steps"], one["scans"]) for one in told["cohorts"]] == [("brats21", [], 2)]
+    assert "nothing to do  clips are cut from the files of its 2 scans" in labelled("preprocess").out
+    answer = labelled("preview", "BraTS2021_00000", "--volumes", "after", "--output", tmp_path / "a.png")
+    assert answer.code == 2
+    assert "No preprocessed volumes of scan BraTS2021_00000 are kept" in answer.err

@@ -6,43 +6,31 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from distributed import KilledWorker
 
 from features import extract as extraction
 from features.backbones import BackboneOptions
 from features.clips import ClipSettings
 from features.extract import extract
-from features.scan_task import ScanFailure, ScanFile, ScanTask, ScanVectors, compute, input_digest
+from features.preflight import expect
+from features.recipe import Choice, choose, make_recipe
+from features.scan_task import ScanFile, ScanTask, Wanted, compute, input_digest
 from ingest.ingest import ingest
 from ingest.nifti import read_volume, turn_to_lps
-from ingest.synthetic import write_cohorts
 from lake.errors import InputError
 from lake.runs import start_run
 from lake.store import Lake
 from lake.tables import BRANCHES, MODALITIES
 
-PLAIN = BackboneOptions()
-SMALL = {"box": 48, "slices": 40}
+RANDOM = Choice("random_conv", BackboneOptions())
+SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
+SMALL = ClipSettings(box=48, slices=40)
 BRATS_ROLES = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}
-
-
-@pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with synthetic cohorts and a lake that holds the sound scans of BraTS21; to be copied, not changed."""
-    folder = tmp_path_factory.mktemp("ingested")
-    cohorts = write_cohorts(folder / "cohorts", patients=8, external=4, seed=1)
-    ingest(Lake(folder / "lake", create=True), "brats21", images=cohorts.brats21_images, labels=None, workers=2)
-    return folder
-
-
-@pytest.fixture
-def world(ingested: Path, tmp_path: Path) -> tuple[Lake, Path]:
-    """A lake of one's own, and the images it was made from, which are shared unless `own_images` moves them."""
-    shutil.copytree(ingested / "lake", tmp_path / "lake")
-    return Lake(tmp_path / "lake"), ingested / "cohorts" / "brats21" / "images"
 
 
 @pytest.fixture
@@ -53,208 +41,278 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
         for item in items:
             yield item, function(item)
 
-    monkeypatch.setattr(extraction, "open_cluster", lambda *_: nullcontext())
+    monkeypatch.setattr(extraction, "open_checked", lambda *_: nullcontext())
     monkeypatch.setattr(extraction, "map_tasks", run)
 
 
-def rows(lake: Lake, table: str, **where: Any) -> list[dict[str, Any]]:
-    return lake.read(table, where).to_pylist()
+def computed(
+    files: tuple[ScanFile, ...],
+    box: tuple[int, ...],
+    branches: tuple[str, ...] = BRANCHES,
+    choice: Choice = RANDOM,
+    settings: ClipSettings = SMALL,
+) -> dict[str, Any]:
+    """The vectors of one scan and one backbone."""
+    task = ScanTask("brats21", "scan", files, box, (Wanted("set", choice, branches),))
+    outcome = compute(task, expect([choice], settings))
+    assert not outcome.failures, outcome
+    return dict(outcome.vectors["set"])
 
 
-def vectors(lake: Lake) -> dict[tuple[str, str], bytes]:
-    return {
-        (row["scan_id"], row["modality"]): np.array(row["values"], np.float32).tobytes()
-        for row in rows(lake, "features")
-    }
+def files_and_box(scan: dict[str, Any]) -> tuple[tuple[ScanFile, ...], tuple[int, ...]]:
+    files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in scan["files"])
+    return files, tuple(scan["tumour_box"])
 
 
-def delete_features(lake: Lake, **where: Any) -> None:
-    with start_run(lake, "test", {}) as run:
-        run.transact(lambda transaction: transaction.delete("features", where))
-
-
-def test_a_cluster_computes_the_same_bits_as_this_process_and_a_second_run_starts_none(
-    world: tuple[Lake, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+def test_with_nothing_to_do_no_cluster_is_started_and_nothing_is_written(
+    world: tuple[Lake, Path], inline: None, look: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, _ = world
-    shutil.copytree(tmp_path / "lake", tmp_path / "other")
-    other = Lake(tmp_path / "other")
-    monkeypatch.setattr(extraction, "BATCH_SCANS", 4)
-    report = extract(lake, workers=2, **SMALL)
+    (report,) = extract(lake, settings=SMALL).feature_sets
     assert (report.computed, report.present, report.failed, report.weights) == (11, 0, (), "random")
-    assert report.scans_per_second > 0
-    request.getfixturevalue("inline")
-    again = extract(other, **SMALL)
-    assert again.feature_set == report.feature_set
-    assert vectors(lake) == vectors(other)
-    assert len(vectors(lake)) == 11 * 5
+    assert len(look.vectors(lake)) == 11 * 5
 
     def refuse(*_: Any) -> None:
         raise AssertionError("a cluster was started for nothing")
 
-    monkeypatch.setattr(extraction, "open_cluster", refuse)
+    monkeypatch.setattr(extraction, "open_checked", refuse)
     version = lake.version
-    report = extract(lake, **SMALL)
+    (report,) = extract(lake, settings=SMALL).feature_sets
     assert (report.computed, report.present, lake.version) == (0, 11, version)
 
 
-def test_only_what_was_deleted_is_computed_again(world: tuple[Lake, Path], inline: None) -> None:
+def test_only_what_was_deleted_is_computed_again(world: tuple[Lake, Path], inline: None, look: Any) -> None:
     lake, _ = world
-    extract(lake, **SMALL)
-    before = vectors(lake)
-    first = {row["run_id"] for row in rows(lake, "features")}
-    delete_features(lake, scan_id="BraTS2021_00003", modality="T2")
-    delete_features(lake, scan_id="BraTS2021_00005", modality="DeltaT1")
-    report = extract(lake, **SMALL)
+    extract(lake, settings=SMALL)
+    before = look.vectors(lake)
+    first = {row["run_id"] for row in look.rows(lake, "features")}
+    look.delete_features(lake, scan_id="BraTS2021_00003", modality="T2")
+    look.delete_features(lake, scan_id="BraTS2021_00005", modality="DeltaT1")
+    (report,) = extract(lake, settings=SMALL).feature_sets
     assert (report.computed, report.present) == (2, 9)
-    assert vectors(lake) == before
-    fresh = {(row["scan_id"], row["modality"]) for row in rows(lake, "features") if row["run_id"] not in first}
+    assert look.vectors(lake) == before
+    fresh = {(row["scan_id"], row["modality"]) for row in look.rows(lake, "features") if row["run_id"] not in first}
     assert fresh == {("BraTS2021_00003", "T2"), ("BraTS2021_00005", "DeltaT1")}
 
 
-def test_settings_backbone_seed_and_delta_make_feature_sets_of_their_own(
-    world: tuple[Lake, Path], inline: None
+def test_settings_seed_and_delta_make_feature_sets_of_their_own(
+    world: tuple[Lake, Path], inline: None, look: Any
 ) -> None:
     lake, _ = world
-    delete_all_but(lake, "BraTS2021_00000")
-    names = [
-        extract(lake, **options).feature_set
-        for options in (SMALL, SMALL | {"seed": 1}, SMALL | {"box": 40}, SMALL | {"delta": "feature"})
+    look.keep_scans(lake, "BraTS2021_00000")
+    runs: list[dict[str, Any]] = [
+        {"settings": SMALL},
+        {"settings": SMALL, "options": BackboneOptions(seed=1)},
+        {"settings": ClipSettings(box=40, slices=40)},
+        {"settings": ClipSettings(box=48, slices=40, delta="feature")},
     ]
+    names = [extract(lake, **options).feature_sets[0].feature_set for options in runs]
     assert len(set(names)) == 4
     assert all(name.startswith("random_conv-") and len(name) == len("random_conv-") + 10 for name in names)
-    assert {row["feature_set"] for row in rows(lake, "feature_sets")} == set(names)
-    assert len(rows(lake, "features")) == 4 * 5
+    assert {row["feature_set"] for row in look.rows(lake, "feature_sets")} == set(names)
+    assert len(look.rows(lake, "features")) == 4 * 5
 
 
-def delete_all_but(lake: Lake, scan_id: str) -> None:
-    kept = rows(lake, "scans", scan_id=scan_id)
-    with start_run(lake, "test", {}) as run:
-        run.transact(lambda transaction: transaction.replace("scans", {}, kept))
+class CheapBackbone:
+    """A second backbone that costs nothing, fails when told to, and counts what it is asked for."""
+
+    name, weights = "slow", "random"
+
+    def __init__(self) -> None:
+        self.clips_seen = 0
+        self.fails: Callable[[], Exception | None] = lambda: None
+
+    def recipe(self) -> dict[str, Any]:
+        return {"versions": {}}
+
+    def load(self) -> None:
+        pass
+
+    def vectors(self, clips: list[Any], tumour_slices: tuple[int, int] | None = None) -> Any:
+        if error := self.fails():
+            raise error
+        self.clips_seen += len(clips)
+        return np.array([[clip.mean()] * 400 for clip in clips], np.float32)
+
+
+@pytest.fixture
+def second(monkeypatch: pytest.MonkeyPatch) -> CheapBackbone:
+    from features import backbones, preflight
+
+    preflight._open_all.cache_clear()  # it may hold the backbone of another test
+    made = CheapBackbone()
+    monkeypatch.setitem(backbones.BACKBONES, "slow", lambda options: made)
+    return made
+
+
+def test_several_backbones_share_one_reading_of_the_images_and_make_a_feature_set_each(
+    world: tuple[Lake, Path], inline: None, look: Any, second: CheapBackbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from features import scan_task
+
+    lake, _ = world
+    look.keep_scans(lake, "BraTS2021_00000", "BraTS2021_00001")
+    read: list[str] = []
+    monkeypatch.setattr(scan_task, "read_image", lambda uri: read.append(uri) or read_volume(uri))
+    report = extract(lake, ["random_conv", "slow"], settings=SMALL)
+    assert [(one.computed, one.present) for one in report.feature_sets] == [(2, 0), (2, 0)]
+    assert len(read) == len(set(read)) == 2 * 4
+    assert second.clips_seen == 2 * 5
+    assert len(look.vectors(lake)) == 2 * 2 * 5
+    (_, slow) = (one.feature_set for one in report.feature_sets)
+    look.delete_features(lake, feature_set=slow, scan_id="BraTS2021_00001", modality="T2")
+    report = extract(lake, ["random_conv", "slow"], settings=SMALL)
+    assert [(one.computed, one.present) for one in report.feature_sets] == [(0, 2), (1, 1)]
+    assert (len(read), second.clips_seen) == (9, 11), "only the one image and the one clip were needed"
+
+
+def test_a_backbone_that_fails_on_a_scan_costs_no_other_backbone_and_has_an_exclusion_of_its_own(
+    world: tuple[Lake, Path], inline: None, look: Any, second: CheapBackbone
+) -> None:
+    lake, _ = world
+    look.keep_scans(lake, "BraTS2021_00000")
+    second.fails = lambda: InputError("This film is too short.")
+    report = extract(lake, ["random_conv", "slow"], settings=SMALL)
+    assert [one.computed for one in report.feature_sets] == [1, 0]
+    slow = report.feature_sets[1].feature_set
+    (row,) = look.rows(lake, "exclusions", step="features")
+    assert (row["source"], row["reason"], row["detail"]) == (slow, "extraction failed", "This film is too short.")
+    extract(lake, ["random_conv"], settings=SMALL, options=BackboneOptions(seed=5))
+    assert look.rows(lake, "exclusions", step="features"), "another feature set's success settles nothing"
+    version = lake.version
+    assert extract(lake, ["slow"], settings=SMALL).failed
+    assert lake.version == version, "a scan that fails as before writes nothing"
+    second.fails = lambda: None
+    extract(lake, ["slow"], settings=SMALL)
+    assert not look.rows(lake, "exclusions", step="features")
+
+
+@pytest.mark.parametrize("failures", [2, 3])
+def test_a_failure_that_may_pass_is_tried_three_times_in_all(
+    world: tuple[Lake, Path], inline: None, look: Any, second: CheapBackbone, failures: int
+) -> None:
+    lake, _ = world
+    look.keep_scans(lake, "BraTS2021_00000")
+    asked: list[int] = []
+
+    def fail() -> Exception | None:
+        asked.append(1)
+        return RuntimeError("the sky fell") if len(asked) <= failures else None
+
+    second.fails = fail
+    report = extract(lake, ["random_conv", "slow"], settings=SMALL)
+    assert len(asked) == 3
+    assert [one.computed for one in report.feature_sets] == [1, int(failures < 3)]
+    details = [row["detail"] for row in look.rows(lake, "exclusions", step="features")]
+    assert details == ([] if failures < 3 else ["RuntimeError: the sky fell"])
 
 
 def test_a_changed_file_is_noticed_excluded_and_taken_back_once_it_is_ingested_again(
-    world: tuple[Lake, Path], inline: None, tmp_path: Path
+    world: tuple[Lake, Path], inline: None, look: Any, tmp_path: Path
 ) -> None:
     lake, images = world
-    own = own_images(lake, images, tmp_path)
-    extract(lake, **SMALL)
-    old = vectors(lake)
-    changed = own / "BraTS2021_00002" / "BraTS2021_00002_t1.nii.gz"
-    shutil.copy(own / "BraTS2021_00004" / "BraTS2021_00004_t1.nii.gz", changed)
-    delete_features(lake, scan_id="BraTS2021_00002", modality="DeltaT1")
-    report = extract(lake, **SMALL)
-    assert [(scan.scan_id, scan.reason) for scan in report.failed] == [("BraTS2021_00002", "changed file")]
-    assert report.present == 10
-    (excluded,) = rows(lake, "exclusions", step="features")
-    assert excluded["source"].endswith("BraTS2021_00002_t1.nii.gz")
-    assert "ingest" in excluded["detail"]
-    version = lake.version
-    assert extract(lake, **SMALL).failed
-    assert lake.version == version, "a scan that fails as before writes nothing"
-
-    ingest(lake, "brats21", images=own, labels=None, workers=1)
-    report = extract(lake, **SMALL)
-    assert (report.computed, report.present, report.failed) == (1, 10, ())
-    assert not rows(lake, "exclusions", step="features")
-    differing = {key for key, value in vectors(lake).items() if old[key] != value}
-    assert differing == {("BraTS2021_00002", "T1"), ("BraTS2021_00002", "DeltaT1")}
-
-
-def own_images(lake: Lake, images: Path, tmp_path: Path) -> Path:
-    """Images that a test may change: copied, and ingested from there."""
     own = tmp_path / "images"
     shutil.copytree(images, own)
     ingest(lake, "brats21", images=own, labels=None, workers=2)
-    assert all(str(own) in file["uri"] for row in rows(lake, "scans") for file in row["files"])
-    return own
+    extract(lake, settings=SMALL)
+    old = look.vectors(lake)
+    changed = own / "BraTS2021_00002" / "BraTS2021_00002_t1.nii.gz"
+    shutil.copy(own / "BraTS2021_00004" / "BraTS2021_00004_t1.nii.gz", changed)
+    look.delete_features(lake, scan_id="BraTS2021_00002", modality="DeltaT1")
+    report = extract(lake, settings=SMALL)
+    assert [(scan.scan_id, scan.reason) for scan in report.failed] == [("BraTS2021_00002", "changed file")]
+    assert report.feature_sets[0].present == 10
+    (excluded,) = look.rows(lake, "exclusions", step="features")
+    assert excluded["source"] == report.feature_sets[0].feature_set
+    assert "BraTS2021_00002_t1.nii.gz" in excluded["detail"]
+    assert "ingest" in excluded["detail"]
+
+    ingest(lake, "brats21", images=own, labels=None, workers=1)
+    (again,) = extract(lake, settings=SMALL).feature_sets
+    assert (again.computed, again.present, again.failed) == (1, 10, ())
+    assert not look.rows(lake, "exclusions", step="features")
+    differing = {key[1:] for key, value in look.vectors(lake).items() if old[key] != value}
+    assert differing == {("BraTS2021_00002", "T1"), ("BraTS2021_00002", "DeltaT1")}
 
 
-def test_a_scan_whose_file_is_gone_or_that_breaks_the_backbone_or_its_worker_is_excluded_and_the_run_goes_on(
-    world: tuple[Lake, Path], inline: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_scan_whose_file_is_gone_or_whose_box_is_elsewhere_or_that_kills_its_worker_is_excluded_and_the_run_goes_on(
+    world: tuple[Lake, Path], inline: None, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, _ = world
-    scans = {row["scan_id"]: row for row in rows(lake, "scans")}
+    scans = {row["scan_id"]: row for row in look.rows(lake, "scans")}
     gone = [file | {"uri": str(tmp_path / "nowhere.nii.gz")} for file in scans["BraTS2021_00001"]["files"]]
-    outside = [200, 210, 0, 9, 0, 9]
-    with start_run(lake, "test", {}) as run:
-        run.transact(
-            lambda transaction: transaction.upsert(
-                "scans",
-                [scans["BraTS2021_00001"] | {"files": gone}, scans["BraTS2021_00002"] | {"tumour_box": outside}],
-            )
-        )
+    outside = scans["BraTS2021_00002"] | {"tumour_box": [400, 410, 0, 9, 0, 9]}
+    look.put_scans(lake, scans["BraTS2021_00001"] | {"files": gone}, outside)
     usual = extraction.map_tasks
+    dead = KilledWorker("task", SimpleNamespace(address="tcp://worker"), 2)
 
     def with_a_death(*arguments: Any, **options: Any) -> Iterator[tuple[Any, Any]]:
         for task, outcome in usual(*arguments, **options):
-            yield task, RuntimeError("the worker died") if task.scan_id == "BraTS2021_00003" else outcome
+            yield task, dead if task.scan_id == "BraTS2021_00003" else outcome
 
     monkeypatch.setattr(extraction, "map_tasks", with_a_death)
-    report = extract(lake, **SMALL)
-    assert report.computed == 8
+    report = extract(lake, settings=SMALL)
+    assert report.feature_sets[0].computed == 8
     assert {scan.scan_id: scan.reason for scan in report.failed} == {
         "BraTS2021_00001": "unreadable file",
         "BraTS2021_00002": "extraction failed",
         "BraTS2021_00003": "worker lost",
     }
-    assert {row["scan_id"] for row in rows(lake, "exclusions", step="features")} == set(list(scans)[1:4])
-    assert report.as_dict()["failed"][1]["detail"].startswith("InputError: The tumour's corner")
+    assert {row["scan_id"] for row in look.rows(lake, "exclusions", step="features")} == set(list(scans)[1:4])
+    assert "The tumour's corner (x 400" in report.as_dict()["feature_sets"][0]["failed"][1]["detail"]
 
 
 def test_vectors_of_files_a_scan_no_longer_has_do_not_stay_when_the_new_ones_fail(
-    world: tuple[Lake, Path], inline: None
+    world: tuple[Lake, Path], inline: None, look: Any
 ) -> None:
     lake, _ = world
-    extract(lake, **SMALL)
-    (scan,) = rows(lake, "scans", scan_id="BraTS2021_00000")
+    extract(lake, settings=SMALL)
+    (scan,) = look.rows(lake, "scans", scan_id="BraTS2021_00000")
     files = [file | ({"sha256": "f" * 64} if file["role"] == "T2" else {}) for file in scan["files"]]
-    with start_run(lake, "test", {}) as run:
-        run.transact(lambda transaction: transaction.upsert("scans", [scan | {"files": files}]))
-    assert extract(lake, **SMALL).failed[0].reason == "changed file"
-    left = {row["modality"] for row in rows(lake, "features", scan_id="BraTS2021_00000")}
+    look.put_scans(lake, scan | {"files": files})
+    assert extract(lake, settings=SMALL).failed[0].reason == "changed file"
+    left = {row["modality"] for row in look.rows(lake, "features", scan_id="BraTS2021_00000")}
     assert left == set(BRANCHES) - {"T2"}
 
 
-def test_feature_delta_is_the_difference_of_vectors_and_image_delta_is_not(world: tuple[Lake, Path]) -> None:
-    lake, _ = world
-    (scan,) = rows(lake, "scans", scan_id="BraTS2021_00000")
-    files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in scan["files"])
-    box = tuple(scan["tumour_box"])
-    found = {}
-    for delta in ("image", "feature"):
-        settings = ClipSettings(delta=delta, **SMALL)  # type: ignore[arg-type]
-        outcome = compute(ScanTask("brats21", scan["scan_id"], files, box, BRANCHES, "random_conv", PLAIN, settings))
-        assert isinstance(outcome, ScanVectors)
-        found[delta] = outcome.vectors
-    assert list(found["feature"]) == list(BRANCHES)
+def test_a_bad_image_costs_only_the_feature_sets_that_need_it(world: tuple[Lake, Path], look: Any) -> None:
+    (scan,) = look.rows(world[0], "scans", scan_id="BraTS2021_00000")
+    files, box = files_and_box(scan)
+    files = tuple(ScanFile(file.role, "gone" if file.role == "T2" else file.uri, file.sha256) for file in files)
+    wanted = (Wanted("all", RANDOM, BRANCHES), Wanted("one", RANDOM, ("T1",)))
+    outcome = compute(ScanTask("brats21", "scan", files, box, wanted), expect([RANDOM], SMALL))
+    assert outcome.failures["all"].reason == "unreadable file"
+    assert list(outcome.vectors["one"]) == ["T1"]
+
+
+def test_feature_delta_is_the_difference_of_vectors_and_image_delta_is_not(world: tuple[Lake, Path], look: Any) -> None:
+    (scan,) = look.rows(world[0], "scans", scan_id="BraTS2021_00000")
+    files, box = files_and_box(scan)
+    by_feature = ClipSettings(box=48, slices=40, delta="feature")
+    image, feature = computed(files, box), computed(files, box, settings=by_feature)
+    assert list(feature) == list(BRANCHES)
     for modality in MODALITIES:
-        assert np.array_equal(found["image"][modality], found["feature"][modality])
-    difference = found["image"]["T1wCE"] - found["image"]["T1"]
-    assert np.array_equal(found["feature"]["DeltaT1"], difference)
-    assert not np.allclose(found["image"]["DeltaT1"], difference)
-    alone = compute(ScanTask("brats21", scan["scan_id"], files, box, ("DeltaT1",), "random_conv", PLAIN, settings))
-    assert isinstance(alone, ScanVectors)
-    assert list(alone.vectors) == ["DeltaT1"]
-    assert np.array_equal(alone.vectors["DeltaT1"], difference)
+        assert np.array_equal(image[modality], feature[modality])
+    difference = image["T1wCE"] - image["T1"]
+    assert np.array_equal(feature["DeltaT1"], difference)
+    assert not np.allclose(image["DeltaT1"], difference)
+    alone = computed(files, box, ("DeltaT1",), settings=by_feature)
+    assert list(alone) == ["DeltaT1"]
+    assert np.array_equal(alone["DeltaT1"], difference)
 
 
 def test_a_video_network_sees_the_scan_and_gives_the_same_bits_on_any_number_of_threads(
-    world: tuple[Lake, Path],
+    world: tuple[Lake, Path], look: Any
 ) -> None:
     import torch
 
-    (scan,) = rows(world[0], "scans", scan_id="BraTS2021_00000")
-    files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in scan["files"])
-    box, settings = tuple(scan["tumour_box"]), ClipSettings(**SMALL)  # type: ignore[arg-type]
+    (scan,) = look.rows(world[0], "scans", scan_id="BraTS2021_00000")
+    files, box = files_and_box(scan)
     found, before = [], torch.get_num_threads()
     for threads, sampling in ((1, "uniform"), (2, "uniform"), (2, "tumour")):
         torch.set_num_threads(threads)
-        options = BackboneOptions(weights="untrained:0", sampling=sampling)
-        name = "slowfast_4x16_resnet50_kinetics400"
-        outcome = compute(ScanTask("brats21", scan["scan_id"], files, box, ("T1",), name, options, settings))
-        assert isinstance(outcome, ScanVectors), outcome
-        found.append(outcome.vectors["T1"])
+        choice = Choice(SLOWFAST, BackboneOptions(weights="untrained:0", sampling=sampling))
+        found.append(computed(files, box, ("T1",), choice)["T1"])
     torch.set_num_threads(before)
     assert np.array_equal(found[0], found[1])
     assert not np.array_equal(found[1], found[2])
@@ -279,24 +337,76 @@ def test_an_empty_lake_and_unknown_names_are_refused(world: tuple[Lake, Path], t
         extract(world[0], cohorts=["brats2"])
     assert "brats21" in caught.value.hint
     with pytest.raises(InputError, match="no backbone named"):
-        extract(world[0], "random")
+        extract(world[0], ["random"])
+    with pytest.raises(InputError, match="random_conv was asked for twice"):
+        extract(world[0], ["random_conv", "random_conv"])
 
 
-def test_the_report_shows_what_the_vectors_rest_on(world: tuple[Lake, Path], inline: None) -> None:
+def test_a_feature_set_of_the_same_name_and_another_recipe_is_refused(
+    world: tuple[Lake, Path], inline: None, look: Any
+) -> None:
+    lake, _ = world
+    recipe = make_recipe(RANDOM.open(), SMALL)
+    with start_run(lake, "test", {}) as run:
+        other = recipe.row() | {"recipe": recipe.text.replace('"seed":0', '"seed":7')}
+        run.transact(lambda transaction: transaction.append("feature_sets", [other]))
+    with pytest.raises(InputError, match=f"{recipe.feature_set} of another recipe"):
+        extract(lake, settings=SMALL)
+
+
+def test_an_option_goes_to_the_backbones_that_have_it_and_is_refused_where_none_has(
+    world: tuple[Lake, Path], inline: None, look: Any
+) -> None:
+    lake, _ = world
+    look.keep_scans(lake, "BraTS2021_00000")
+    with pytest.raises(InputError, match="random_conv has no choice of sampling"):
+        extract(lake, options=BackboneOptions(sampling="tumour"))
+    with pytest.raises(InputError, match="no choice of seed"):
+        extract(lake, [SLOWFAST], options=BackboneOptions(seed=1, weights="untrained:0"))
+    options = BackboneOptions(seed=1, weights="untrained:0", sampling="tumour")
+    random, network = choose(["random_conv", SLOWFAST], options)
+    assert random.options == BackboneOptions(seed=1)
+    assert network.options == BackboneOptions(weights="untrained:0", sampling="tumour")
+
+
+def test_fewer_slices_than_frames_are_refused_scan_by_scan_with_both_numbers(
+    world: tuple[Lake, Path], inline: None, look: Any
+) -> None:
+    lake, _ = world
+    look.keep_scans(lake, "BraTS2021_00000")
+    short = ClipSettings(box=48, slices=31)
+    report = extract(lake, ["random_conv", SLOWFAST], settings=short, options=BackboneOptions(weights="untrained:0"))
+    random, network = (one.failed[0].detail for one in report.feature_sets)
+    assert "31 × 48 × 48 is too small for random_conv" in random
+    assert "31 slices is too short for a network that takes 32 frames" in network
+
+
+def test_a_constant_image_and_a_volume_smaller_than_the_box_still_have_vectors(
+    world: tuple[Lake, Path], look: Any, tmp_path: Path
+) -> None:
+    import nibabel as nib
+
+    voxels = np.full((20, 20, 12), 7, np.int16)
+    voxels[0, 0, 0] = 8  # images of one value are not even ingested; here the two percentiles are equal
+    path = tmp_path / "constant.nii.gz"
+    nib.Nifti1Image(voxels, np.diag([-1.0, -1.0, 1.0, 1.0])).to_filename(path)
+    sha256 = read_volume(str(path)).sha256
+    files = tuple(ScanFile(role, str(path), sha256) for role in MODALITIES)
+    for vector in computed(files, (15, 18, 15, 18, 2, 5)).values():
+        assert np.array_equal(vector, np.zeros(400, np.float32))
+
+
+def test_the_report_shows_what_the_vectors_rest_on(world: tuple[Lake, Path], inline: None, look: Any) -> None:
     from rich.console import Console
 
     console = Console(width=100, record=True, file=None, quiet=False, stderr=True)
-    extract(world[0], **SMALL).show(console)
-    text = console.export_text()
-    assert "(weights: random)" in text or "(weights: random; SYNTHETIC scans)" in text
-    assert "computed now" in text
-    marked = [row | {"warnings": [*row["warnings"], "synthetic"]} for row in rows(world[0], "scans")]
-    with start_run(world[0], "test", {}) as run:
-        run.transact(lambda transaction: transaction.upsert("scans", marked))
-    report = extract(world[0], **SMALL)
+    report = extract(world[0], settings=SMALL)
     report.show(console)
+    text = console.export_text()
+    assert "(weights: random; SYNTHETIC scans)" in text
+    assert "computed now" in text
+    assert report.scans_per_second > 0
     assert report.as_dict()["synthetic"]
-    assert "(weights: random; SYNTHETIC scans)" in console.export_text()
 
 
 @pytest.mark.parametrize("scan_id", ["BraTS2021_00000", "BraTS2021_01480"])
@@ -307,10 +417,9 @@ def test_real_scans_give_five_finite_vectors(reference: Path, scan_id: str) -> N
     mask = turn_to_lps(volumes["mask"].voxels, volumes["mask"].affine)[0]
     box = tuple(int(edge) for at in np.nonzero(mask) for edge in (at.min(), at.max() + 1))
     files = tuple(ScanFile(role, uris[role], volumes[role].sha256) for role in uris)
-    outcome = compute(ScanTask("brats21", scan_id, files, box, BRANCHES, "random_conv", PLAIN, ClipSettings()))
-    assert not isinstance(outcome, ScanFailure), outcome
-    assert list(outcome.vectors) == list(BRANCHES)
-    for vector in outcome.vectors.values():
+    vectors = computed(files, box, settings=ClipSettings())
+    assert list(vectors) == list(BRANCHES)
+    for vector in vectors.values():
         assert vector.shape == (400,)
         assert vector.dtype == np.float32
         assert np.isfinite(vector).all()

@@ -9,21 +9,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from features.preprocess import (
-    STEPS,
-    PreprocessSettings,
-    correct_bias,
-    head_mask,
-    mutual_information,
-    normalise,
-    preprocess,
-    to_image,
-)
-from features.preview import compare
-from ingest.nifti import Volume, read_volume, voxel_digest
+from features.preprocess import preprocess
+from features.preprocess_grids import to_image
+from features.preprocess_intensity import correct_bias, head_mask, normalise
+from features.preprocess_registration import mutual_information
+from features.preprocess_settings import PreprocessSettings, settings_of
+from ingest.cohort import STEPS
+from ingest.nifti import Volume, voxel_digest
 from lake.errors import InputError
-
-ENDINGS = {"FLAIR": "_fla", "T1": "_t1", "T1wCE": "_t1c", "T2": "_t2"}
 
 
 def head(shift: tuple[float, float, float] = (0, 0, 0), seed: int = 0) -> np.ndarray:
@@ -42,10 +35,6 @@ def volume(voxels: np.ndarray, spacing: float = 2.0) -> Volume:
     return Volume(voxels, np.diag([-spacing, -spacing, spacing, 1.0]), digest, digest, "gliolake synthetic")
 
 
-def coarse(name: str, session: dict[str, Volume]) -> sitk.Image:
-    return sitk.Shrink(to_image(name, session[name]), [2, 2, 2])
-
-
 def only(*steps: str, **values: object) -> PreprocessSettings:
     return PreprocessSettings(steps=steps, **values)  # type: ignore[arg-type]
 
@@ -53,26 +42,6 @@ def only(*steps: str, **values: object) -> PreprocessSettings:
 def dice(one: sitk.Image, other: sitk.Image) -> float:
     a, b = (sitk.GetArrayFromImage(head_mask(image)) > 0 for image in (one, other))
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
-
-
-def test_a_raw_session_on_grids_of_its_own_comes_out_aligned_on_one_of_1_mm(reference: Path) -> None:
-    folder = reference / "scans" / "native" / "TCGA-FG-6692"
-    raw = {name: read_volume(str(next(folder.glob(f"*{end}.nii.gz")))) for name, end in ENDINGS.items()}
-    assert len({(one.voxels.shape, one.affine.tobytes()) for one in raw.values()}) == 3  # T1 and T1wCE share one
-    done = preprocess(raw, only("align", "resample", "fit"))
-    unaligned = preprocess(raw, only("resample", "fit"))
-    for one in done.values():
-        assert one.voxels.shape == (240, 240, 150)
-        assert one.voxels.dtype == np.float32
-        np.testing.assert_array_equal(one.affine, done["T1wCE"].affine)
-        np.testing.assert_array_equal(np.abs(one.affine[:3, :3]), np.eye(3))
-    fixed = coarse("T1wCE", done)
-    for name in ("FLAIR", "T1", "T2"):
-        before, after = coarse(name, unaligned), coarse(name, done)
-        assert mutual_information(fixed, after) > 1.2 * mutual_information(fixed, before)
-        assert dice(fixed, after) > max(dice(fixed, before), 0.9)
-    sheet = compare(raw, done, "TCGA-FG-6692")
-    assert sheet.height > 8 * 150
 
 
 def test_a_known_shift_is_found_and_the_same_bits_come_out_again() -> None:
@@ -160,6 +129,12 @@ def test_steps_are_done_once_in_one_order_and_what_makes_no_sense_is_refused() -
     assert settings.steps == STEPS
     assert settings.without(["coregister", "bias"]).steps == ("denoise", "align", "resample", "fit", "normalise")
     assert settings.without(["coregister"]).template == ""
+    assert settings_of().steps == PreprocessSettings().steps
+    assert settings_of(["bias", "coregister"]).steps == ("denoise", "align", "resample", "fit", "normalise")
+    assert settings_of(["bias"], "t.nii.gz").steps == STEPS[1:]
+    with pytest.raises(InputError, match="no preprocessing step named 'biass'") as refused_step:
+        settings_of(["biass"])
+    assert "Did you mean bias?" in refused_step.value.hint
     for refused, fact in (
         ({"steps": ("allign",)}, "no preprocessing step named 'allign'"),
         ({"steps": ("coregister",)}, "coregister and a template belong together"),

@@ -11,18 +11,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from features.clips import ClipSettings
-from features.preview import (
-    FRAME,
-    GAP,
-    HEADER,
-    MARGIN,
-    OUTLINE,
-    TILE_WIDTH,
-    SheetRow,
-    contact_sheet,
-    preview,
-    shown_slices,
-)
+from features.preview import preview, shown_slices
+from features.preview_sheet import FRAME, GAP, HEADER, MARGIN, OUTLINE, TILE_WIDTH, SheetRow, contact_sheet
 from ingest.nifti import read_volume, turn_to_lps
 from lake.errors import InputError
 from lake.runs import start_run
@@ -114,19 +104,25 @@ def test_a_synthetic_scan_says_so_on_its_sheet(lake: Lake, tmp_path: Path, drawn
     assert "SYNTHETIC" in drawn
 
 
-def test_a_scan_without_a_mask_is_refused_by_name_until_a_box_is_given(
+def test_a_scan_without_a_mask_shows_the_box_that_was_given_for_it(
     lake: Lake, tmp_path: Path, drawn: list[str]
 ) -> None:
-    put(lake, tmp_path, "scan-1", masked=False, tumour_box=[])
-    with pytest.raises(InputError, match="Scan scan-1 of cohort made has no mask") as refused:
-        preview(lake, "scan-1", tmp_path / "sheet.png", settings=SMALL)
-    assert "--box" in refused.value.hint
-    preview(lake, "scan-1", tmp_path / "sheet.png", box=(50, 10), settings=SMALL)
+    put(lake, tmp_path, "scan-1", masked=False, tumour_box=[10, 30, 10, 20, 4, 8], warnings=["box given by hand"])
+    out = preview(lake, "scan-1", tmp_path / "sheet.png", columns=1, box=(50, 10), settings=SMALL)
     assert "beyond the image" in drawn
     assert "tumour mask" not in drawn
+    assert "tumour box" in drawn
+    sheet = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    scale = TILE_WIDTH / 70  # the networks' box reaches ten voxels beyond the image
+    outline = np.argwhere((sheet[HEADER : HEADER + round(50 * scale)] == OUTLINE).all(axis=2)) - [0, MARGIN]
+    assert outline.min(0) == pytest.approx([10 * scale, 10 * scale], abs=1)
+    assert outline.max(0) == pytest.approx([20 * scale - 1, 30 * scale - 1], abs=1)
     with pytest.raises(InputError, match="begins at x 60, y 10, outside"):
         preview(lake, "scan-1", tmp_path / "other.png", box=(60, 10), settings=SMALL)
     assert not (tmp_path / "other.png").exists()
+    with pytest.raises(InputError, match="No preprocessed volumes of scan scan-1 are kept") as refused:
+        preview(lake, "scan-1", tmp_path / "other.png", volumes="after")
+    assert "gliolake preprocess" in refused.value.hint
 
 
 def test_what_cannot_be_shown_is_refused_with_the_way_out(lake: Lake, tmp_path: Path) -> None:

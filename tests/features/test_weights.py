@@ -76,7 +76,7 @@ def test_absent_weights_are_an_error_that_says_exactly_what_to_do(
     assert f"{SLOWFAST}-1d1eadb2.pth (about 138 MB)" in caught.value.hint
     assert f"gliolake weights add {SLOWFAST} FILE" in caught.value.hint
     assert "--weights untrained:0" in caught.value.hint
-    assert [row.state for row in list_weights()] == ["absent"] * 6
+    assert [row.state for row in list_weights()] == ["absent"] * len(SOURCES)
 
 
 def test_the_published_checksum_decides(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

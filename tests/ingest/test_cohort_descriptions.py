@@ -26,6 +26,9 @@ SLIPS = {
     "a pattern without a role": ("{scan_id}_{role}.nii.gz", "{scan_id}.nii.gz", ["images.patterns", "{role}"]),
     "a mask label that is a word": ("4 = ", "four = ", ["images.mask_labels has a key 'four'"]),
     "background as a mask label": ("4 = ", "0 = ", ["images.mask_labels", "background"]),
+    "a step that is none": ('"bias", "denoise"', '"bias", "denoising"', ["done names 'denoising'", "fit"]),
+    "steps that are no list": ('done = ["bias', 'don = ["bias', ["preprocessing.done is missing", "'don'"]),
+    "mask labels without a mask": ('mask = "tumor_segmentation"', "", ["images.mask_labels is a key"]),
     "no id column": ('id = "ID"\n', "", ["labels.id is missing"]),
     "a status of its own": ('= "methylated"', '= "positive"', ["labels.mgmt_status.values gives 'positive'"]),
     "statuses not explained": ("values = { positive", "valves = { positive", ["labels.mgmt_status.valves", "values"]),
@@ -56,3 +59,19 @@ def test_a_cohort_is_found_by_name_or_by_path_and_a_wrong_name_gets_the_nearest(
     assert "TOML" in caught.value.hint or ".toml" in caught.value.hint
     with pytest.raises(InputError, match=r"nowhere\.toml cannot be read"):
         read_cohort(tmp_path / "nowhere.toml")
+
+
+def test_a_cohort_is_raw_where_a_step_is_left_that_neither_clips_do_nor_a_template_is_needed_for() -> None:
+    done = 'done = ["bias", "denoise", "align", "coregister", "resample"]'
+    assert done in GOOD
+    for given, raw in (
+        (done, False),
+        ('done = ["resample", "align", "bias", "denoise"]', False),
+        ('done = ["bias", "denoise", "coregister", "resample", "fit", "normalise"]', True),
+        ("done = []", True),
+    ):
+        cohort = parse_cohort(GOOD.replace(done, given), "third.toml")
+        assert cohort.images
+        assert (cohort.raw, cohort.images.several_grids) == (raw, raw)
+    silent = parse_cohort(GOOD.replace(done, "").replace("[preprocessing]", ""), "third.toml")
+    assert (silent.done, silent.raw) == (None, False)

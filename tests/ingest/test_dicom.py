@@ -14,7 +14,10 @@ import SimpleITK as sitk  # noqa: N813
 
 from ingest import dicom
 from ingest.dicom import read_dicom_series
+from ingest.images import read_image
+from ingest.ingest import ingest
 from ingest.nifti import BadImage, read_volume, turn_to_lps
+from lake.store import Lake
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
 PATIENT = "Meier^Anna"
@@ -165,3 +168,66 @@ def test_what_cannot_be_read_is_refused_and_not_left_out(tmp_path: Path) -> None
     assert refusal(tmp_path / "one").reason == dicom.NOT_3D
     write(tmp_path / "constant", np.full((9, 7, 5), 3, np.int16))
     assert refusal(tmp_path / "constant").reason == dicom.EMPTY
+
+
+COHORT = r"""
+name = "clinic"
+role = "external"
+label_rule = "ucsf"
+
+[ids]
+pattern = '(?P<number>S\d{3})'
+form = "{number}"
+
+[preprocessing]
+done = []
+
+[images]
+patterns = ["{scan_id}/{role}/"]
+
+[images.roles]
+FLAIR = "flair"
+T1 = "t1"
+T1wCE = "t1 gad"
+T2 = "t2"
+"""
+
+
+def test_a_raw_cohort_of_series_is_ingested_with_boxes_and_a_lost_slice_is_noticed(
+    lake: Lake, tmp_path: Path, scheduler: str
+) -> None:
+    (tmp_path / "clinic.toml").write_text(COHORT, encoding="utf-8")
+    (tmp_path / "boxes.csv").write_text("scan_id,x0,x1,y0,y1,z0,z1\nS001,1,4,2,5,0,3\nS002,1,4,2,5,0,3\n")
+    paths = {}
+    for scan in ("S001", "S002"):
+        for number, role in enumerate(("flair", "t1", "t1 gad", "t2")):
+            direction = turned() if role == "t2" else None
+            paths[scan, role] = write(tmp_path / "images" / scan / role, image() + number, direction=direction)
+    paths["S002", "t1"][2].unlink()
+
+    def again() -> tuple[int, list[tuple[str, str]]]:
+        boxes = tmp_path / "boxes.csv"
+        report = ingest(lake, tmp_path / "clinic.toml", tmp_path / "images", boxes=boxes, scheduler=scheduler)
+        return report.read, [(row["scan_id"], row["reason"]) for row in lake.read("exclusions").to_pylist()]
+
+    assert again() == (2, [("S002", dicom.MISSING_SLICES)])
+    (row,) = lake.read("scans").to_pylist()
+    assert (row["tumour_box"], row["warnings"]) == ([1, 4, 2, 5, 0, 3], ["box given by hand"])
+    assert (row["shape"], row["orientation"]) == ([9, 7, 5], "LPS")
+    for file in row["files"]:
+        assert file["uri"].endswith("/")
+        assert read_image(file["uri"]).sha256 == file["sha256"]
+    assert PATIENT not in str(row)
+    assert again()[0] == 0
+    paths["S001", "t2"][4].unlink()
+    paths["S001", "t2"][3].unlink()  # what is left is a sound series of three
+    assert again() == (1, [("S002", dicom.MISSING_SLICES)])
+
+
+def test_a_series_that_announces_too_much_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "series", image())
+    size = sum(path.stat().st_size for path in (tmp_path / "series").iterdir())
+    monkeypatch.setattr(dicom, "LARGEST", size)
+    monkeypatch.setattr(dicom, "_WIDEST", size)
+    monkeypatch.setattr(dicom.sitk, "ImageSeriesReader", None)  # a reader would fail
+    assert refusal(tmp_path / "series").reason == dicom.TOO_LARGE

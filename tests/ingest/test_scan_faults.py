@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,23 @@ def test_one_scan_in_two_folders_is_two_files_for_each_modality(tmp_path: Path, 
     writer.scan(tmp_path / "second", BAD)
     _, left_out = outcomes(tmp_path)
     assert list(left_out[BAD]) == ["two files for one modality"]
+
+
+def test_modalities_of_a_raw_cohort_may_have_grids_of_their_own_but_its_mask_may_not(
+    tmp_path: Path, writer: Any
+) -> None:
+    assert BRATS.images is not None
+    rules = replace(BRATS.images, several_grids=True)
+    files = writer.scan(tmp_path, GOOD)
+    on_another_grid(files, writer)
+    (scan,) = find_scans(BRATS, tmp_path).scans
+    assert read_scan(scan, rules).row is not None
+    writer.save(files["T1wCE"], writer.image(8), np.diag([-2.0, -1.0, 1.0, 1.0]))
+    (row,) = read_scan(scan, rules).exclusions
+    assert row["reason"] == "modalities on different grids"
+    assert row["detail"].startswith("mask lies 24 mm from T1wCE")
+    (row,) = read_scan(scan, BRATS.images).exclusions
+    assert "[preprocessing]" in row["detail"]
 
 
 def test_tiny_differences_of_place_are_no_other_grid_and_odd_but_sound_scans_carry_warnings(

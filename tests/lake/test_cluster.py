@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lake.cluster import map_tasks, open_cluster
+from lake import cluster
+from lake.cluster import (
+    DEATHS,
+    TASKS_PER_THREAD,
+    batches,
+    dashboard_of,
+    fitting_workers,
+    map_tasks,
+    open_cluster,
+)
 from lake.errors import ClusterError, InputError
 
 if TYPE_CHECKING:
@@ -58,10 +73,139 @@ def test_nothing_is_kept_on_the_cluster_after_its_result_was_taken(client: Clien
     assert client.futures == {}
 
 
+def test_at_no_point_are_more_than_a_few_tasks_handed_out(client: Client) -> None:
+    most = 0
+    for _ in map_tasks(client, halve, range(0, 200, 2), description="halving"):
+        most = max(most, len(client.futures))
+    assert 0 < most <= 2 * TASKS_PER_THREAD
+    for _ in range(100):
+        if not client.cluster.scheduler.tasks:
+            break
+        time.sleep(0.05)
+    assert client.cluster.scheduler.tasks == {}, "the scheduler has forgotten all of them"
+
+
+def note_and_die_if_bad(item: tuple[str, int]) -> int:
+    folder, number = item
+    name = f"{number}-{time.monotonic_ns()}"
+    (Path(folder) / name).touch()
+    if number == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return number
+
+
+def test_only_the_item_that_kills_workers_is_given_up_and_not_those_that_were_with_it(
+    client: Client, tmp_path: Path
+) -> None:
+    from distributed import KilledWorker
+
+    items = [(str(tmp_path), number) for number in range(8)]
+    outcomes = {
+        item[1]: outcome for item, outcome in map_tasks(client, note_and_die_if_bad, items, description="dying")
+    }
+    assert isinstance(outcomes.pop(3), KilledWorker)
+    assert outcomes == {number: number for number in range(8) if number != 3}
+    assert len(list(tmp_path.glob("3-*"))) == 2 * DEATHS, "as often in company as alone"
+
+
+def test_abstract_resources_decide_where_a_task_runs() -> None:
+    import dask
+
+    with dask.config.set({"distributed.worker.resources.licence": 1}), open_cluster(workers=1) as client:
+        found = dict(map_tasks(client, halve, [8], description="halving", resources={"licence": 1}))
+        assert found == {8: 4}
+        info = client.scheduler_info(n_workers=-1)["workers"]
+        assert [worker["resources"] for worker in info.values()] == [{"licence": 1.0}]
+
+
+def test_the_dashboard_that_is_told_is_served_and_one_that_is_not_is_not_told(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("bokeh")
+    address = dashboard_of(client)
+    assert address is not None
+    with urllib.request.urlopen(address) as page:
+        assert "Dask" in page.read().decode()
+    monkeypatch.setattr(type(client), "dashboard_link", "http://127.0.0.1:9/status")
+    assert dashboard_of(client) is None
+
+
+def test_fewer_workers_start_where_memory_is_short() -> None:
+    cores = len(os.sched_getaffinity(0))
+    assert fitting_workers(0) == fitting_workers(1) == cores
+    assert fitting_workers(1 << 60) == 1
+
+
+def doze(number: int) -> int:
+    time.sleep(0.3)
+    return number
+
+
+@contextmanager
+def cluster_of_processes(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Address and process of a scheduler that has a worker."""
+    file = folder / "scheduler.json"
+    quiet = {"stderr": subprocess.DEVNULL, "cwd": folder}
+    dask = [sys.executable, "-m"]
+    command = [*dask, "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+    processes = [subprocess.Popen(command, **quiet)]  # type: ignore[call-overload]
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            with suppress(OSError, ValueError):  # not there yet, or half written
+                address = json.loads(file.read_text())["address"]
+                break
+        command = [*dask, "distributed.cli.dask_worker", address, "--no-nanny"]
+        processes.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
+        for _ in range(600):
+            time.sleep(0.1)
+            with suppress(ClusterError), open_cluster(address):
+                break
+        yield address, processes[0]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_a_scheduler_that_goes_away_is_no_items_fault(tmp_path: Path) -> None:
+    with cluster_of_processes(tmp_path) as (address, scheduler), open_cluster(address) as client:
+        # A function that workers of another folder can import.
+        outcomes = map_tasks(client, time.sleep, [0.3] * 50, description="dozing")
+        assert next(outcomes) == (0.3, None)
+        scheduler.kill()
+        with pytest.raises(ClusterError, match="scheduler went away"):
+            assert all(outcome is None for _, outcome in outcomes)
+
+
+def test_workers_that_are_gone_for_good_are_no_items_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "NO_WORKERS_SECONDS", 1)
+    with open_cluster(workers=1) as client:
+        outcomes = map_tasks(client, doze, range(50), description="dozing")
+        assert next(outcomes) == (0, 0)
+        client.cluster.scale(0)
+        with pytest.raises(ClusterError, match="No worker could be found"):
+            assert all(number == outcome for number, outcome in outcomes)
+
+
+def test_outcomes_before_an_error_are_still_a_batch() -> None:
+    def outcomes() -> Iterator[int]:
+        yield from (1, 2, 3)
+        raise ClusterError("It broke.")
+
+    gathered: list[list[int]] = []
+    with pytest.raises(ClusterError, match="It broke"):
+        gathered.extend(batches(outcomes(), 2, 60))
+    assert gathered == [[1, 2], [3]]
+
+
 def test_a_scheduler_that_does_not_answer_is_named() -> None:
     with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9"), open_cluster("tcp://127.0.0.1:9"):
         pass
     with pytest.raises(InputError, match="--workers is 0"), open_cluster(workers=0):
+        pass
+    with pytest.raises(InputError, match="--threads is 0"), open_cluster(threads=0):
         pass
 
 

@@ -1,0 +1,139 @@
+"""Workers from another Python environment: for libraries that cannot share an interpreter with today's.
+
+Such workers announce a Dask resource of their own, and a task that asks for it runs there and nowhere else. Both
+sides need the same Dask and this project; numpy and the rest may differ, so a task carries no arrays.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from lake.cluster import DEATHS, open_cluster
+from lake.errors import ClusterError, InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+SECONDS_TO_START = 120.0
+SECONDS_TO_STOP = 10.0
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Another environment.
+
+    Attributes:
+        python: Its interpreter.
+        resource: The Dask resource that its workers announce, one of it each.
+        remedy: What to do where it is missing.
+    """
+
+    python: Path
+    resource: str
+    remedy: str
+
+    def command(self, scheduler: str, folder: str | None = None) -> list[str]:
+        """The command that starts one worker; also what a person runs to add one to a cluster of theirs."""
+        options = ["--nworkers", "1", "--nthreads", "1", "--resources", f"{self.resource}=1", "--no-dashboard"]
+        # -P: the folder in which the command happens to run is no place to import from.
+        start = [str(self.python), "-P", "-m", "dask", "worker", scheduler, *options]
+        return start if folder is None else [*start, "--local-directory", folder, "--death-timeout", "60"]
+
+
+@contextmanager
+def open_pool(environment: Environment, scheduler: str | None = None, workers: int | None = None) -> Iterator[Client]:
+    """A client of a Dask cluster that has workers of this environment.
+
+    Args:
+        environment: Where they come from.
+        scheduler: Address of a running scheduler, which must have such workers already; None starts all of it here.
+        workers: Processes to start; one per core where None.
+
+    Raises:
+        InputError: ``workers`` is not positive.
+        ClusterError: the environment is missing, its workers do not start, or the running cluster has none of them.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+
+    if scheduler is not None:
+        with ExitStack() as stack:
+            with warnings.catch_warnings():
+                # Dask remarks that numpy differs; here that is the point, and the recipes' versions are compared.
+                warnings.filterwarnings("ignore", message="Mismatched versions found")
+                client = stack.enter_context(open_cluster(scheduler))
+            if not pool_workers(client, environment.resource):
+                raise ClusterError(
+                    f"The Dask cluster at {scheduler} has no worker with the resource {environment.resource}.",
+                    hint=f"Start one: {shlex.join(environment.command(scheduler))}",
+                )
+            yield client
+        return
+    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR) as cluster,
+        Client(cluster) as client,
+        start_workers(client, environment, count),
+    ):
+        yield client
+
+
+@contextmanager
+def start_workers(client: Client, environment: Environment, count: int) -> Iterator[None]:
+    """Inside, ``count`` worker processes of the environment serve this client's scheduler.
+
+    Raises:
+        InputError: ``count`` is not positive.
+        ClusterError: the environment is missing, or a worker ended or stayed silent; its last words are shown.
+    """
+    if count < 1:
+        raise InputError(f"--workers is {count}; it has to be at least 1.")
+    if not environment.python.is_file():
+        raise ClusterError(f"There is no {environment.python} to start workers with.", hint=environment.remedy)
+    with TemporaryDirectory(prefix="gliolake-pool-", ignore_cleanup_errors=True) as folder, ExitStack() as running:
+        command = environment.command(str(client.scheduler_info(n_workers=-1)["address"]), folder)
+        logs = [Path(folder) / f"worker-{number}.log" for number in range(count)]
+        processes = [running.enter_context(_process(command, log)) for log in logs]
+        wanted = len(pool_workers(client, environment.resource)) + count
+        deadline = time.monotonic() + SECONDS_TO_START
+        while len(pool_workers(client, environment.resource)) < wanted:
+            for process, log in zip(processes, logs, strict=True):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    said = log.read_text("utf-8", "replace").strip().splitlines() or ["nothing"]
+                    raise ClusterError(
+                        f"A worker of {environment.python} did not start. It said: {said[-1]}", hint=environment.remedy
+                    )
+            time.sleep(0.1)
+        yield
+
+
+def pool_workers(client: Client, resource: str) -> list[str]:
+    """Addresses of the cluster's workers that announce this resource."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [address for address, worker in workers.items() if worker["resources"].get(resource)]
+
+
+@contextmanager
+def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(SECONDS_TO_STOP)
+        process.kill()
+        process.wait()
