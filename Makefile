@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 
-.PHONY: env demo test test-faults lint parity mxnet bench bench-extract clean
+.PHONY: env demo test test-faults test-backbones lint parity mxnet bench bench-extract clean
 
 env: $(READY)
 
@@ -28,6 +28,10 @@ test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
 # The same tests with the long runs of killed processes and full disks at full length.
 test-faults: $(READY)
 	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults
+
+# All six networks at full size against plain torch, and real and synthetic scans through all of them (10 minutes).
+test-backbones: $(READY)
+	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/test_networks.py tests/features/test_every_backbone.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

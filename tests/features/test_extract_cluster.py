@@ -78,7 +78,7 @@ def test_a_network_on_two_threads_of_one_worker_and_on_two_workers_gives_the_sam
 
 @contextmanager
 def murderer(lake: Lake, seed: int) -> Iterator[list[int]]:
-    """Kills a worker at work within a second of every commit; yields the list of those it killed.
+    """Kills a worker at work soon after every commit; yields the list of those it killed.
 
     On a busy machine a worker takes several seconds to start: killed at a fixed pace, none would ever finish a scan.
     """
@@ -89,7 +89,7 @@ def murderer(lake: Lake, seed: int) -> Iterator[list[int]]:
         while not over.wait(0.02):
             if (version := Lake(lake.root).version) > seen and (busy := workers_at_work()):
                 seen = version
-                over.wait(choice.uniform(0.0, 1.0))
+                over.wait(choice.uniform(0.0, 0.3))
                 killed.append(choice.choice(busy))
                 with suppress(ProcessLookupError):
                     os.kill(killed[-1], signal.SIGKILL)
@@ -125,7 +125,7 @@ def test_workers_killed_throughout_a_run_cost_no_vector_and_make_none_twice(
     seed: int,
 ) -> None:
     lake, _ = world
-    monkeypatch.setattr(extraction, "BATCH_SCANS", 1 if FULL else 2)
+    monkeypatch.setattr(extraction, "BATCH_SCANS", 1)
     monkeypatch.setattr(extraction, "BATCH_SECONDS", 1000.0)
     with murderer(lake, seed) as killed:
         (report,) = extract(lake, settings=WHOLE, workers=2).feature_sets

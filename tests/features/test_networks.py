@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +43,14 @@ def slowfast() -> VideoBackbone:
     return VideoBackbone(SLOWFAST, "untrained:7")
 
 
+LONG = {"r2plus1d_v2_resnet152_kinetics400", "vivit_l_16x2_fe"}
+"""Minutes of computing: left to `make test-backbones`."""
+
+
 @pytest.mark.parametrize("name", VIDEO_NETWORKS)
 def test_every_network_turns_a_clip_of_the_studys_size_into_the_400_logits_that_plain_torch_gives(name: str) -> None:
+    if name in LONG and os.environ.get("GLIOLAKE_BACKBONES") != "full":
+        pytest.skip("make test-backbones takes the two largest networks as well")
     backbone = VideoBackbone(name, "untrained:3")
     logits = backbone.vectors([head()])
     assert logits.shape == (1, 400)
