@@ -20,8 +20,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from features.networks import network_of
 from lake import errors
@@ -49,11 +52,18 @@ class Order:
     folder: str | None = None
 
 
+_IMPORTING = Lock()
+
+
 def openvino() -> ModuleType:
     """The package, imported so that it reports nothing home: without its telemetry it takes a stub in its place."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
+    with _IMPORTING:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        import openvino
 
+        # 2026.4 sets something up when a tensor's numbers are first asked for; two threads that do so at once wait for
+        # each other for ever, one for Python's lock and one for C++'s.
+        _ = openvino.Tensor(np.zeros(1, np.float32)).data
     return openvino
 
 
