@@ -193,7 +193,10 @@ def _together(
     item_of: dict[object, Item] = {}
 
     def hand_out() -> None:
-        room = max(1, sum(client.nthreads().values())) * TASKS_PER_THREAD
+        try:
+            room = max(1, sum(client.nthreads().values())) * TASKS_PER_THREAD
+        except OSError as error:  # Dask's own closed connections are among them
+            raise _went_away() from error
         while len(item_of) < room:
             try:
                 item = next(waiting)
@@ -210,10 +213,7 @@ def _together(
         try:
             outcome = future.result()
         except CancelledError as error:  # nobody here cancels: the scheduler that knew the task is gone
-            raise ClusterError(
-                "The Dask scheduler went away.",
-                hint="What was committed stays. Run the same command again: it goes on from there.",
-            ) from error
+            raise _went_away() from error
         except (NoWorkerError, NoValidWorkerError) as error:
             raise ClusterError(
                 f"No worker could be found for the work: {error}",
@@ -224,6 +224,13 @@ def _together(
         future.release()
         hand_out()
         yield item, outcome
+
+
+def _went_away() -> ClusterError:
+    return ClusterError(
+        "The Dask scheduler went away.",
+        hint="What was committed stays. Run the same command again: it goes on from there.",
+    )
 
 
 def batches(

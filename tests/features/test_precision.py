@@ -36,6 +36,9 @@ class Rounding:
     def recipe(self) -> dict[str, Any]:
         return {"precision": self.precision, "versions": {}}
 
+    def load(self) -> None:
+        pass
+
     def vectors(self, clips: list[Any], tumour_slices: tuple[int, int] | None = None) -> Any:
         Rounding.fails_after -= 1
         if Rounding.fails_after < 0:
