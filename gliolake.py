@@ -159,7 +159,7 @@ def extract(
     backbones = backbone or ["random_conv"]
     asked: dict[str, Any] = {
         "cohorts": cohort,
-        "settings": ClipSettings(box, slices, delta=delta),  # type: ignore[arg-type]
+        "settings": ClipSettings(box, slices, delta=delta),
         "options": BackboneOptions(seed, weights, sampling, precision, engine),
         "volumes": volumes,
         "scheduler": scheduler,

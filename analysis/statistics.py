@@ -14,6 +14,7 @@ import numpy as np
 
 from analysis.statistics_inputs import Floats
 from lake.errors import InputError
+from modeling.scores import corrected_error
 
 NO_SPREAD = 1e-12  # a standard error below this is rounding: nothing varied
 
@@ -90,10 +91,10 @@ def rank_sum(first: Sequence[float | None], second: Sequence[float | None]) -> C
 def corrected_t_test(
     first: Sequence[float | None], second: Sequence[float | None], tested: float, trained: float
 ) -> Comparison:
-    """The corrected resampled t-test of two models on the same folds (Nadeau and Bengio, Machine Learning 52, 2003).
+    """The corrected resampled t-test of two models on the same folds (see ``modeling.scores.corrected_error``).
 
-    The variance of the mean difference is s² (1/k + tested/trained): folds share training scans. Pairs with a missing
-    side are left out; with fewer than two pairs there is no test. See ``compared`` for differences that do not vary.
+    Pairs with a missing side are left out; with fewer than two pairs there is no test. See ``compared`` for
+    differences that do not vary.
 
     Args:
         first, second: the metric of each fold, in the same order.
@@ -113,7 +114,7 @@ def corrected_t_test(
     a, b, k = a[both], b[both], int(both.sum())
     if not k:
         return Comparison("corrected t", None, None, None, None, None, None, None, 0)
-    error = float((a - b).std(ddof=1)) * (1 / k + tested / trained) ** 0.5 if k > 1 else None
+    error = corrected_error(float((a - b).std(ddof=1)), k, tested, trained) if k > 1 else None
     return compared("corrected t", float(a.mean()), float(b.mean()), error, law=t(max(k - 1, 1)), units=k)
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from analysis.statistics_bootstrap import patient_bootstrap, weighted_auc
 from analysis.statistics_inputs import as_labels, as_patients, as_scores
@@ -92,6 +94,5 @@ def age_bands(years: Sequence[float | None] | npt.ArrayLike, edges: Sequence[int
     return [names[b] if np.isfinite(age) else None for b, age in zip(band, ages, strict=True)]
 
 
-def _name(group: object) -> str:
-    missing = group is None or group == "" or group != group  # noqa: PLR0124 - NaN alone differs from itself
-    return UNKNOWN if missing else str(group)
+def _name(group: Any) -> str:
+    return UNKNOWN if pd.isna(group) or group == "" else str(group)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 
 
 class Backbone(Protocol):
@@ -84,8 +84,7 @@ def _random_conv(options: BackboneOptions) -> Backbone:
 
 def _video(name: str, options: BackboneOptions) -> Backbone:
     _refuse(name, options, "seed")
-    if options.engine not in ENGINES:
-        raise unknown_name("engine", options.engine, ENGINES)
+    known_name("engine", options.engine, ENGINES)
     if options.engine == "mxnet":
         from features.mxnet_backbone import MxnetBackbone
 
@@ -134,9 +133,7 @@ def open_backbone(name: str, options: BackboneOptions | None = None) -> Backbone
         InputError: there is none of that name (the message suggests the nearest), it has no such choice, the seed is
             not usable, or its weights are not there.
     """
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
-    return BACKBONES[name](options or BackboneOptions())
+    return BACKBONES[known_name("backbone", name, BACKBONES)](options or BackboneOptions())
 
 
 def _refuse(name: str, options: BackboneOptions, *choices: str) -> None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.tables import BRANCHES
 
 Volumes = Mapping[str, npt.NDArray[Any]]
@@ -58,14 +58,12 @@ class ClipSettings:
     slices: int = 150
     low_percentile: float = 1.0
     high_percentile: float = 99.0
-    percentile_of: Literal["all", "nonzero"] = "all"
-    delta: Literal["image", "feature"] = "image"
+    percentile_of: str = "all"
+    delta: str = "image"
 
     def __post_init__(self) -> None:
-        if self.delta not in DELTA_KINDS:
-            raise unknown_name("kind of delta", str(self.delta), DELTA_KINDS)
-        if self.percentile_of not in PERCENTILE_POPULATIONS:
-            raise unknown_name("population of percentiles", str(self.percentile_of), PERCENTILE_POPULATIONS)
+        known_name("kind of delta", self.delta, DELTA_KINDS)
+        known_name("population of percentiles", self.percentile_of, PERCENTILE_POPULATIONS)
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
             raise InputError(
                 f"Percentiles {self.low_percentile} and {self.high_percentile} do not rise within 0 to 100.",

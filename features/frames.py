@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 
 Frames = npt.NDArray[np.float32]
 
@@ -68,8 +68,7 @@ def sample_frames(
     Raises:
         InputError: no such sampling, fewer slices than frames, or no tumour within the clip.
     """
-    if sampling not in SAMPLINGS:
-        raise unknown_name("frame sampling", sampling, SAMPLINGS)
+    known_name("frame sampling", sampling, SAMPLINGS)
     if slices < frames:
         raise InputError(
             f"A clip of {slices} slices is too short for a network that takes {frames} frames.",

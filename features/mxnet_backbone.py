@@ -14,13 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.chosen_weights import choose_weights
 from features.frames import SAMPLINGS, Frames, Preprocessing, prepare
 from features.gluon_zoo import gluon_preprocessing
 from features.mxnet_environment import mxnet_versions, start_mxnet
 from features.mxnet_params import check_shapes, read_params, shared_name, untrained_tensor
-from features.video_backbone import untrained_seed
-from features.weights import WeightsFile, find_weights, found_path
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.tables import FEATURE_LENGTH
 
 REVISION = 1
@@ -53,14 +52,11 @@ class MxnetBackbone:
             raise InputError(
                 f"{name} cannot be computed by MXNet.", hint=f"GluonCV's MXNet zoo has {' and '.join(MXNET_NETWORKS)}."
             )
-        if sampling not in SAMPLINGS:
-            raise unknown_name("frame sampling", sampling, SAMPLINGS)
+        known_name("frame sampling", sampling, SAMPLINGS)
         self.name = name
         self.sampling = sampling
-        self.folder = folder
-        self.seed = untrained_seed(weights)
-        self.file: WeightsFile | None = find_weights(f"mxnet/{name}", folder) if self.seed is None else None
-        self.weights = "trained" if self.file else "untrained"
+        self.chosen = choose_weights(f"mxnet/{name}", weights, folder)
+        self.weights = self.chosen.kind
         self._module: Any = None
         self._lock = Lock()
 
@@ -75,20 +71,13 @@ class MxnetBackbone:
         return {
             "revision": REVISION,
             "engine": "mxnet",
-            "weights": self._weights_recipe(),
+            "weights": self.chosen.recipe(),
             "precision": "fp32",
             "sampling": self.sampling,
             "preprocessing": self.preprocessing.recipe(),
             "output": "logits",
             "versions": mxnet_versions(),
         }
-
-    def _weights_recipe(self) -> dict[str, Any]:
-        if self.file is None:
-            from features.untrained import REVISION as DRAWN
-
-            return {"untrained_seed": self.seed, "revision": DRAWN}
-        return {"sha256": self.file.sha256, "added_sha256": self.file.added_sha256, "origin": self.file.origin}
 
     def vectors(
         self, clips: list[npt.NDArray[np.uint8]], tumour_slices: tuple[int, int] | None = None
@@ -134,11 +123,11 @@ class MxnetBackbone:
         network = zoo.get_model(self.name, pretrained=False, pretrained_base=False)
         parameters = {shared_name(name): value for name, value in network._collect_params_with_prefix().items()}
         shapes = {name: tuple(value.shape) for name, value in parameters.items()}
-        if self.file is None:
-            tensors = {name: untrained_tensor(name, shape, self.seed or 0) for name, shape in shapes.items()}
+        if path := self.chosen.path():
+            tensors = read_params(path)
+            check_shapes({name: value.shape for name, value in tensors.items()}, shapes, path.name, self.name)
         else:
-            tensors = read_params(found_path(self.file, self.folder))
-            check_shapes({name: value.shape for name, value in tensors.items()}, shapes, self.file.file, self.name)
+            tensors = {name: untrained_tensor(name, shape, self.chosen.seed) for name, shape in shapes.items()}
         for name, parameter in parameters.items():
             parameter.set_data(mxnet.nd.array(tensors[name]))
         network.hybridize()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from features.frames import Preprocessing
 from features.gluon_zoo import FILES, build_gluon, gluon_preprocessing
 from features.vivit import VIVIT_PREPROCESSING, build_vivit, today_name
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 
 if TYPE_CHECKING:
     import torch
@@ -67,9 +67,7 @@ def network_of(name: str) -> Network:
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    if name not in NETWORKS:
-        raise unknown_name("video network", name, NETWORKS)
-    return NETWORKS[name]
+    return NETWORKS[known_name("video network", name, NETWORKS)]
 
 
 def empty_network(name: str) -> nn.Module:
@@ -108,8 +106,7 @@ def check_precision(precision: str) -> None:
     """Raises:
     InputError: no such precision.
     """
-    if precision not in PRECISIONS:
-        raise unknown_name("precision", precision, PRECISIONS)
+    known_name("precision", precision, PRECISIONS)
 
 
 def same_tensors(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from features.recipe import Choice, Recipe
 from features.scan_task import ScanFile, ScanTask, Wanted, input_digest, possible_branches
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.store import Lake
 
 Scan = tuple[str, str]
@@ -86,8 +86,7 @@ def scans_of(lake: Lake, cohorts: Sequence[str] | None = None) -> list[dict[str,
     if not known:
         raise InputError("The lake has no scans.", hint="Ingest a cohort's images first: gliolake ingest --images DIR.")
     for name in cohorts or ():
-        if name not in known:
-            raise unknown_name("cohort with scans", name, known)
+        known_name("cohort with scans", name, known)
     chosen = [scan for scan in scans if not cohorts or scan["cohort"] in cohorts]
     return sorted(chosen, key=lambda scan: (scan["cohort"], scan["scan_id"]))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ingest.cohort import CLIP_STEPS, STEPS
 from ingest.nifti import read_volume
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 
 REVISION = 1
 """Part of every recipe: raised when preprocessing comes to compute other voxels from the same settings."""
@@ -52,8 +52,7 @@ class PreprocessSettings:
 
     def __post_init__(self) -> None:
         for step in self.steps:
-            if step not in STEPS:
-                raise unknown_name("preprocessing step", step, STEPS)
+            known_name("preprocessing step", step, STEPS)
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))
         if ("coregister" in self.steps) != bool(self.template):
             raise InputError(
@@ -77,8 +76,7 @@ class PreprocessSettings:
         """The settings for a cohort that says which steps were done to it already, so that none is done twice."""
         done = tuple(done)
         for step in done:
-            if step not in STEPS:
-                raise unknown_name("preprocessing step", step, STEPS)
+            known_name("preprocessing step", step, STEPS)
         left = tuple(step for step in self.steps if step not in done)
         return replace(self, steps=left, template=self.template if "coregister" in left else "")
 
@@ -103,7 +101,6 @@ def settings_of(skip: Collection[str] = (), template: str = "") -> PreprocessSet
         InputError: there is no such step, or coregister is skipped and a template given.
     """
     for step in skip:
-        if step not in STEPS:
-            raise unknown_name("preprocessing step", step, STEPS)
+        known_name("preprocessing step", step, STEPS)
     steps = tuple(step for step in STEPS if step not in skip and (template or step != "coregister"))
     return PreprocessSettings(steps=steps, template=template)

@@ -18,7 +18,7 @@ from features.volumes import is_kept, kept_volumes, read_image, steps_left
 from ingest.cohort import MASK, known_cohorts
 from ingest.images import REFERENCE, SYNTHETIC
 from ingest.nifti import turn_to_lps
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name, unknown_name
 from lake.store import Lake
 from lake.tables import MODALITIES
 
@@ -166,8 +166,7 @@ def _in_grid(box: Box, source: _Image, target: _Image) -> Box:
 def _check(out: Path, volumes: str, columns: int) -> None:
     if out.suffix.lower() != ".png":
         raise InputError(f"{out} does not end in .png.", hint="A preview is a PNG image: give it such a name.")
-    if volumes not in VOLUMES:
-        raise unknown_name("choice of volumes", volumes, VOLUMES)
+    known_name("choice of volumes", volumes, VOLUMES)
     if not 1 <= columns <= 40:
         raise InputError(f"A sheet cannot have {columns} columns.", hint="Ask for 1 to 40.")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 from features.backbones import BACKBONES, Backbone, BackboneOptions, has_choice, open_backbone
 from features.clips import ClipSettings
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def choose(backbones: Sequence[str], options: BackboneOptions) -> tuple[Choice, 
     if not backbones:
         raise InputError("No backbone was asked for.", hint=f"Known: {', '.join(sorted(BACKBONES))}.")
     for name in backbones:
-        if name not in BACKBONES:
-            raise unknown_name("backbone", name, BACKBONES)
+        known_name("backbone", name, BACKBONES)
         if backbones.count(name) > 1:
             raise InputError(
                 f"Backbone {name} was asked for twice.",

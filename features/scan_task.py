@@ -9,7 +9,6 @@ import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +17,13 @@ from features.backbones import Backbone
 from features.clips import Clip, ClipSettings, build_clips
 from features.preflight import Expected, disk_full, open_backbone_once
 from features.recipe import Choice
-from features.volumes import BOX, read_image
+from features.volumes import BOX, read_unchanged
 from ingest.nifti import BadImage, turn_to_lps
 from lake.errors import ClusterError, InputError
 from lake.tables import BRANCHES, MODALITIES
 
 Vector = npt.NDArray[np.float32]
 
-CHANGED_FILE = "changed file"
 EXTRACTION_FAILED = "extraction failed"
 WORKER_LOST = "worker lost"
 
@@ -147,16 +145,10 @@ def lps_image(task: ScanTask, role: str) -> npt.NDArray[np.generic]:
     """The scan's image of a role, (x, y, z) in LPS, as stored.
 
     Raises:
-        BadImage: it is no sound volume.
-        ChangedFile: its file holds other bytes than the manifest says.
+        BadImage: it is no sound volume, or its file holds other bytes than the manifest says.
     """
     (file,) = (file for file in task.files if file.role == role)
-    volume = read_image(file.uri)
-    if volume.sha256 != file.sha256:
-        raise ChangedFile(
-            f"{PurePath(file.uri).name} was changed after it was ingested: its sha256 is not the one in table scans. "
-            f"Run gliolake ingest on its folder again, then extract. ({file.uri})"
-        )
+    volume = read_unchanged(file.uri, file.sha256, then="extract")
     return turn_to_lps(volume.voxels, volume.affine)[0]
 
 
@@ -172,10 +164,6 @@ def _vectors(
     return vectors
 
 
-class ChangedFile(InputError):
-    """A file holds other bytes than the manifest says."""
-
-
 def _failure(error: Exception) -> ScanFailure:
     """The error as a row of exclusions will tell it.
 
@@ -186,8 +174,6 @@ def _failure(error: Exception) -> ScanFailure:
         raise error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise disk_full(error) from error
-    if isinstance(error, ChangedFile):
-        return ScanFailure(CHANGED_FILE, str(error))
     if isinstance(error, BadImage):
         return ScanFailure(error.reason, str(error))
     if isinstance(error, InputError):

@@ -7,7 +7,6 @@ loads no network. The first clip loads it.
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from importlib.metadata import version
 from threading import Lock
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from features.chosen_weights import choose_weights
 from features.frames import SAMPLINGS, Preprocessing, prepare
 from features.networks import check_precision, empty_network, network_of
-from features.weights import WeightsFile, find_weights, found_path, read_found
-from lake.errors import InputError, unknown_name
+from features.untrained import untrained_state
+from lake.errors import known_name
 from lake.threads import calls_at_once
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 
 REVISION = 2
 """Part of every recipe: raised when this module comes to compute other numbers from the same settings."""
-
-UNTRAINED = re.compile(r"untrained:(\d{1,18})")
 
 
 class VideoBackbone:
@@ -57,17 +55,14 @@ class VideoBackbone:
         precision: str = "fp32",
         folder: str | None = None,
     ) -> None:
-        if sampling not in SAMPLINGS:
-            raise unknown_name("frame sampling", sampling, SAMPLINGS)
+        known_name("frame sampling", sampling, SAMPLINGS)
         check_precision(precision)
         self.name = name
         self.network = network_of(name)
         self.sampling = sampling
         self.precision = precision
-        self.folder = folder
-        self.seed = untrained_seed(weights)
-        self.file: WeightsFile | None = find_weights(name, folder) if self.seed is None else None
-        self.weights = "trained" if self.file else "untrained"
+        self.chosen = choose_weights(name, weights, folder)
+        self.weights = self.chosen.kind
         self._compiled: CompiledNetwork | None = None
         self._loading = Lock()
 
@@ -82,20 +77,13 @@ class VideoBackbone:
         return {
             "revision": REVISION,
             "engine": "openvino",
-            "weights": self._weights_recipe(),
+            "weights": self.chosen.recipe(),
             "precision": self.precision,
             "sampling": self.sampling,
             "preprocessing": self.preprocessing.recipe(),
             "output": "logits",
             "versions": {package: version(package).split("+")[0] for package in packages},
         }
-
-    def _weights_recipe(self) -> dict[str, Any]:
-        if self.file is None:
-            from features.untrained import REVISION as DRAWN
-
-            return {"untrained_seed": self.seed, "revision": DRAWN}
-        return {"sha256": self.file.sha256, "added_sha256": self.file.added_sha256, "origin": self.file.origin}
 
     def vectors(
         self, clips: list[npt.NDArray[np.uint8]], tumour_slices: tuple[int, int] | None = None
@@ -124,10 +112,9 @@ class VideoBackbone:
 
         with self._loading:
             if self._compiled is None:
-                if self.file is not None:
-                    found_path(self.file, self.folder)  # a changed file is told even where its network is kept
-                order = Order(self.name, None if self.file else f"untrained:{self.seed}", self.folder)
-                place = kept_network(order, self._weights_recipe())
+                self.chosen.path()  # a changed file is told even where its network is kept
+                order = Order(self.name, self.chosen.text, self.chosen.folder)
+                place = kept_network(order, self.chosen.recipe())
                 self._compiled = CompiledNetwork(place, self.precision, calls_at_once())
             return self._compiled
 
@@ -137,25 +124,8 @@ class VideoBackbone:
         Raises:
             InputError: they cannot be read.
         """
-        if self.file is not None:
-            return read_found(self.file, self.folder)
-        from features.untrained import untrained_state
+        if path := self.chosen.path():
+            from features.weight_files import read_weights
 
-        return untrained_state(empty_network(self.name), self.seed or 0)
-
-
-def untrained_seed(weights: str | None) -> int | None:
-    """The seed of ``untrained:SEED``; None for no choice of weights.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if weights is None:
-        return None
-    found = UNTRAINED.fullmatch(weights)
-    if not found:
-        raise InputError(
-            f"{weights!r} is not a choice of weights.",
-            hint="It is untrained:SEED, e.g. untrained:0, or left out for the file added with gliolake weights add.",
-        )
-    return int(found[1])
+            return read_weights(path, self.name)
+        return untrained_state(empty_network(self.name), self.chosen.seed)

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import nibabel as nib
@@ -24,7 +25,7 @@ from ingest import images
 from ingest.boxes import BY_HAND
 from ingest.cohort import CLIP_STEPS, MASK, STEPS, Cohort, known_cohorts
 from ingest.nifti import UNREADABLE, BadImage, Volume, parse_volume
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.files import open_files
 from lake.store import Lake
 
@@ -33,6 +34,7 @@ Row = dict[str, Any]
 BOX = "box"
 """Stands for a box given by hand among the files of a scan without a mask, as what its vectors also rest on."""
 
+CHANGED_FILE = "changed file"
 NOT_PREPROCESSED = "not preprocessed"
 FINENESS = 20
 """Steps of whole numbers that a clip's grey level has to have at least for a volume to be stored in them."""
@@ -52,8 +54,7 @@ def choose_volume_set(lake: Lake, cohorts: Iterable[str], asked: str | None = No
     """
     known = lake.read("volume_sets", columns=["volume_set"])["volume_set"].to_pylist()
     if asked is not None:
-        if asked not in known:
-            raise unknown_name("volume set", asked, known, hint="Make one: gliolake preprocess.")
+        known_name("volume set", asked, known, hint="Make one: gliolake preprocess.")
         return asked
     described = known_cohorts(lake)
     raw = {name for name in cohorts if name in described and described[name].raw}
@@ -177,6 +178,26 @@ def read_image(uri: str) -> Volume:
             fault = "is damaged"
     hint = "Run gliolake verify --repair, then gliolake preprocess."
     raise BadImage(UNREADABLE, f"{uri}: this preprocessed volume {fault}.", hint=hint)
+
+
+def read_unchanged(uri: str, sha256: str, then: str) -> Volume:
+    """The volume of a file, which is still the file that the manifest knows.
+
+    Args:
+        uri, sha256: As in tables scans and volumes.
+        then: The command to run once the file was ingested again.
+
+    Raises:
+        BadImage: it is no sound volume, or holds other bytes.
+    """
+    volume = read_image(uri)
+    if volume.sha256 != sha256:
+        raise BadImage(
+            CHANGED_FILE,
+            f"{PurePath(uri).name} was changed after it was ingested: its sha256 is not the one in table scans. "
+            f"Run gliolake ingest on its folder again, then {then}. ({uri})",
+        )
+    return volume
 
 
 def _steps_of(lake: Lake, volume_set: str) -> tuple[str, ...]:

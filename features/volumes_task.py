@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import PurePath
 
 import numpy as np
 
 from features.preprocess_settings import PreprocessSettings
-from features.volumes import pack
+from features.volumes import pack, read_unchanged
 from ingest.cohort import MASK
-from ingest.images import REFERENCE, measure_mask, read_image
+from ingest.images import REFERENCE, measure_mask
 from ingest.nifti import BadImage, Volume, turn_to_lps
 from lake.errors import GliolakeError, InputError
 
-CHANGED_FILE = "changed file"
 PREPROCESSING_FAILED = "preprocessing failed"
 
 
@@ -59,22 +57,16 @@ def preprocess_session(task: SessionTask) -> SessionOutcome:
         return _preprocessed(task)
     except BadImage as error:
         return SessionOutcome(reason=error.reason, detail=str(error))
-    except _Changed as error:
-        return SessionOutcome(reason=CHANGED_FILE, detail=str(error))
     except GliolakeError as error:
         return SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{error} {error.hint}".strip())
     except Exception as error:
         return SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{type(error).__name__}: {error}"[:500])
 
 
-class _Changed(InputError):
-    """A file holds other bytes than the manifest says."""
-
-
 def _preprocessed(task: SessionTask) -> SessionOutcome:
     from features.preprocess import preprocess  # SimpleITK sets its process's locale, and this is a worker's
 
-    volumes = {role: _read(role, uri, sha256) for role, uri, sha256 in task.files}
+    volumes = {role: read_unchanged(uri, sha256, then="preprocess") for role, uri, sha256 in task.files}
     by_hand = MASK not in volumes
     if by_hand:
         volumes[MASK] = _box_as_mask(task.tumour_box, volumes[REFERENCE])
@@ -89,16 +81,6 @@ def _preprocessed(task: SessionTask) -> SessionOutcome:
     box, _ = measure_mask(done[MASK].voxels, done[MASK].affine)
     kept = [_packed(role, volume) for role, volume in done.items() if not (by_hand and role == MASK)]
     return SessionOutcome(tuple(kept), tuple(box))
-
-
-def _read(role: str, uri: str, sha256: str) -> Volume:
-    volume = read_image(uri)
-    if volume.sha256 != sha256:
-        raise _Changed(
-            f"{role}: {PurePath(uri).name} was changed after it was ingested: its sha256 is not that in table scans. "
-            f"Run gliolake ingest on its folder again, then preprocess. ({uri})"
-        )
-    return volume
 
 
 def _box_as_mask(box: tuple[int, ...], reference: Volume) -> Volume:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lake.errors import unknown_name
+from lake.errors import known_name
 
 GLUON_STORE = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com"
 """As in gluoncv/torch/model_zoo/model_store.py and gluoncv/model_zoo/model_store.py, which have the full sha1 sums."""
@@ -82,6 +82,4 @@ def source_of(name: str) -> Source:
     Raises:
         InputError: there are none; the message suggests the nearest names.
     """
-    if name not in SOURCES:
-        raise unknown_name("video network", name, SOURCES)
-    return SOURCES[name]
+    return SOURCES[known_name("video network", name, SOURCES)]

@@ -102,17 +102,6 @@ def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:
     return kept
 
 
-def read_found(kept: WeightsFile, folder: str | Path | None = None) -> dict[str, torch.Tensor]:
-    """The tensors of a file that ``find_weights`` found, after its bytes were compared with its sha256.
-
-    Raises:
-        InputError: it was changed since it was added, or is damaged, or of another network.
-    """
-    from features.weight_files import read_weights
-
-    return read_weights(found_path(kept, folder), kept.name)
-
-
 def found_path(kept: WeightsFile, folder: str | Path | None = None) -> Path:
     """Where a file is that ``find_weights`` found, after its bytes were compared with its sha256.
 

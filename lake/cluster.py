@@ -28,7 +28,6 @@ Result = TypeVar("Result")
 TASKS_PER_THREAD = 2
 """Tasks handed out for each thread: one at work and one waiting, so that no worker idles and none hoards."""
 
-
 DEATHS = 3
 """Workers that may die at an item before it is given up, in company and again alone."""
 

@@ -66,3 +66,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
     elif names:
         hint = f"Known: {', '.join(names)}. {hint}".strip()
     return InputError(f"There is no {kind} named {name!r}.", hint=hint)
+
+
+def known_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> str:
+    """The name, if it is among ``known``.
+
+    Raises:
+        InputError: it is not; see ``unknown_name``.
+    """
+    if name not in known:
+        raise unknown_name(kind, name, known, hint=hint)
+    return name

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from lake.errors import unknown_name
+from lake.errors import known_name
 
 MODALITIES = ("FLAIR", "T1", "T1wCE", "T2")
 """The four image modalities, in the study's names and order."""
@@ -322,6 +322,4 @@ def table(name: str) -> Table:
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    if name not in TABLES:
-        raise unknown_name("table", name, TABLES)
-    return TABLES[name]
+    return TABLES[known_name("table", name, TABLES)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, FEATURE_LENGTH
 from modeling.folds import Fold, assert_no_shared_patients, cut_folds
 from modeling.problem import Answer, Problem
@@ -191,8 +191,7 @@ def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | N
     settings = defaults(model)
     if modalities is not None:
         for name in modalities:
-            if name not in BRANCHES:
-                raise unknown_name("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
+            known_name("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
         if not modalities:
             raise InputError("No modality was chosen.", hint=f"Choose among {', '.join(BRANCHES)}.")
         settings = replace(settings, branches=tuple(b for b in BRANCHES if b in modalities))

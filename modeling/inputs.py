@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, FEATURE_LENGTH
 from modeling.crossval import Scans
 
@@ -44,12 +44,10 @@ def read_cohorts(lake: Lake, feature_set: str, label_rule: str) -> Cohorts:
     """
     from sql.catalog import connect
 
-    if label_rule not in LABEL_COLUMNS:
-        raise unknown_name("label rule", label_rule, LABEL_COLUMNS)
+    known_name("label rule", label_rule, LABEL_COLUMNS)
     with connect(lake) as connection:
         known = [name for (name,) in connection.execute("SELECT feature_set FROM feature_sets").fetchall()]
-        if feature_set not in known:
-            raise unknown_name("feature set", feature_set, known, hint="gliolake status lists them.")
+        known_name("feature set", feature_set, known, hint="gliolake status lists them.")
         rows = connection.sql(
             f"SELECT weights, cohort, scan_id, patient_id, split, {LABEL_COLUMNS[label_rule]} AS methylated, "  # noqa: S608
             "input, synthetic FROM snn_input WHERE feature_set = ? AND split IS NOT NULL ORDER BY cohort, scan_id",

@@ -53,11 +53,22 @@ class Summary:
     folds: int
 
 
+def corrected_error(deviation: float, folds: int, tested: float, trained: float) -> float:
+    """Standard error of a mean over the folds of a cross-validation, which share training scans.
+
+    The variance is scaled by 1/k + tested/trained instead of 1/k (Nadeau and Bengio, Machine Learning 52, 2003).
+
+    Args:
+        deviation: of the ``folds`` values.
+        tested, trained: mean number of scans in a test part and in a training part.
+    """
+    return deviation * (1 / folds + tested / trained) ** 0.5
+
+
 def corrected_interval(values: Sequence[float | None], tested: float, trained: float) -> Summary:
     """Mean over folds with the corrected resampled t interval.
 
-    The folds of a cross-validation share training scans, so their variance is scaled by 1/k + tested/trained instead
-    of 1/k (Nadeau and Bengio, Machine Learning 52, 2003). Folds without a value are left out.
+    Folds without a value are left out.
 
     Args:
         values: the metric of each fold.
@@ -70,7 +81,7 @@ def corrected_interval(values: Sequence[float | None], tested: float, trained: f
     if k < 2:
         return Summary(float(known[0]) if k else None, None, None, None, k)
     mean, sd = float(known.mean()), float(known.std(ddof=1))
-    half = float(t.ppf(0.975, k - 1)) * sd * (1 / k + tested / trained) ** 0.5
+    half = float(t.ppf(0.975, k - 1)) * corrected_error(sd, k, tested, trained)
     return Summary(mean, sd, max(0.0, mean - half), min(1.0, mean + half), k)
 
 

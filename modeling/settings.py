@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lake.errors import unknown_name
+from lake.errors import known_name
 from lake.tables import BRANCHES
 
 
@@ -51,6 +51,4 @@ def defaults(model: str) -> Settings:
     Raises:
         InputError: no model of that name.
     """
-    if model not in DEFAULTS:
-        raise unknown_name("model", model, DEFAULTS)
-    return DEFAULTS[model]
+    return DEFAULTS[known_name("model", model, DEFAULTS)]

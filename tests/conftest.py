@@ -85,6 +85,20 @@ def s3_bucket() -> Iterator[str]:
                 os.environ[name] = value
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small file system needs rights that this user lacks")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 def _until_it_answers(endpoint: str) -> None:
     for _ in range(300):
         try:

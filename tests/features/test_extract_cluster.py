@@ -316,17 +316,3 @@ def test_a_full_disk_of_a_worker_is_named_and_leaves_nothing_half_done(
     assert lake.version == version
     filling.unlink()
     assert extract(lake, settings=SMALL, workers=1).feature_sets[0].computed == 11
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)

@@ -15,7 +15,8 @@ import torch
 from features.flax_msgpack import read_flax
 from features.vivit_convert import convert_flax, layouts
 from features.vivit_fe import Shape, VivitFactorised
-from features.weights import add_weights, find_weights, read_found
+from features.weight_files import read_weights
+from features.weights import add_weights
 from lake.errors import InputError
 
 TINY = Shape(width=24, mlp=40, heads=3, spatial_layers=2, temporal_layers=3, frames=8, size=48, classes=7)
@@ -183,7 +184,7 @@ def test_an_added_checkpoint_is_kept_converted_and_only_for_its_own_network(
     assert kept.file == "vivit_l_16x2_fe.safetensors"
     assert kept.origin == "no checksum is published"
     assert kept.added_sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != kept.sha256
-    state = read_found(find_weights("vivit_l_16x2_fe", tmp_path / "kept"), tmp_path / "kept")
+    state = read_weights(tmp_path / "kept" / kept.file, "vivit_l_16x2_fe")
     converted = convert_flax(path, TINY)
     assert state.keys() == converted.keys()
     assert all(torch.equal(state[name], converted[name]) for name in state)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,20 +100,6 @@ def test_a_disk_that_fills_up_at_any_write_of_a_commit_leaves_the_old_state_or_t
     assert not any(finding.is_damage for finding in verify(reopened, grace=0).findings)
     reopened.transact(build, run_id="r")  # and the same command goes on from there
     assert sorted(row["age"] or 0 for row in reopened.read("labels").to_pylist()) == [0, 60.0]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs rights that this user lacks")
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def test_a_really_full_disk_is_named_and_the_lake_still_reads(small_disk: Path, label: Any) -> None:
