@@ -257,7 +257,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Cross-validate a model on a feature set, test it on the external scans, and write everything back."""
-    from modeling.experiment import train as run
+    from modeling.train import train as run
 
     report = run(
         _lake(lake),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics_inputs import Floats, as_labels, as_scores
 from lake.errors import InputError
+from modeling.columns import Floats, as_labels, as_scores
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from analysis.statistics_inputs import Floats
 from lake.errors import InputError
+from modeling.bootstrap import patient_bootstrap, weighted_auc
+from modeling.columns import Floats
 from modeling.scores import corrected_error
 
 NO_SPREAD = 1e-12  # a standard error below this is rounding: nothing varied
@@ -140,6 +142,25 @@ def compared(test: str, first: float, second: float, error: float | None, *, law
     if error is not None and abs(difference) <= NO_SPREAD:
         return Comparison(test, first, second, 0.0, 0.0, 0.0, None, 1.0, units)
     return Comparison(test, first, second, difference, None, None, None, None, units)
+
+
+def auc_difference(
+    labels: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike, patients: npt.ArrayLike,
+    *, seed: int | Sequence[int], resamples: int = 2000,
+) -> Comparison:  # fmt: skip
+    """Difference of two models' AUCs on the same scans, both scored on the same resamples of patients.
+
+    It has no statistic and no p, and with one class only nothing but None; ``units`` are patients.
+
+    Raises:
+        InputError: shapes that do not fit, a missing prediction, or a scan without a patient.
+    """
+    one, other = weighted_auc(labels, first), weighted_auc(labels, second)
+    found = patient_bootstrap(lambda w: one(w) - other(w), patients, seed=seed, resamples=resamples)
+    everything = np.ones((1, np.size(labels)))
+    a, b = (None if found.value is None else float(auc(everything)[0]) for auc in (one, other))
+    units = len(np.unique(np.asarray(patients)))
+    return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.statistics import Comparison, compared
-from analysis.statistics_inputs import Floats, as_labels, as_patients, as_scores
 from lake.errors import InputError
+from modeling.columns import Floats, as_labels, as_patients, as_scores
 
 
 def delong_test(

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.statistics_bootstrap import patient_bootstrap, weighted_auc
-from analysis.statistics_inputs import as_labels, as_patients, as_scores
 from lake.errors import InputError
+from modeling.bootstrap import patient_bootstrap, weighted_auc
+from modeling.columns import as_labels, as_patients, as_scores
 
 UNKNOWN = "unknown"
 

@@ -30,7 +30,8 @@ ROLES_OF_FILES = (*MODALITIES, MASK)
 ROLES = ("training", "external", "released")
 STATUSES = ("methylated", "unmethylated", "indeterminate", "unknown")
 LABEL_FIELDS = ("mgmt_status", "mgmt_index", "declared_id", "age", "sex", "grade", "diagnosis", "idh",
-                "codeletion_1p19q", "dead", "survival_days", "resection", "biopsied_before_imaging")  # fmt: skip
+                "codeletion_1p19q", "dead", "survival_days", "resection", "biopsied_before_imaging",
+                "site")  # fmt: skip
 """Columns of the table ``labels`` that a description can fill from a label file."""
 
 STEPS = ("bias", "denoise", "align", "coregister", "resample", "fit", "normalise")

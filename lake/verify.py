@@ -37,10 +37,11 @@ RESTORED_BY = {
     "volume_sets": "gliolake preprocess",
     "features": "gliolake extract",
     "feature_sets": "gliolake extract",
-    "predictions": "gliolake train",
-    "attention": "gliolake train",
-    "metrics": "gliolake train",
-    "experiments": "gliolake train",
+    **dict.fromkeys(
+        ("experiments", "fits", "predictions", "attention", "metrics", "summaries"), "gliolake train, or study run"
+    ),
+    **dict.fromkeys(("study_rows", "comparisons", "correlations", "subgroups", "curves"), "gliolake study run"),
+    "trials": "gliolake search",
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from modeling.branch import Inputs, running_step
 from modeling.kernels import EPSILON
@@ -100,7 +101,8 @@ class TokenNorm(nn.Module):
         else:
             mean, variance = self.running_mean, self.running_variance
         gain = self.gain * torch.rsqrt(variance + EPSILON)
-        return torch.addcmul(self.offset - mean * gain, tokens, gain)
+        # Not addcmul: at an array's end it may round otherwise than within.
+        return tokens * gain + (self.offset - mean * gain)
 
 
 class BranchAttention(nn.Module):
@@ -130,6 +132,32 @@ class BranchAttention(nn.Module):
         return self.value(pooled), received.reshape(fits, batch, branches)
 
 
+LANES = 64
+"""A multiple of the numbers that any processor's vector instructions take at once."""
+
+
+def _in_step(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """An elementwise function of x (F, …), whose last bits do not depend on how many fits there are.
+
+    The last numbers of an array, too few for a vector instruction, go another way and may round otherwise. So every
+    fit's numbers are padded to fill the instructions.
+    """
+    own = x.reshape(len(x), -1)
+    filled = functional.pad(own, (0, -own.shape[1] % LANES))
+    return function(filled)[:, : own.shape[1]].reshape(x.shape)
+
+
+def probability_of(logit: Tensor) -> Tensor:
+    """The logistic function of logits (F, …)."""
+    return _in_step(torch.sigmoid, logit)
+
+
+def cross_entropy(logit: Tensor, label: Tensor) -> Tensor:
+    """Binary cross-entropy (F, B) of logits (F, B) against labels (F, B), 0 or 1."""
+    return _in_step(functional.softplus, logit) - logit * label
+
+
 def presence(inputs: Inputs, rows: np.ndarray) -> Tensor:
-    """Which branches rows (F, B) have: (F, B, K). Padding counts as complete, so that no softmax is over nothing."""
-    return torch.from_numpy(inputs.present[np.maximum(rows, 0)] | (rows < 0)[..., None])
+    """Which branches of rows (F, B) are seen: (F, B, K). Padding counts as complete, lest a softmax be over nothing."""
+    fit = np.arange(len(rows))[:, None]
+    return torch.from_numpy(inputs.present[fit, np.maximum(rows, 0)] | (rows < 0)[..., None])

@@ -30,22 +30,30 @@ MOMENTUM = 0.1
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the fits read: scans, which branches they have, and each fit's own standardisation.
+    """What the fits read: scans, which of their branches each fit sees, and each fit's own standardisation.
 
-    values (N, K, 400) with zeros where a branch is missing; present (N, K) bool; shift, scale (F, K, 400):
-    fit f sees ``(values - shift[f]) * scale[f]``. All but ``present`` are of one floating type.
+    values (N, C, 400) with zeros where a branch is missing; columns (F, K): fit f reads the branches ``columns[f]`` of
+    them, as ``(values[:, columns[f]] - shift[f]) * scale[f]``; present (F, N, K) bool; shift, scale (F, K, 400).
+    Those that are no integers or bools are of one floating type.
     """
 
     values: np.ndarray
+    columns: np.ndarray
     present: np.ndarray
     shift: np.ndarray
     scale: np.ndarray
 
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        """All of it, in the order in which the compiled loops take it."""
+        return self.values, self.columns, self.present, self.shift, self.scale
+
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised values (F, B, K, 400), zero where missing, and presence (F, B, K) of rows (F, B); -1: absent."""
         index = rows.clamp_min(0)
-        present = torch.from_numpy(self.present)[index] & (rows >= 0)[..., None]
-        values = torch.from_numpy(self.values)[index]
+        fit = torch.arange(len(rows))[:, None]
+        present = torch.from_numpy(self.present)[fit, index] & (rows >= 0)[..., None]
+        values = torch.from_numpy(self.values)[index[..., None], torch.from_numpy(self.columns)[:, None]]
         shift, scale = torch.from_numpy(self.shift)[:, None], torch.from_numpy(self.scale)[:, None]
         return (values - shift) * scale * present[..., None], present
 
@@ -108,7 +116,7 @@ class _Branches(torch.autograd.Function):
         ctx: Any, weight: Tensor, gamma: Tensor, beta: Tensor, inputs: Inputs, rows: np.ndarray, scratch: Scratch
     ) -> tuple[Tensor, Tensor, Tensor]:
         fits, batch = rows.shape
-        branches = inputs.values.shape[1]
+        branches = inputs.columns.shape[1]
         kind = inputs.values.dtype
         x, ctx.ticket = scratch.take([(fits, batch, 2, branches * stride + 2) for stride in STRIDES], kind)
         live = np.empty((fits, batch, branches), np.bool_)
@@ -119,8 +127,8 @@ class _Branches(torch.autograd.Function):
         tokens = np.empty((fits, batch, branches, TOKEN), kind)
         numbers = [t.detach().numpy() for t in (weight, gamma, beta)]
         spread_fits(
-            branch_loops.forward_fits, fits, scratch.threads, inputs.values, inputs.present, inputs.shift,
-            inputs.scale, rows, *numbers, *x, live, w, b, mean, covariance, centre, spread, count, tokens,
+            branch_loops.forward_fits, fits, scratch.threads, *inputs.arrays, rows, *numbers, *x, live, w, b, mean,
+            covariance, centre, spread, count, tokens,
         )  # fmt: skip
         ctx.saved = (*x, live, w, b, mean, covariance, centre, spread, count, *numbers[:2])
         ctx.scratch = scratch
@@ -181,9 +189,8 @@ class SharedBranch(nn.Module):
         gain = self.gamma / torch.sqrt(self.running_variance + EPSILON)
         w = (self.weight * gain[..., None]).numpy()
         b = (self.beta - gain * self.running_mean).numpy()
-        tokens = np.empty((*rows.shape, inputs.values.shape[1], TOKEN), inputs.values.dtype)
+        tokens = np.empty((*rows.shape, inputs.columns.shape[1], TOKEN), inputs.values.dtype)
         spread_fits(
-            branch_loops.infer_fits, len(rows), self.scratch.threads, inputs.values, inputs.present, inputs.shift,
-            inputs.scale, rows, w, b, tokens,
+            branch_loops.infer_fits, len(rows), self.scratch.threads, *inputs.arrays, rows, w, b, tokens
         )  # fmt: skip
         return torch.from_numpy(tokens)

@@ -20,9 +20,9 @@ _STRIDES = np.array(STRIDES)
 
 
 @compiled
-def load_rows(values: Any, present: Any, shift: Any, scale: Any, rows: Any, x: Any, live: Any) -> None:
-    """Gather and standardise: x[b] = (values[rows[b]] - shift) * scale, even and odd apart; zeros where missing."""
-    branches = values.shape[1]
+def load_rows(values: Any, columns: Any, present: Any, shift: Any, scale: Any, rows: Any, x: Any, live: Any) -> None:
+    """Gather and standardise: x[b] = (values[rows[b], columns] - shift) * scale, even and odd apart; 0: missing."""
+    branches = columns.shape[0]
     pairs = _STRIDES[0]
     for b in range(rows.shape[0]):
         row = rows[b]
@@ -30,7 +30,7 @@ def load_rows(values: Any, present: Any, shift: Any, scale: Any, rows: Any, x: A
         for k in range(branches):
             live[b, k] = row >= 0 and present[row, k]
             if live[b, k]:
-                source, low, factor = values[row, k], shift[k], scale[k]
+                source, low, factor = values[row, columns[k]], shift[k], scale[k]
                 for p in range(pairs):
                     even[k * pairs + p] = (source[2 * p] - low[2 * p]) * factor[2 * p]
                     odd[k * pairs + p] = (source[2 * p + 1] - low[2 * p + 1]) * factor[2 * p + 1]
@@ -102,14 +102,14 @@ def retreat(
 
 @compiled
 def forward_fits(
-    first: int, last: int, values: Any, present: Any, shift: Any, scale: Any, rows: Any, weight: Any, gamma: Any,
-    beta: Any, x0: Any, x1: Any, x2: Any, live: Any, w: Any, b: Any, mean: Any, covariance: Any, centre: Any,
-    spread: Any, count: Any, tokens: Any,
+    first: int, last: int, values: Any, columns: Any, present: Any, shift: Any, scale: Any, rows: Any, weight: Any,
+    gamma: Any, beta: Any, x0: Any, x1: Any, x2: Any, live: Any, w: Any, b: Any, mean: Any, covariance: Any,
+    centre: Any, spread: Any, count: Any, tokens: Any,
 ) -> None:  # fmt: skip
     """Training pass of fits first..last-1; everything the backward pass needs is left in the given arrays."""
     row = np.zeros(x0.shape[3], values.dtype)
     for f in range(first, last):
-        load_rows(values, present, shift[f], scale[f], rows[f], x0[f], live[f])
+        load_rows(values, columns[f], present[f], shift[f], scale[f], rows[f], x0[f], live[f])
         for block in range(3):
             x = x0[f] if block == 0 else (x1[f] if block == 1 else x2[f])
             count[f, block] = moments(x, live[f], block, mean[f, block], covariance[f, block])
@@ -127,10 +127,20 @@ def forward_fits(
 
 @compiled
 def infer_fits(
-    first: int, last: int, values: Any, present: Any, shift: Any, scale: Any, rows: Any, w: Any, b: Any, tokens: Any
+    first: int,
+    last: int,
+    values: Any,
+    columns: Any,
+    present: Any,
+    shift: Any,
+    scale: Any,
+    rows: Any,
+    w: Any,
+    b: Any,
+    tokens: Any,
 ) -> None:
     """Tokens (F, R, K, 46) of rows (F, R) with the folded weights given, row by row, so that nothing large is held."""
-    branches = values.shape[1]
+    branches = columns.shape[1]
     x0 = np.zeros((1, 2, branches * STRIDES[0] + 2), values.dtype)
     x1 = np.zeros((1, 2, branches * STRIDES[1] + 2), values.dtype)
     x2 = np.zeros((1, 2, branches * STRIDES[2] + 2), values.dtype)
@@ -138,7 +148,7 @@ def infer_fits(
     row = np.zeros(branches * STRIDES[0], values.dtype)
     for f in range(first, last):
         for r in range(rows.shape[1]):
-            load_rows(values, present, shift[f], scale[f], rows[f, r : r + 1], x0, live)
+            load_rows(values, columns[f], present[f], shift[f], scale[f], rows[f, r : r + 1], x0, live)
             advance(x0, live, 0, w[f, 0], b[f, 0], x1, row)
             advance(x1, live, 1, w[f, 1], b[f, 1], x2, row)
             advance(x2, live, 2, w[f, 2], b[f, 2], tokens[f, r : r + 1], row)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -11,28 +12,36 @@ from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, FEATURE_LENGTH
 from modeling.folds import Fold, assert_no_shared_patients, cut_folds
 from modeling.problem import Answer, Problem
-from modeling.scores import METRICS, Summary, bootstrap_interval, corrected_interval, scores
+from modeling.scores import METRICS, scores
 from modeling.settings import Settings, defaults
 
 
 @dataclass(frozen=True)
 class Scans:
-    """Scans as arrays: values (n, 5, 400) float32, NaN in a missing branch; labels (n,) bool; patients (n,) str."""
+    """Scans as arrays: values (n, K, 400) float32, NaN in a missing branch; labels (n,) bool; patients (n,) str.
+
+    names: of the K branches.
+    """
 
     values: np.ndarray
     labels: np.ndarray
     patients: np.ndarray
+    names: tuple[str, ...] = BRANCHES
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __post_init__(self) -> None:
-        n = len(self.values)
-        if self.values.shape != (n, len(BRANCHES), FEATURE_LENGTH) or {len(self.labels), len(self.patients)} != {n}:
+        n, branches = len(self.values), len(self.names)
+        if self.values.shape != (n, branches, FEATURE_LENGTH) or {len(self.labels), len(self.patients)} != {n}:
             raise InputError(
                 f"Scans of shape {self.values.shape} with {len(self.labels)} labels and {len(self.patients)} patients; "
-                f"expected (n, {len(BRANCHES)}, {FEATURE_LENGTH}), n and n."
+                f"expected (n, {branches}, {FEATURE_LENGTH}), n and n."
             )
+
+    def none(self) -> Scans:
+        """No scan, of the same branches."""
+        return Scans(self.values[:0], self.labels[:0], self.patients[:0], self.names)
 
 
 @dataclass(frozen=True)
@@ -49,79 +58,180 @@ class Figure:
 
 @dataclass(frozen=True)
 class Result:
-    """A cross-validation, done.
+    """A cross-validation, or some repeats of one, done.
 
     kept, kept_external: (n,), (m,) bool: scans with at least one of the model's branches; the others took no part.
-    present: which branches each kept scan has, internal ones first.
-    answer: probabilities and attention over the kept internal rows, then the kept external ones.
+    labels, patients, present: of the kept scans, internal ones first; present (n, K) says which branches the model
+        was shown, ``branches`` their names.
+    answer: probabilities and attention over the same rows.
     """
 
     model: str
     settings: Settings
+    branches: tuple[str, ...]
     folds: list[Fold]
     kept: np.ndarray
     kept_external: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
     present: np.ndarray
     answer: Answer
     figures: list[Figure]
-    summaries: dict[tuple[str, str], Summary]
 
-    def optimism(self, split: str, metric: str) -> float | None:
-        """Mean optimism over folds; None where no fold shows one."""
-        found = [f.optimism for f in self.figures if (f.split, f.metric) == (split, metric) and f.optimism is not None]
-        return float(np.mean(found)) if found else None
+    @property
+    def external(self) -> np.ndarray:
+        """Rows of the external scans."""
+        return np.arange(int(self.kept.sum()), len(self.labels))
 
 
 def cross_validate(
-    scans: Scans,
-    model: str,
-    *,
-    external: Scans | None = None,
-    settings: Settings | None = None,
-    repeats: int = 4,
-    folds: int = 5,
-    seed: int = 0,
-    threads: int | None = None,
-    advance: Callable[[], None] = lambda: None,
+    scans: Scans, model: str, *, settings: Settings | None = None, external: Scans | None = None, **how: Any
 ) -> Result:
     """Train ``model`` on every fold and score it on the fold's test part and on all external scans.
 
     Args:
         scans: training scans.
         model: snn, snn_released, mlp or logistic.
-        external: scans of patients that are nowhere in ``scans``.
         settings: of the model; its defaults if None.
-        repeats, folds, seed: of the cross-validation.
-        threads: cores for the compiled loops; the result does not depend on it. None: all.
-        advance: called ``steps(...)`` times as the work goes on.
+        external: scans of patients that are nowhere in ``scans``.
+        how: as for ``cross_validate_all``.
 
     Raises:
         InputError: no such model, shapes that do not fit, one class, or too few patients for the folds.
         LeakingSplit: a patient is both in ``scans`` and in ``external``.
     """
-    settings = settings or defaults(model)
-    values, present, kept = _chosen(scans, settings)
-    outside = external if external is not None else Scans(scans.values[:0], scans.labels[:0], scans.patients[:0])
-    values_out, present_out, kept_out = _chosen(outside, settings)
-    labels, patients = scans.labels[kept].astype(bool), scans.patients[kept]
-    labels_out, patients_out = outside.labels[kept_out].astype(bool), outside.patients[kept_out]
-    if not len(labels):
-        raise InputError(
-            f"No training scan has any of the branches {', '.join(settings.branches)}.",
-            hint="Extract features for them, or choose other modalities.",
-        )
-    cut = cut_folds(labels, patients, repeats=repeats, folds=folds, seed=seed, validation=settings.validation)
-    assert_no_shared_patients(cut, patients, patients_out)
+    (result,) = cross_validate_all(scans, model, [settings or defaults(model)], external=external, **how)
+    return result
+
+
+def cross_validate_all(
+    scans: Scans,
+    model: str,
+    variants: Sequence[Settings],
+    *,
+    external: Scans | None = None,
+    repeats: int = 4,
+    folds: int = 5,
+    only: Collection[int] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """The same for variants of a model that differ in ``branches`` and ``withheld`` alone, in their order.
+
+    Those that train on the same branches are trained once, and those that train on as many branches beside one
+    another, as one batch of fits.
+
+    Args:
+        scans, model, external: see ``cross_validate``.
+        variants: settings of each.
+        repeats, folds, seed: of the cross-validation.
+        only: some of the repeats; None for all.
+        threads: cores for the compiled loops; the result does not depend on it. None: all.
+        advance: called ``steps(...)`` times as the work goes on, for one variant.
+
+    Raises:
+        InputError, LeakingSplit: see ``cross_validate``.
+    """
+    defaults(model)
+    shared = {replace(settings, branches=(), withheld=()) for settings in variants}
+    if len(shared) != 1:
+        raise ValueError("variants may differ in branches and withheld alone")
+    outside = external if external is not None else scans.none()
+    values = np.concatenate((scans.values, outside.values))
+    present = np.isfinite(values).all(-1)
+    data = _Data(np.where(present[..., None], values, np.float32(0)), present, scans, outside)
+    how = _How(repeats, folds, seed, only, threads)
+    results: dict[Settings, Result] = {}
+    for group in _groups(variants, data):
+        results |= _run(model, group, data, how, advance)
+    return [results[settings] for settings in variants]
+
+
+@dataclass(frozen=True)
+class _Data:
+    values: np.ndarray
+    present: np.ndarray
+    scans: Scans
+    outside: Scans
+
+    def columns(self, settings: Settings) -> np.ndarray:
+        """(K,) bool: the branches that are read."""
+        return np.array([_modality(name) in settings.branches for name in self.scans.names])
+
+    def kept(self, settings: Settings) -> np.ndarray:
+        """(n,) bool: scans that have one of them."""
+        return np.asarray(self.present[:, self.columns(settings)].any(1))
+
+
+@dataclass(frozen=True)
+class _How:
+    repeats: int
+    folds: int
+    seed: int
+    only: Collection[int] | None
+    threads: int | None
+
+
+def _modality(name: str) -> str:
+    """Of a branch: its name may begin with that of the feature set it is from."""
+    return name.rpartition(":")[2]
+
+
+def _groups(variants: Sequence[Settings], data: _Data) -> list[list[Settings]]:
+    """Variants that can be trained as one batch of fits: on the same scans, and as many branches."""
+    groups: dict[Any, list[Settings]] = {}
+    for settings in dict.fromkeys(variants):
+        key = (int(data.columns(settings).sum()), data.kept(settings).tobytes())
+        groups.setdefault(key, []).append(settings)
+    return list(groups.values())
+
+
+def _run(
+    model: str, group: Sequence[Settings], data: _Data, how: _How, advance: Callable[[], None]
+) -> dict[Settings, Result]:
     from modeling.branch import usable_cores
 
-    problem = Problem(
-        np.concatenate((values, values_out)), np.concatenate((present, present_out)),
-        np.concatenate((labels, labels_out)), cut, len(labels), settings, seed, threads or usable_cores(),
+    kept = data.kept(group[0])
+    if not kept[: len(data.scans)].any():
+        raise InputError(
+            f"No training scan has any of the branches {', '.join(group[0].branches)}.",
+            hint="Extract features for them, or choose other modalities.",
+        )
+    trained = list(dict.fromkeys(settings.branches for settings in group))
+    columns = {settings.branches: np.flatnonzero(data.columns(settings)) for settings in group}
+    withheld = list(dict.fromkeys(settings.withheld for settings in group))
+    withholdings = [np.array([_modality(name) in each for name in data.scans.names]) for each in withheld]
+    labels = np.concatenate((data.scans.labels, data.outside.labels))[kept].astype(bool)
+    patients = np.concatenate((data.scans.patients, data.outside.patients))[kept]
+    internal = int(kept[: len(data.scans)].sum())
+    settings = group[0]
+    every = cut_folds(
+        labels[:internal], patients[:internal], repeats=how.repeats, folds=how.folds, seed=how.seed,
+        validation=settings.validation,
     )  # fmt: skip
-    answer = _fit(model, problem, patients, advance)
-    figures = _figures(problem, answer)
-    summaries = _summaries(problem, answer, figures, patients_out)
-    return Result(model, settings, cut, kept, kept_out, problem.present, answer, figures, summaries)
+    assert_no_shared_patients(every, patients[:internal], patients[internal:])
+    only = how.only if how.only is not None else range(how.repeats)
+    cut = [one for one in every if one.repeat in only]
+    problem = Problem(
+        np.ascontiguousarray(data.values[kept], np.float32), data.present[kept], labels, patients, cut * len(trained),
+        np.stack([columns[branches] for branches in trained]).repeat(len(cut), 0),
+        max(len(fold.fitting) for fold in every), internal, settings, how.seed, how.threads or usable_cores(),
+    )  # fmt: skip
+    answers = [_tempered(answer, problem) for answer in _fit(model, problem, withholdings, advance)]
+    results = {}
+    for settings in group:
+        first = trained.index(settings.branches) * len(cut)
+        which = withheld.index(settings.withheld)
+        answer = answers[which].of(slice(first, first + len(cut)))
+        read = columns[settings.branches]
+        names = tuple(data.scans.names[column] for column in read)
+        shown = (problem.present & ~withholdings[which])[:, read]
+        results[settings] = Result(
+            model, settings, names, cut, kept[: len(data.scans)], kept[len(data.scans) :], labels, patients, shown,
+            answer, _figures(labels, internal, cut, answer),
+        )  # fmt: skip
+    return results
 
 
 def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
@@ -129,57 +239,40 @@ def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
     return repeats * folds if model == "logistic" else settings.epochs
 
 
-def _fit(model: str, problem: Problem, patients: np.ndarray, advance: Callable[[], None]) -> Answer:
+def _fit(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Callable[[], None]) -> list[Answer]:
     if model == "logistic":
         from modeling.logistic import fit_logistic
 
-        return fit_logistic(problem, patients, advance)
+        return fit_logistic(problem, withholdings, advance)
     from modeling.training import fit_networks
 
-    return fit_networks(model, problem, advance)
+    return fit_networks(model, problem, withholdings, advance)
 
 
-def _chosen(scans: Scans, settings: Settings) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values and presence of the chosen branches of the scans that have any, and which scans those are."""
-    values = scans.values[:, [BRANCHES.index(branch) for branch in settings.branches]]
-    present = np.isfinite(values).all(-1)
-    kept = present.any(1)
-    filled = np.where(present[..., None], values, np.float32(0))
-    return np.ascontiguousarray(filled[kept], np.float32), present[kept], kept
+def _tempered(answer: Answer, problem: Problem) -> Answer:
+    if not problem.settings.calibrated:
+        return answer
+    from modeling.calibration import tempered
+
+    return tempered(answer, problem.labels)
 
 
-def _figures(problem: Problem, answer: Answer) -> list[Figure]:
+def _figures(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
+    """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
     figures = []
     for split in ("internal", "external"):
-        for f, fold in enumerate(problem.folds):
-            rows = fold.test if split == "internal" else problem.external
+        for f, fold in enumerate(folds):
+            rows = fold.test if split == "internal" else np.arange(internal, len(labels))
+            rows = rows[np.isfinite(answer.probability[f, rows])]
             if not len(rows):
                 continue
-            honest = scores(problem.labels[rows], answer.probability[f, rows])
-            careless = scores(problem.labels[rows], answer.careless[f, rows])
+            honest = scores(labels[rows], answer.probability[f, rows])
+            careless = scores(labels[rows], answer.careless[f, rows])
             for metric in METRICS:
                 value, other = honest[metric], careless[metric]
                 optimism = None if value is None or other is None else other - value
                 figures.append(Figure(split, fold.repeat, fold.fold, metric, value, optimism))
     return figures
-
-
-def _summaries(
-    problem: Problem, answer: Answer, figures: list[Figure], patients: np.ndarray
-) -> dict[tuple[str, str], Summary]:
-    tested = float(np.mean([len(fold.test) for fold in problem.folds]))
-    trained = float(np.mean([len(fold.training) for fold in problem.folds]))
-    found = {}
-    for metric in METRICS:
-        values = [f.value for f in figures if (f.split, f.metric) == ("internal", metric)]
-        found["internal", metric] = corrected_interval(values, tested, trained)
-        if len(problem.external):
-            values = [f.value for f in figures if (f.split, f.metric) == ("external", metric)]
-            rows = problem.external
-            found["external", metric] = bootstrap_interval(
-                values, metric, problem.labels[rows], answer.probability[:, rows], patients, seed=problem.seed
-            )
-    return found
 
 
 def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | None) -> Settings:
@@ -200,3 +293,28 @@ def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | N
             raise InputError(f"{epochs} epochs: at least 1 is needed.")
         settings = replace(settings, epochs=epochs)
     return settings
+
+
+def restricted(result: Result, external: np.ndarray) -> Result:
+    """The result as if only some of the external scans had been asked for.
+
+    Args:
+        result: of a cross-validation.
+        external: (m,) bool, of all external scans that were given.
+    """
+    chosen = result.kept_external & external
+    if (chosen == result.kept_external).all():
+        return result
+    internal = len(result.labels) - len(result.external)
+    rows = np.concatenate((np.arange(internal), internal + np.flatnonzero(external[result.kept_external])))
+    answer = result.answer
+    attention = None if answer.attention is None else answer.attention[:, rows]
+    fewer = replace(
+        answer, probability=answer.probability[:, rows], careless=answer.careless[:, rows], held=answer.held[:, rows],
+        attention=attention,
+    )  # fmt: skip
+    labels = result.labels[rows]
+    return replace(
+        result, kept_external=chosen, labels=labels, patients=result.patients[rows], present=result.present[rows],
+        answer=fewer, figures=_figures(labels, internal, result.folds, fewer),
+    )  # fmt: skip

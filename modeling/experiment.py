@@ -1,141 +1,170 @@
-"""Train a model on a feature set of the lake and write all it gives back as tables."""
+"""An experiment: a model, the vectors it is given, and how it is tried. Its rows, and the name that tells it apart."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import nullcontext
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from lake.progress import track
-from lake.runs import start_run
+from lake.errors import InputError
 from lake.tables import TABLES
-from modeling.crossval import Result, cross_validate, steps, with_options
-from modeling.inputs import Cohorts, read_cohorts
-from modeling.report import Line, Report
-from modeling.scores import METRICS
+from modeling.crossval import Result, cross_validate_all, restricted
+from modeling.inputs import Cohorts
+from modeling.settings import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+Rows = dict[str, Any]
+"""Rows by table, each a list of dicts or an Arrow table."""
 
-    from lake.store import Lake
-    from lake.transaction import Transaction
-
-WRITTEN = ("experiments", "predictions", "attention", "metrics")
+WRITTEN = ("fits", "predictions", "attention", "metrics")
+"""Tables that have rows for every repeat of an experiment."""
 
 
-def train(
-    lake: Lake,
-    feature_set: str,
-    model: str,
+@dataclass(frozen=True)
+class Experiment:
+    """What is tried, by all that decides its numbers but the rows of the lake and the code.
+
+    Attributes:
+        model: a name of ``modeling.settings.DEFAULTS``; settings: what it is trained with.
+        feature_sets: whose vectors are its input, side by side.
+        label_rule, delta: see ``modeling.inputs.read_cohorts``.
+        external: view of the external scans it is tested on; diagnosis: only those whose diagnosis begins so.
+        repeats, folds, seed: of the cross-validation.
+    """
+
+    model: str
+    feature_sets: tuple[str, ...]
+    settings: Settings = field(default_factory=Settings)
+    label_rule: str = "brats21"
+    delta: str = "stored"
+    external: str = "external"
+    diagnosis: str = ""
+    repeats: int = 4
+    folds: int = 5
+    seed: int = 0
+
+    def described(self, digest: str) -> dict[str, Any]:
+        """All of it as JSON values, with the digest of the rows it reads and of the code that runs it."""
+        return {**asdict(self), "input_sha256": digest, "code_sha256": code_digest()}
+
+    def name(self, digest: str) -> str:
+        """The experiment's id: the same for the same settings, rows and code."""
+        told = hashlib.sha256(as_json(self.described(digest)).encode()).hexdigest()
+        return f"{self.model}-{told[:10]}"
+
+
+@cache
+def code_digest() -> str:
+    """Short sha256 over the source of this room."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def run_experiments(
+    cohorts: Cohorts,
+    experiments: Sequence[Experiment],
     *,
-    label_rule: str = "brats21",
-    modalities: Sequence[str] | None = None,
-    repeats: int = 4,
-    folds: int = 5,
-    epochs: int = 200,
-    seed: int = 0,
-    progress: bool = True,
-) -> Report:
-    """Cross-validate ``model`` by patient, score every fit on the external scans, and commit the outcome.
+    only: Collection[int] | None = None,
+    threads: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """Results of experiments that differ in nothing but branches, withheld branches, and the external scans.
 
     Args:
-        lake: the lake.
-        feature_set: the vectors to train on (table ``feature_sets``).
-        model: snn, snn_released, mlp or logistic.
-        label_rule: brats21 (methylated at two sites or more) or ucsf (at one).
-        modalities: branches to read; None for the model's own: all five, the MLP T1wCE alone.
-        repeats, folds, seed: of the cross-validation.
-        epochs: the most there are; logistic regression has none.
-        progress: show a progress bar on standard error.
-
-    Returns:
-        The figures. The same call on the same rows has the same experiment id, and writes nothing the second time.
+        cohorts: their rows.
+        experiments: at least one.
+        only: some of the repeats; None for all.
+        threads, advance: see ``modeling.crossval.cross_validate_all``.
 
     Raises:
-        InputError: an unknown name, one class only, or too few patients for the folds.
+        InputError: one class, too few patients, or none of the external scans that an experiment asks for.
         LeakingSplit: a patient is both training and external.
     """
-    settings = with_options(model, None if modalities is None else tuple(modalities), epochs)
-    cohorts = read_cohorts(lake, feature_set, label_rule)
-    asked = {
-        "model": model, "feature_set": feature_set, "label_rule": label_rule, "repeats": repeats, "folds": folds,
-        "seed": seed, **asdict(settings), "input_sha256": cohorts.digest,
-    }  # fmt: skip
-    experiment = f"{model}-{hashlib.sha256(_json(asked).encode()).hexdigest()[:10]}"
-    bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
-    with bar as advance:
-        result = cross_validate(
-            cohorts.scans["training"], model, external=cohorts.scans["external"], settings=settings, repeats=repeats,
-            folds=folds, seed=seed, advance=advance,
-        )  # fmt: skip
-    report = _report(experiment, feature_set, label_rule, repeats, folds, cohorts, result)
-    rows = _rows(report, asked | {"selection": result.answer.selection}, cohorts, result)
-
-    def write(transaction: Transaction) -> None:
-        for table in WRITTEN:
-            transaction.replace(table, {"experiment": experiment}, rows[table])
-
-    with start_run(lake, "train", {k: v for k, v in asked.items() if k != "input_sha256"}) as run:
-        run.transact(write)
-    return report
-
-
-def _report(  # noqa: PLR0917
-    experiment: str, feature_set: str, label_rule: str, repeats: int, folds: int, cohorts: Cohorts, result: Result
-) -> Report:
-    training, external = cohorts.scans["training"], cohorts.scans["external"]
-    lines = [
-        Line(split, metric, s.mean, s.sd, s.low, s.high, result.optimism(split, metric), s.folds)
-        for split in ("internal", "external")
-        for metric in METRICS
-        if (s := result.summaries.get((split, metric)))
-    ]
-    return Report(
-        experiment, result.model, feature_set, cohorts.weights, cohorts.synthetic, label_rule,
-        result.settings.branches, repeats, folds, int(result.kept.sum()),
-        len(set(training.patients[result.kept])), int(result.kept_external.sum()),
-        len(set(external.patients[result.kept_external])), cohorts.unlabelled,
-        int((~result.kept).sum() + (~result.kept_external).sum()), tuple(lines),
+    first = experiments[0]
+    results = cross_validate_all(
+        cohorts.scans["training"], first.model, [one.settings for one in experiments],
+        external=cohorts.scans["external"], repeats=first.repeats, folds=first.folds, only=only, seed=first.seed,
+        threads=threads, advance=advance,
     )  # fmt: skip
+    return [restricted(result, external_scans(cohorts, one)) for result, one in zip(results, experiments, strict=True)]
 
 
-def _rows(report: Report, settings: dict[str, Any], cohorts: Cohorts, result: Result) -> dict[str, Any]:
-    """The rows of all four tables."""
+def external_scans(cohorts: Cohorts, experiment: Experiment) -> np.ndarray:
+    """(m,) bool: the external scans that an experiment is tested on.
+
+    Raises:
+        InputError: it asks for some of them, and there are none.
+    """
+    chosen: np.ndarray = cohorts.views[experiment.external].copy()
+    if experiment.diagnosis:
+        wanted = experiment.diagnosis.casefold()
+        chosen &= np.array([name.casefold().startswith(wanted) for name in cohorts.diagnosis], np.bool_)
+    if not chosen.any() and (experiment.external, experiment.diagnosis) != ("external", ""):
+        of = f" of {experiment.diagnosis}" if experiment.diagnosis else ""
+        raise InputError(
+            f"View {experiment.external} has no scan{of} with these vectors and a call.",
+            hint="Ingest the external cohort, extract its features, and for external_listed bring in a list.",
+        )
+    return chosen
+
+
+def experiment_row(name: str, experiment: Experiment, cohorts: Cohorts, result: Result) -> dict[str, Any]:
+    """The row of table experiments."""
+    training = result.external[0] if len(result.external) else len(result.labels)
+    return {
+        "experiment": name,
+        "model": experiment.model,
+        "feature_set": " + ".join(experiment.feature_sets),
+        "weights": "synthetic" if cohorts.synthetic else cohorts.weights,
+        "label_rule": experiment.label_rule,
+        "split": "training",
+        "scans": int(training),
+        "patients": len(set(result.patients[:training])),
+        "settings": as_json(experiment.described(cohorts.digest)),
+    }
+
+
+def result_rows(name: str, cohorts: Cohorts, result: Result) -> Rows:
+    """Rows of the tables ``WRITTEN``."""
     kept = np.flatnonzero(result.kept), np.flatnonzero(result.kept_external)
     ids = [cohorts.ids["training"][i] for i in kept[0]] + [cohorts.ids["external"][i] for i in kept[1]]
-    training, external = cohorts.scans["training"], cohorts.scans["external"]
     scans = {
         "cohort": np.array([cohort for cohort, _ in ids], dtype=object),
         "scan_id": np.array([scan for _, scan in ids], dtype=object),
-        "patient_id": np.concatenate((training.patients[kept[0]], external.patients[kept[1]])).astype(object),
-        "methylated": np.concatenate((training.labels[kept[0]], external.labels[kept[1]])),
+        "patient_id": result.patients.astype(object),
+        "methylated": result.labels,
     }
     fit, row = np.nonzero(np.isfinite(result.answer.probability))
     place = {
-        "experiment": np.full(len(fit), report.experiment, dtype=object),
+        "experiment": np.full(len(fit), name, dtype=object),
         "split": np.where(row < len(kept[0]), "internal", "external").astype(object),
         "repeat": np.array([fold.repeat for fold in result.folds], np.int32)[fit],
         "fold": np.array([fold.fold for fold in result.folds], np.int32)[fit],
     }
-    predictions = {**place, **{name: column[row] for name, column in scans.items()}}
+    predictions = {**place, **{column: values[row] for column, values in scans.items()}}
     predictions["probability"] = result.answer.probability[fit, row]
+    fits = [
+        {
+            "experiment": name, "repeat": fold.repeat, "fold": fold.fold, "fitting": len(fold.fitting),
+            "validation": len(fold.validation), "test": len(fold.test),
+            "selection": as_json({what: values[f] for what, values in result.answer.selection.items()}),
+        }
+        for f, fold in enumerate(result.folds)
+    ]  # fmt: skip
     return {
-        "experiments": [
-            {
-                "experiment": report.experiment, "model": report.model, "feature_set": report.feature_set,
-                "weights": "synthetic" if report.synthetic else report.weights, "label_rule": report.label_rule,
-                "split": "training", "scans": report.scans, "patients": report.patients, "settings": _json(settings),
-            }
-        ],
+        "fits": fits,
         "predictions": _table("predictions", predictions),
         "attention": _attention(place, scans, result, fit, row),
-        "metrics": [{"experiment": report.experiment, **asdict(figure)} for figure in result.figures],
-    }  # fmt: skip
+        "metrics": [{"experiment": name, **asdict(figure)} for figure in result.figures],
+    }
 
 
 def _attention(
@@ -147,7 +176,7 @@ def _attention(
     at, branch = np.nonzero(result.present[row])
     columns = {name: column[at] for name, column in place.items()}
     columns |= {name: scans[name][row[at]] for name in ("cohort", "scan_id")}
-    columns["modality"] = np.array(result.settings.branches, dtype=object)[branch]
+    columns["modality"] = np.array(result.branches, dtype=object)[branch]
     columns["weight"] = result.answer.attention[fit[at], row[at], branch]
     return _table("attention", columns)
 
@@ -157,5 +186,6 @@ def _table(name: str, columns: dict[str, np.ndarray]) -> pa.Table:
     return pa.table({key: pa.array(value, schema.field(key).type) for key, value in columns.items()})
 
 
-def _json(content: dict[str, Any]) -> str:
+def as_json(content: dict[str, Any]) -> str:
+    """Canonical JSON."""
     return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -14,34 +14,43 @@ from modeling.problem import Advance, Answer, Problem, standardisation
 INNER_FOLDS = 5
 
 
-def fit_logistic(problem: Problem, patients: np.ndarray, advance: Advance) -> Answer:
-    """Fit every fold with scikit-learn; ``advance`` is called once per fold.
+def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: Advance) -> list[Answer]:
+    """Fit every fold with scikit-learn, and answer once for each of ``withholdings``.
 
     Features are standardised, and missing branches filled with the mean (zero, then), over the training part alone.
     C is the one of ``settings.strengths`` with the least log loss in a five-fold cross-validation inside the training
     part, by patient; with one strength it is that one. The careless run chooses it on the test part.
+
+    Args:
+        problem: What to fit.
+        withholdings: (C,) bool each: branches that are not shown to the fitted models.
+        advance: Called once per fold.
     """
     shape = (len(problem.folds), len(problem.labels))
-    probability, careless = np.full(shape, np.nan), np.full(shape, np.nan)
-    chosen = []
+    answers = [
+        Answer(np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), None, {"C": []})
+        for _ in withholdings
+    ]
     shift, scale = standardisation(problem.values, problem.present, problem.parts("training"))
     with threadpool_limits(1):
         for f, fold in enumerate(problem.folds):
-            features = _features(problem, shift[f], scale[f])
-            asked = {"test": fold.test, "external": problem.external}
-            by_strength = _predict(problem, features, fold.training, np.concatenate(list(asked.values())))
-            inner = _inner_loss(problem, fold.training, patients)
-            best = int(np.argmin(inner))
-            chosen.append(problem.settings.strengths[best])
-            start = 0
-            for rows in asked.values():
-                part = by_strength[:, start : start + len(rows)]
-                start += len(rows)
-                if len(rows):
-                    probability[f, rows] = part[best]
-                    careless[f, rows] = part[int(np.argmin(log_loss(part, problem.labels[rows])))]
+            features = _features(problem, shift[f], scale[f], problem.columns[f])
+            inner = _inner(problem, f)
+            best = int(np.argmin(log_loss(inner, problem.labels[fold.training])))
+            asked = [rows for rows in (fold.test, problem.external) if len(rows)]
+            rows = np.concatenate(asked)
+            left = [~withheld[problem.columns[f], None] for withheld in withholdings]
+            shown = np.concatenate([_flat(features[rows] * each) for each in left])
+            told = _predict(problem, _flat(features[fold.training]), fold.training, shown)
+            for answer, predicted in zip(answers, np.split(told, len(withholdings), 1), strict=True):
+                answer.selection["C"].append(problem.settings.strengths[best])
+                answer.held[f, fold.training] = inner[best]
+                answer.probability[f, rows] = predicted[best]
+                for part, probability in zip(asked, np.split(predicted, [len(asked[0])], 1), strict=False):
+                    careless = int(np.argmin(log_loss(probability, problem.labels[part])))
+                    answer.careless[f, part] = probability[careless]
             advance()
-    return Answer(probability, careless, None, {"C": chosen})
+    return answers
 
 
 def log_loss(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -50,54 +59,54 @@ def log_loss(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return -np.log(np.maximum(likelihood, 1e-15)).mean(-1)
 
 
-def _features(problem: Problem, shift: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    standard = (problem.values - shift) * scale * problem.present[..., None]
-    return standard.reshape(len(standard), -1).astype(np.float64)
+def _features(problem: Problem, shift: np.ndarray, scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    standard = ((problem.values - shift) * scale * problem.present[..., None])[:, columns]
+    wide: np.ndarray = standard.astype(np.float64)
+    return wide
 
 
-def _inner_loss(problem: Problem, training: np.ndarray, patients: np.ndarray) -> np.ndarray:
-    """Log loss (strengths,) over an inner cross-validation of the training rows."""
-    strengths = problem.settings.strengths
-    if len(strengths) == 1:
-        return np.zeros(1)
-    labels = problem.labels[training]
-    _, first = np.unique(patients[training], return_index=True)
+def _flat(features: np.ndarray) -> np.ndarray:
+    return features.reshape(len(features), -1)
+
+
+def _inner(problem: Problem, fit: int) -> np.ndarray:
+    """Probabilities (strengths, training rows of the fit) out of fold, by an inner cross-validation of these rows."""
+    strengths, training = problem.settings.strengths, problem.folds[fit].training
+    labels, patients = problem.labels[training], problem.patients[training]
+    _, first = np.unique(patients, return_index=True)
     fewest = int(min(labels[first].sum(), (~labels[first]).sum()))
-    if fewest < 3:  # too few of a class to divide again: the strongest regularisation
-        return np.arange(len(strengths), dtype=np.float64)
-    folds = cut_folds(labels, patients[training], repeats=1, folds=min(INNER_FOLDS, fewest), seed=problem.seed)
-    total = np.zeros(len(strengths))
+    if fewest < 3:  # too few of a class to divide again: nothing is known, and the strongest regularisation is taken
+        return np.full((len(strengths), len(training)), 0.5)
+    folds = cut_folds(labels, patients, repeats=1, folds=min(INNER_FOLDS, fewest), seed=problem.seed)
+    told = np.empty((len(strengths), len(training)))
     for fold in folds:
         part = np.zeros((1, len(problem.labels)), np.bool_)
         part[0, training[fold.training]] = True
         shift, scale = standardisation(problem.values, problem.present, part)
-        features = _features(problem, shift[0], scale[0])
-        predicted = _predict(problem, features, training[fold.training], training[fold.test])
-        total += log_loss(predicted, labels[fold.test]) * len(fold.test)
-    return total / len(training)
+        features = _flat(_features(problem, shift[0], scale[0], problem.columns[fit])[training])
+        told[:, fold.test] = _predict(problem, features[fold.training], training[fold.training], features[fold.test])
+    return told
 
 
-def _predict(problem: Problem, features: np.ndarray, training: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Probabilities (strengths, asked) of models fitted on the training rows.
+def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Probabilities (strengths, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``.
 
     With an L2 penalty the weights lie in the span of the training rows, so the rows are first turned into the
     coordinates of that span: the same model, from a few hundred numbers per row instead of two thousand.
     """
-    rows = np.concatenate((training, asked))
-    products = features[rows] @ features[training].T
-    size, axes = np.linalg.eigh(products[: len(training)])
+    size, axes = np.linalg.eigh(known @ known.T)
     held = size > size[-1] * 1e-10
-    x = products @ (axes[:, held] / np.sqrt(size[held]))
-    x, new = x[: len(training)], x[len(training) :]
-    if not len(asked):
-        return np.zeros((len(problem.settings.strengths), 0))
-    return np.stack([_fit(x, problem.labels[training], new, c) for c in problem.settings.strengths])
+    turn = axes[:, held] / np.sqrt(size[held])
+    x, new = (known @ known.T) @ turn, (asked @ known.T) @ turn
+    settings = problem.settings
+    return np.stack([_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.strengths])
 
 
-def _fit(x: np.ndarray, labels: np.ndarray, new: np.ndarray, strength: float) -> Sequence[float]:
+def _fit(x: np.ndarray, labels: np.ndarray, new: np.ndarray, strength: float, balanced: bool) -> np.ndarray:
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an iteration limit reached at weak regularisation costs digits, no more
-        model = LogisticRegression(C=strength, max_iter=500).fit(x, labels)
-    return model.predict_proba(new)[:, 1]
+        model = LogisticRegression(C=strength, max_iter=500, class_weight="balanced" if balanced else None)
+        told: np.ndarray = model.fit(x, labels).predict_proba(new)[:, 1]
+    return told

@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from modeling.batched import BatchedLinear, BatchedModel, BranchAttention, Draw, Output, TokenNorm, presence
+from modeling.batched import (
+    BatchedLinear,
+    BatchedModel,
+    BranchAttention,
+    Draw,
+    Output,
+    TokenNorm,
+    cross_entropy,
+    presence,
+    probability_of,
+)
 from modeling.branch import TOKEN, Inputs, SharedBranch
 from modeling.kernels import CHANNELS, SLOPE, TAPS
 from modeling.residual import LENGTHS as RESIDUAL_LENGTHS
@@ -52,11 +62,11 @@ class SNN(BatchedModel):
         pooled, attention = self.attention(tokens, present)
         hidden = functional.leaky_relu(self.hidden(_dropped(pooled, masks, 0)), SLOPE)
         logit = self.out(_dropped(hidden, masks, 1))[..., 0]
-        return Output(logit, torch.sigmoid(logit), attention)
+        return Output(logit, probability_of(logit), attention)
 
     def loss(self, output: Output, label: Tensor) -> Tensor:
         """Binary cross-entropy of each row."""
-        return functional.binary_cross_entropy_with_logits(output.score, label, reduction="none")
+        return cross_entropy(output.score, label)
 
 
 class ReleasedSNN(BatchedModel):
@@ -79,7 +89,7 @@ class ReleasedSNN(BatchedModel):
         """Two sigmoids per row (F, B, 2): unmethylated, methylated."""
         tokens = self.branches(inputs, rows)
         pooled, attention = self.attention(tokens, presence(inputs, rows))
-        score = torch.sigmoid(self.out(pooled))
+        score = probability_of(self.out(pooled))
         return Output(score, score[..., 1] / score.sum(-1), attention)
 
     def loss(self, output: Output, label: Tensor) -> Tensor:
@@ -105,11 +115,11 @@ class MLP(BatchedModel):
             x = layer(x)
             if which < len(self.noise):
                 x = _dropped(functional.relu(x), masks, which)
-        return Output(x[..., 0], torch.sigmoid(x[..., 0]))
+        return Output(x[..., 0], probability_of(x[..., 0]))
 
     def loss(self, output: Output, label: Tensor) -> Tensor:
         """Binary cross-entropy of each row."""
-        return functional.binary_cross_entropy_with_logits(output.score, label, reduction="none")
+        return cross_entropy(output.score, label)
 
 
 NETWORKS: dict[str, Callable[[Draw, Settings, int, int], BatchedModel]] = {

@@ -18,13 +18,18 @@ Advance = Callable[[], None]
 class Problem:
     """Scans, folds and settings. Rows below ``internal`` are cross-validated, the rest are external.
 
-    values (n, K, 400) float32, zeros where missing; present (n, K) bool; labels (n,) bool.
+    values (n, C, 400) float32, zeros where missing; present (n, C) bool; labels (n,) bool; patients (n,);
+    folds: F fits; columns (F, K): which of the C branches a fit reads; widest: scans in the largest fitting part of
+    the whole cross-validation, of which ``folds`` may be some.
     """
 
     values: np.ndarray
     present: np.ndarray
     labels: np.ndarray
+    patients: np.ndarray
     folds: list[Fold]
+    columns: np.ndarray
+    widest: int
     internal: int
     settings: Settings
     seed: int
@@ -50,13 +55,27 @@ class Answer:
     probability: of test and external rows; selection by the validation part.
     careless: the same with the test part, or the external scans, used for the selection.
     attention: (F, n, K), NaN on the same rows, or None.
+    held: (F, n) of the rows that the fit was stopped or tuned by, NaN elsewhere.
     selection: what each fit selected, by name, one entry per fit: written with the experiment.
     """
 
     probability: np.ndarray
     careless: np.ndarray
+    held: np.ndarray
     attention: np.ndarray | None = None
     selection: dict[str, list[Any]] = field(default_factory=dict)
+
+    def of(self, fits: slice) -> Answer:
+        """The answer of some fits."""
+        attention = None if self.attention is None else self.attention[fits]
+        selection = {name: values[fits] for name, values in self.selection.items()}
+        return Answer(self.probability[fits], self.careless[fits], self.held[fits], attention, selection)
+
+
+def of_columns(of_branches: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """What each fit reads (F, K, …) of numbers per fit and branch (F, C, …); columns (F, K)."""
+    chosen: np.ndarray = of_branches[np.arange(len(columns))[:, None], columns]
+    return chosen
 
 
 def standardisation(values: np.ndarray, present: np.ndarray, parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

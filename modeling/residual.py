@@ -55,8 +55,8 @@ def _convolve_back(x: Any, weight: Any, grad: Any, d_weight: Any, dx: Any) -> An
 
 @compiled
 def forward_fits(
-    first: int, last: int, values: Any, present: Any, shift: Any, scale: Any, rows: Any, weight: Any, bias: Any, x: Any,
-    h: Any, s: Any, tokens: Any,
+    first: int, last: int, values: Any, columns: Any, present: Any, shift: Any, scale: Any, rows: Any, weight: Any,
+    bias: Any, x: Any, h: Any, s: Any, tokens: Any,
 ) -> None:  # fmt: skip
     """Tokens (F, B, K, 50); x, h (F, B, K, 3, 404) and s (F, B, K, 3, 400) keep what the backward pass needs.
 
@@ -67,11 +67,11 @@ def forward_fits(
     for f in range(first, last):
         for b in range(rows.shape[1]):
             row = rows[f, b]
-            for k in range(values.shape[1]):
-                if row < 0 or not present[row, k]:
+            for k in range(columns.shape[1]):
+                if row < 0 or not present[f, row, k]:
                     tokens[f, b, k] = 0
                     continue
-                x0, source, low, factor = x[f, keep * b, k, 0], values[row, k], shift[f, k], scale[f, k]
+                x0, source, low, factor = x[f, keep * b, k, 0], values[row, columns[f, k]], shift[f, k], scale[f, k]
                 for p in range(source.shape[0]):
                     x0[p + 2] = (source[p] - low[p]) * factor[p]
                 for block in range(3):
@@ -106,7 +106,7 @@ def backward_fits(
     for f in range(first, last):
         for b in range(rows.shape[1]):
             for k in range(x.shape[2]):
-                if rows[f, b] < 0 or not present[rows[f, b], k]:
+                if rows[f, b] < 0 or not present[f, rows[f, b], k]:
                     continue
                 following[: LENGTHS[3]] = d_tokens[f, b, k]
                 for block in (2, 1, 0):
@@ -139,18 +139,15 @@ def _shapes(batch: tuple[int, ...], branches: int) -> list[tuple[int, ...]]:
 def _tokens(
     weight: np.ndarray, bias: np.ndarray, inputs: Inputs, rows: np.ndarray, threads: int, kept: list[np.ndarray]
 ) -> Tensor:
-    tokens = np.empty((*rows.shape, inputs.values.shape[1], LENGTHS[3]), inputs.values.dtype)
-    spread_fits(
-        forward_fits, len(rows), threads, inputs.values, inputs.present, inputs.shift, inputs.scale, rows, weight, bias,
-        *kept, tokens,
-    )  # fmt: skip
+    tokens = np.empty((*rows.shape, inputs.columns.shape[1], LENGTHS[3]), inputs.values.dtype)
+    spread_fits(forward_fits, len(rows), threads, *inputs.arrays, rows, weight, bias, *kept, tokens)
     return torch.from_numpy(tokens)
 
 
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, weight: Tensor, bias: Tensor, inputs: Inputs, rows: np.ndarray, scratch: Scratch) -> Tensor:
-        kept, ctx.ticket = scratch.take(_shapes(rows.shape, inputs.values.shape[1]), inputs.values.dtype)
+        kept, ctx.ticket = scratch.take(_shapes(rows.shape, inputs.columns.shape[1]), inputs.values.dtype)
         numbers = weight.detach().numpy(), bias.detach().numpy()
         ctx.saved = inputs.present, rows, numbers[0], *kept
         ctx.scratch = scratch
@@ -180,6 +177,6 @@ class ResidualBranches(nn.Module):
         """Tokens, zero where a branch is missing."""
         if torch.is_grad_enabled():
             return _Residual.apply(self.weight, self.bias, inputs, rows, self.scratch)
-        kept = [np.zeros(shape, inputs.values.dtype) for shape in _shapes((len(rows), 1), inputs.values.shape[1])]
+        kept = [np.zeros(shape, inputs.values.dtype) for shape in _shapes((len(rows), 1), inputs.columns.shape[1])]
         numbers = self.weight.detach().numpy(), self.bias.detach().numpy()
         return _tokens(*numbers, inputs, rows, self.scratch.threads, kept)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from modeling.bootstrap import THRESHOLD, over_folds, patient_bootstrap
+
 METRICS = ("auc", "accuracy", "precision", "recall", "brier")
-THRESHOLD = 0.5
 
 
 def auc(labels: np.ndarray, probability: np.ndarray) -> float | None:
@@ -89,46 +90,19 @@ def bootstrap_interval(
     values: Sequence[float | None], metric: str, labels: np.ndarray, probability: np.ndarray, patients: np.ndarray,
     *, seed: int, resamples: int = 2000,
 ) -> Summary:  # fmt: skip
-    """Mean over the fold models with a percentile interval over resampled patients.
+    """Mean over folds with a percentile interval over resampled patients.
 
     Args:
-        values: the metric of each model on all scans.
+        values: the metric of each fold.
         metric: its name.
-        labels: (m,) bool. probability: (F, m). patients: (m,).
+        labels: (m,) bool. probability: (F, m), NaN where a fold did not predict a scan. patients: (m,).
         seed, resamples: of the bootstrap.
     """
     known = [v for v in values if v is not None]
     mean = float(np.mean(known)) if known else None
     sd = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    names, of_scan = np.unique(patients, return_inverse=True)
-    if len(names) < 2 or mean is None:
-        return Summary(mean, sd, None, None, len(known))
-    stream = np.random.default_rng([seed, METRICS.index(metric)])
-    drawn = stream.multinomial(len(names), np.full(len(names), 1 / len(names)), resamples)[:, of_scan]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        resampled = _resampled(metric, labels, probability, drawn.astype(np.float64))
-    resampled = resampled[np.isfinite(resampled)]
-    if not len(resampled):
-        return Summary(mean, sd, None, None, len(known))
-    low, high = np.percentile(resampled, (2.5, 97.5))
-    return Summary(mean, sd, float(low), float(high), len(known))
-
-
-def _resampled(metric: str, labels: np.ndarray, probability: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """The metric, averaged over models, with scans counted ``weight`` (resamples, m) times."""
-    if metric == "auc":
-        ahead = probability[:, labels, None] - probability[:, None, ~labels]
-        order = ((ahead > 0) + 0.5 * (ahead == 0)).mean(0)
-        a, b = weight[:, labels], weight[:, ~labels]
-        return np.einsum("ri,ri->r", a @ order, b) / (a.sum(1) * b.sum(1))
-    called = (probability >= THRESHOLD).T.astype(np.float64)
-    truth = labels[:, None].astype(np.float64)
-    of, over = {
-        "accuracy": ((called == truth).astype(np.float64), np.ones_like(called)),
-        "precision": (called * truth, called),
-        "recall": (called * truth, np.broadcast_to(truth, called.shape)),
-        "brier": ((probability.T - truth) ** 2, np.ones_like(called)),
-    }[metric]
-    each = (weight @ of) / (weight @ over)
-    known = np.isfinite(each)
-    return np.where(known, each, 0).sum(1) / known.sum(1)
+    if mean is None:
+        return Summary(None, sd, None, None, 0)
+    statistic = over_folds(metric, labels, probability)
+    found = patient_bootstrap(statistic, patients, seed=[seed, METRICS.index(metric)], resamples=resamples)
+    return Summary(mean, sd, found.low, found.high, len(known))

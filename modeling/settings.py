@@ -22,6 +22,12 @@ class Settings:
         dropout: share of units dropped in training.
         validation: share of the training part's patients kept for stopping.
         strengths: values of scikit-learn's C among which logistic regression chooses.
+        withheld: branches that a model was trained on and is not shown when it predicts.
+        modality_dropout: share of the branches withheld while a network is trained, drawn anew for every scan and
+            epoch; a scan keeps at least one.
+        balanced: scans count in inverse proportion to how frequent their class is in the fitting part.
+        calibrated: probabilities are tempered on the scans that training was stopped by (``modeling.calibration``).
+        members: networks trained for each fit, from other random numbers, whose probabilities are averaged.
     """
 
     branches: tuple[str, ...] = BRANCHES
@@ -34,6 +40,11 @@ class Settings:
     dropout: float = 0.0
     validation: float = 0.2
     strengths: tuple[float, ...] = ()
+    withheld: tuple[str, ...] = ()
+    modality_dropout: float = 0.0
+    balanced: bool = False
+    calibrated: bool = False
+    members: int = 1
 
 
 DEFAULTS: dict[str, Settings] = {

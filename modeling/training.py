@@ -2,33 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lake.threads import one_torch_thread
-from modeling.batched import BatchedModel, initialiser
+from modeling.batched import LANES, BatchedModel, initialiser
 from modeling.branch import Inputs
 from modeling.networks import NETWORKS
-from modeling.problem import Advance, Answer, Problem, standardisation
+from modeling.problem import Advance, Answer, Problem, of_columns, standardisation
+from modeling.settings import Settings
 
 WATCHED = ("validation", "test", "external")
 """Parts by which a run may stop: the first is the honest one, the others show what peeking would have brought."""
 
 
-def fit_networks(model: str, problem: Problem, advance: Advance) -> Answer:
-    """Train network ``model`` on every fold at once; ``advance`` is called once per epoch."""
-    settings, folds = problem.settings, problem.folds
-    shift, scale = standardisation(problem.values, problem.present, problem.parts("fitting"))
-    inputs = Inputs(problem.values, problem.present, shift, scale)
-    # Streams are named by repeat and fold, so that a fit is the same whatever else is trained beside it.
-    streams = [np.random.default_rng([problem.seed, fold.repeat, fold.fold, 1]) for fold in folds]
+def fit_networks(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Advance) -> list[Answer]:
+    """Train network ``model`` on every fold at once, and answer once for each of ``withholdings``.
+
+    Args:
+        model: A name of ``modeling.networks.NETWORKS``.
+        problem: What to train on.
+        withholdings: (C,) bool each: branches that are not shown to the trained networks.
+        advance: Called once per epoch.
+    """
+    settings, members = problem.settings, problem.settings.members
+    folds = [fold for fold in problem.folds for _ in range(members)]
+    columns = problem.columns.repeat(members, 0)
+    crowd = replace(problem, folds=folds, columns=columns)
+    shift, scale = (
+        of_columns(each.repeat(members, 0), columns)
+        for each in standardisation(problem.values, problem.present, problem.parts("fitting"))
+    )
+    present = np.ascontiguousarray(problem.present[:, columns].transpose(1, 0, 2))
+    inputs = Inputs(problem.values, columns, present, shift, scale)
+    # Streams are named by repeat, fold and member, so that a fit is the same whatever else is trained beside it.
+    names = [(fold.repeat, fold.fold, 1, *filter(None, [i % members])) for i, fold in enumerate(folds)]
+    streams = [np.random.default_rng([problem.seed, *name]) for name in names]
     with one_torch_thread():
-        network = NETWORKS[model](initialiser(streams), settings, problem.values.shape[1], problem.threads)
-        keepers = _train(network, inputs, problem, streams, advance)
-        return _answer(network, inputs, problem, keepers)
+        network = NETWORKS[model](initialiser(streams), settings, columns.shape[1], problem.threads)
+        keepers = _train(network, inputs, crowd, streams, advance)
+        answers = [
+            _answer(network, replace(inputs, present=present & ~withheld[columns][:, None]), crowd, keepers)
+            for withheld in withholdings
+        ]
+    return [_averaged(answer, members) for answer in answers]
+
+
+def _averaged(answer: Answer, members: int) -> Answer:
+    """The mean over the members of each fit, which follow one another."""
+
+    def mean(of: np.ndarray) -> np.ndarray:
+        return of if members == 1 else of.reshape(-1, members, *of.shape[1:]).mean(1)
+
+    attention = None if answer.attention is None else mean(answer.attention)
+    chosen = answer.selection
+    if members > 1:
+        chosen = {name: [of[i : i + members] for i in range(0, len(of), members)] for name, of in chosen.items()}
+    return Answer(mean(answer.probability), mean(answer.careless), mean(answer.held), attention, chosen)
 
 
 def _train(
@@ -36,22 +70,22 @@ def _train(
 ) -> dict[str, Keeper]:
     settings = problem.settings
     labels = torch.from_numpy(problem.labels.astype(np.float32))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    optimiser = Optimiser(network, settings)
     fitting = _padded([fold.fitting for fold in problem.folds])
     parts = {name: _padded([np.flatnonzero(part) for part in problem.parts(name)]) for name in WATCHED}
     parts = {name: rows for name, rows in parts.items() if rows.shape[1]}
     keepers = {name: Keeper(len(problem.folds), settings.patience) for name in parts}
     watched = np.concatenate(list(parts.values()), 1)
+    weight = torch.from_numpy(_class_weights(problem))
     edges = np.cumsum([0] + [rows.shape[1] for rows in parts.values()])
     for epoch in range(settings.epochs):
         if any(keeper.following.any() for keeper in keepers.values()):
             network.train()
-            for rows, masks in _batches(fitting, settings.batch, network.noise, settings.dropout, streams):
-                output = network(inputs, rows, masks)
-                loss = _mean(network.loss(output, labels[np.maximum(rows, 0)]), rows).sum()
-                optimiser.zero_grad()
+            shown = _without_some(inputs, settings.modality_dropout, streams)
+            for rows, masks in _batches(fitting, problem.widest, settings, network.noise, streams):
+                index = torch.from_numpy(np.maximum(rows, 0))
+                losses = network.loss(network(shown, rows, masks), labels[index]) * weight.gather(1, index)
+                loss = _mean(losses, rows).sum()
                 loss.backward()
                 optimiser.step()
             losses = _losses(network, inputs, watched, labels)
@@ -60,6 +94,60 @@ def _train(
                 keepers[name].look(epoch, _mean(losses[:, part], rows), network)
         advance()
     return keepers
+
+
+class Optimiser:
+    """AdamW on the parameters of all fits laid side by side, each fit's padded to fill vector instructions.
+
+    The last numbers of an array may round otherwise than those within (see ``modeling.batched.LANES``); so it would
+    matter to a fit whether it is the last.
+    """
+
+    def __init__(self, network: BatchedModel, settings: Settings) -> None:
+        self.parameters = list(network.parameters())
+        self.sizes = [parameter[0].numel() for parameter in self.parameters]
+        self.padding = -sum(self.sizes) % LANES
+        self.flat = nn.Parameter(self._side_by_side([parameter.data for parameter in self.parameters]))
+        self.adam = torch.optim.AdamW(
+            [self.flat], lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        )
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the parameters along their gradients, and forget these."""
+        self.flat.grad = self._side_by_side([_gradient(parameter) for parameter in self.parameters])
+        self.adam.step()
+        for parameter, moved in zip(self.parameters, self.flat.split([*self.sizes, self.padding], 1), strict=False):
+            parameter.copy_(moved.reshape(parameter.shape))
+            parameter.grad = None
+
+    def _side_by_side(self, tensors: list[Tensor]) -> Tensor:
+        fits = len(tensors[0])
+        return torch.cat([*(tensor.reshape(fits, -1) for tensor in tensors), torch.zeros(fits, self.padding)], 1)
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+
+
+def _class_weights(problem: Problem) -> np.ndarray:
+    """What scans (F, n) count in the loss; both classes of a fitting part the same in sum where that is asked."""
+    weights = np.ones((len(problem.folds), len(problem.labels)), np.float32)
+    if problem.settings.balanced:
+        for own, fold in zip(weights, problem.folds, strict=True):
+            share = problem.labels[fold.fitting].mean()
+            own[:] = np.where(problem.labels, 0.5 / share, 0.5 / (1 - share))
+    return weights
+
+
+def _without_some(inputs: Inputs, share: float, streams: list[np.random.Generator]) -> Inputs:
+    """The inputs with a share of each scan's branches withheld, fit by fit, and never all of them."""
+    if not share:
+        return inputs
+    drawn = np.stack([stream.random(inputs.present.shape[1:], np.float32) for stream in streams])
+    drawn = np.where(inputs.present, drawn, -1)
+    last = drawn.max(-1, keepdims=True)
+    return replace(inputs, present=inputs.present & ((drawn >= share) | (drawn == last)))
 
 
 class Keeper:
@@ -88,7 +176,7 @@ class Keeper:
 @torch.no_grad()
 def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, keepers: dict[str, Keeper]) -> Answer:
     shape = (len(problem.folds), len(problem.labels))
-    probability, careless = np.full(shape, np.nan), np.full(shape, np.nan)
+    probability, careless, held = (np.full(shape, np.nan) for _ in range(3))
     attention = None
     network.eval()
     for name, keeper in keepers.items():
@@ -98,13 +186,13 @@ def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, keepers: di
         if name != "validation":
             network.load_state_dict(keeper.state)
             careless[place] = network(inputs, rows).probability.numpy()[fit, column]
-            network.load_state_dict(keepers["validation"].state)
-            output = network(inputs, rows)
-            probability[place] = output.probability.numpy()[fit, column]
-            if output.attention is not None:
-                attention = np.full((*shape, problem.values.shape[1]), np.nan) if attention is None else attention
-                attention[place] = output.attention.numpy()[fit, column]
-    return Answer(probability, careless, attention, {"epoch": (keepers["validation"].epoch + 1).tolist()})
+        network.load_state_dict(keepers["validation"].state)
+        output = network(inputs, rows)
+        (held if name == "validation" else probability)[place] = output.probability.numpy()[fit, column]
+        if name != "validation" and output.attention is not None:
+            attention = np.full((*shape, inputs.columns.shape[1]), np.nan) if attention is None else attention
+            attention[place] = output.attention.numpy()[fit, column]
+    return Answer(probability, careless, held, attention, {"epoch": (keepers["validation"].epoch + 1).tolist()})
 
 
 @torch.no_grad()
@@ -132,17 +220,19 @@ def _padded(rows: list[np.ndarray]) -> np.ndarray:
 
 
 def _batches(
-    rows: np.ndarray, batch: int, noise: tuple[int, ...], dropout: float, streams: list[np.random.Generator]
+    rows: np.ndarray, widest: int, settings: Settings, noise: tuple[int, ...], streams: list[np.random.Generator]
 ) -> Iterator[tuple[np.ndarray, list[Tensor] | None]]:
     """One epoch: rows (F, at most batch) of each step, shuffled fit by fit, and the dropout masks of the step.
 
-    A fit's rows are spread evenly over the steps; a fit with fewer rows than another pads with -1.
+    A fit's rows are spread evenly over the steps; a fit with fewer rows than another pads with -1. Steps are as many,
+    and as wide, as those of the ``widest`` fit of the cross-validation, which may be none of these.
     """
     count = (rows >= 0).sum(1)
-    steps = -(-int(count.max()) // batch)
+    dropout = settings.dropout
+    steps = -(-widest // settings.batch)
     order = np.stack([_shuffled(own, n, stream) for own, n, stream in zip(rows, count, streams, strict=True)])
     edge = count[:, None] * np.arange(steps + 1) // steps
-    column = edge[:, :-1, None] + np.arange(int(np.diff(edge).max()))
+    column = edge[:, :-1, None] + np.arange(-(-widest // steps))
     padding = column >= edge[:, 1:, None]
     taken = np.take_along_axis(order, np.minimum(column, order.shape[1] - 1).reshape(len(rows), -1), 1)
     taken = np.where(padding, -1, taken.reshape(column.shape))

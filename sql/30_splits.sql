@@ -9,7 +9,7 @@ SELECT
     by_ucsf.methylated AS methylated_ucsf,
     coalesce(scans.visit_day, try_cast(regexp_extract(label.scan_id, '_FU(\d+)d$', 1) AS INTEGER), 0) AS visit_day,
     scans.scan_id IS NOT NULL AS has_images,
-    label.age, label.sex, label.grade, label.diagnosis, label.idh, label.survival_days, label.dead
+    label.age, label.sex, label.grade, label.diagnosis, label.idh, label.survival_days, label.dead, label.site
 FROM scan_labels AS label
 JOIN cohorts USING (cohort)
 JOIN patients USING (cohort, scan_id)

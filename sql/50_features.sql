@@ -25,7 +25,8 @@ SELECT
     coalesce(training.methylated_brats21, external.methylated_brats21, label.methylated) AS methylated_brats21,
     coalesce(training.methylated_ucsf, external.methylated_ucsf, label.methylated) AS methylated_ucsf,
     [wide."FLAIR", wide."T1", wide."T1wCE", wide."T2", wide."DeltaT1"] AS input,
-    coalesce(list_contains(scans.warnings, 'synthetic'), false) AS synthetic
+    coalesce(list_contains(scans.warnings, 'synthetic'), false) AS synthetic,
+    label.site, label.age, label.sex, label.grade, label.diagnosis
 FROM features_wide AS wide
 JOIN feature_sets USING (feature_set)
 JOIN cohorts USING (cohort)

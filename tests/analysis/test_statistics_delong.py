@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from analysis.statistics_bootstrap import auc_difference
+from analysis.statistics import auc_difference
 from analysis.statistics_delong import delong_test
 from lake.errors import InputError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.statistics_bootstrap import patient_bootstrap, weighted_auc
 from analysis.statistics_subgroups import age_bands, subgroups
 from lake.errors import InputError
+from modeling.bootstrap import patient_bootstrap, weighted_auc
 from modeling.scores import auc
 
 

@@ -25,7 +25,7 @@ def inputs() -> Inputs:
     present[:, 0] = True
     values = stream.standard_normal((SCANS, BRANCHES, 400)) * present[..., None]
     shift, scale = stream.standard_normal((2, FITS, BRANCHES, 400))
-    return Inputs(values, present, shift, 1 + np.abs(scale))
+    return Inputs(values, np.stack([np.arange(BRANCHES)] * FITS), np.stack([present] * FITS), shift, 1 + np.abs(scale))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_single_precision_differs_from_double_by_rounding_alone(inputs: Inputs, 
     wide = model(inputs, rows).score
     arrays = (inputs.values, inputs.shift, inputs.scale)
     values, shift, scale = (a.astype(np.float32) for a in arrays)
-    narrow = model.float()(Inputs(values, inputs.present, shift, scale), rows).score
+    narrow = model.float()(Inputs(values, inputs.columns, inputs.present, shift, scale), rows).score
     real = torch.from_numpy(rows >= 0)
     torch.testing.assert_close(narrow[real].double(), wide[real], rtol=1e-3, atol=1e-4)
 
@@ -124,13 +124,13 @@ def test_running_statistics_are_the_average_of_the_first_batches(inputs: Inputs,
 def test_a_missing_branch_cannot_change_anything_and_gets_no_attention(inputs: Inputs, rows: np.ndarray) -> None:
     model = network()
     before = model(inputs, rows)
-    filled = np.where(inputs.present[..., None], inputs.values, 1e3)
-    after = model(Inputs(filled, inputs.present, inputs.shift, inputs.scale), rows)
+    filled = np.where(inputs.present[0, ..., None], inputs.values, 1e3)
+    after = model(Inputs(filled, inputs.columns, inputs.present, inputs.shift, inputs.scale), rows)
     real = rows >= 0
     assert torch.equal(before.score[real], after.score[real])
     assert before.attention is not None
     attention = before.attention.detach().numpy()[real]
-    present = inputs.present[rows[real]]
+    present = inputs.present[0][rows[real]]
     assert (attention[~present] == 0).all()
     np.testing.assert_allclose(attention.sum(1), 1)
 

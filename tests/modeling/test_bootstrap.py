@@ -1,4 +1,4 @@
-"""The patient bootstrap against one written out, scikit-learn and training's own; its memory; its silences."""
+"""The patient bootstrap against one written out and scikit-learn; folds; its memory; its silences."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-import analysis.statistics_bootstrap as bootstrap
-from analysis.statistics_bootstrap import auc_difference, patient_bootstrap, weighted_auc
 from lake.errors import InputError
-from modeling.scores import METRICS, auc, bootstrap_interval
+from modeling import bootstrap
+from modeling.bootstrap import over_folds, patient_bootstrap, weighted_auc
+from modeling.scores import METRICS, auc, bootstrap_interval, scores
 
 
 def cohort(patients: int = 60, scans: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,22 +79,20 @@ def test_patients_come_and_go_as_a_whole() -> None:
     assert (tenfold.low, tenfold.high) == pytest.approx((single.low, single.high))
 
 
-def test_the_difference_is_scored_on_the_same_resamples() -> None:
-    labels, probability, patients = cohort()
-    other = np.random.default_rng(0).random(len(labels))
-    found = auc_difference(labels, probability, other, patients, seed=0, resamples=300)
-    stream, names = np.random.default_rng(0), np.unique(patients)
-    differences = []
-    for _ in range(300):
-        often = stream.multinomial(60, np.full(60, 1 / 60))
-        drawn = np.concatenate([np.repeat(np.flatnonzero(patients == n), k) for n, k in zip(names, often, strict=True)])
-        differences.append(
-            roc_auc_score(labels[drawn], probability[drawn]) - roc_auc_score(labels[drawn], other[drawn])
-        )
-    assert found.difference == pytest.approx((auc(labels, probability) or 0) - (auc(labels, other) or 0))
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(differences, (2.5, 97.5))))
-    same = auc_difference(labels, probability, probability, patients, seed=0, resamples=50)
-    assert (same.difference, same.low, same.high, same.units) == (0, 0, 0, 60)
+def test_a_mean_over_folds_counts_each_fold_on_the_scans_it_predicted() -> None:
+    labels, probability, _ = cohort()
+    of_fold = np.stack([np.where(np.arange(120) % 3 == fold, probability, np.nan) for fold in range(3)])
+    weights = np.random.default_rng(2).integers(0, 4, (4, 120)).astype(np.float64)
+    for metric in METRICS:
+        found = over_folds(metric, labels, of_fold)(weights)
+        for row, value in zip(weights.astype(int), found, strict=True):
+            by_hand = []
+            for fold in range(3):
+                drawn = np.repeat(np.arange(fold, 120, 3), row[fold::3])
+                by_hand.append(scores(labels[drawn], probability[drawn])[metric])
+            assert value == pytest.approx(np.mean([one for one in by_hand if one is not None]))
+    nobody = over_folds("auc", labels, np.where(labels, of_fold, np.nan))
+    assert np.isnan(nobody(weights)).all()
 
 
 def test_what_resamples_cannot_show_has_no_interval() -> None:
@@ -109,7 +107,6 @@ def test_what_resamples_cannot_show_has_no_interval() -> None:
     assert rare.shown == pytest.approx(1 - np.exp(-1), abs=0.03)
     constant = patient_bootstrap(weighted_auc(labels, np.zeros(60)), patients, seed=0)
     assert (constant.value, constant.low, constant.high) == (0.5, 0.5, 0.5)
-    assert auc_difference(np.ones(60), probability, probability, patients, seed=0).difference is None
 
 
 def test_no_scans_and_no_resamples_are_refused() -> None:

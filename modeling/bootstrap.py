@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from analysis.statistics import Comparison
-from analysis.statistics_inputs import Floats, as_labels, as_patients, as_scores
 from lake.errors import InputError
+from modeling.columns import Floats, as_labels, as_patients, as_scores
 
 Statistic = Callable[[Floats], Floats]
 """Weights (resamples, scans) to values (resamples,); NaN where a resample cannot show it."""
 
 CHUNK = 500_000  # weights at a time: 4 MB, and some 30 MB in all
+THRESHOLD = 0.5
+"""Probability from which on a scan is called methylated."""
+
 SHOWN = 0.95  # least share of resamples that must show the statistic
 
 
@@ -100,20 +102,56 @@ def weighted_auc(labels: npt.ArrayLike, scores: npt.ArrayLike) -> Statistic:
     return statistic
 
 
-def auc_difference(
-    labels: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike, patients: npt.ArrayLike,
-    *, seed: int | Sequence[int], resamples: int = 2000,
-) -> Comparison:  # fmt: skip
-    """Difference of two models' AUCs on the same scans, both scored on the same resamples of patients.
+def weighted_metric(metric: str, labels: npt.ArrayLike, probability: npt.ArrayLike) -> Statistic:
+    """A metric of ``modeling.scores`` as a statistic; NaN where the drawn scans cannot show it.
 
-    It has no statistic and no p, and with one class only nothing but None; ``units`` are patients.
+    Args:
+        metric: its name.
+        labels: (n,) bool, or 0 and 1. probability: (n,).
 
     Raises:
-        InputError: shapes that do not fit, a missing prediction, or a scan without a patient.
+        InputError: shapes that do not fit, or a missing prediction.
     """
-    one, other = weighted_auc(labels, first), weighted_auc(labels, second)
-    found = patient_bootstrap(lambda w: one(w) - other(w), patients, seed=seed, resamples=resamples)
-    everything = np.ones((1, np.size(labels)))
-    a, b = (None if found.value is None else float(auc(everything)[0]) for auc in (one, other))
-    units = len(np.unique(np.asarray(patients)))
-    return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
+    if metric == "auc":
+        return weighted_auc(labels, probability)
+    truth = as_labels(labels)
+    given = as_scores(probability, len(truth))
+    called = given >= THRESHOLD
+    everything = np.ones(len(truth))
+    of, over = {
+        "accuracy": (called == truth, everything),
+        "precision": (called & truth, called),
+        "recall": (called & truth, truth),
+        "brier": ((given - truth) ** 2, everything),
+    }[metric]
+
+    def statistic(weights: Floats) -> Floats:
+        sums = weights @ np.stack((of, over)).T.astype(np.float64)
+        return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] > 0)
+
+    return statistic
+
+
+def over_folds(metric: str, labels: npt.ArrayLike, probability: Floats) -> Statistic:
+    """The mean of a metric over folds, each on the scans it predicted; a fold that cannot show it is left out.
+
+    Args:
+        metric: its name.
+        labels: (n,) bool, or 0 and 1.
+        probability: (folds, n), NaN where a fold did not predict a scan.
+    """
+    truth = as_labels(labels)
+    parts = [np.flatnonzero(np.isfinite(own)) for own in probability]
+    folds = [
+        (rows, weighted_metric(metric, truth[rows], own[rows]))
+        for rows, own in zip(parts, probability, strict=True)
+        if len(rows)
+    ]
+
+    def statistic(weights: Floats) -> Floats:
+        found = np.stack([of(weights[:, rows]) for rows, of in folds])
+        known = np.isfinite(found)
+        count = known.sum(0)
+        return np.divide(np.where(known, found, 0).sum(0), count, out=np.full(len(weights), np.nan), where=count > 0)
+
+    return statistic

@@ -1,0 +1,99 @@
+"""Train a model on a feature set of the lake and write all it gives back as tables."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lake.progress import track
+from lake.runs import start_run
+from modeling.crossval import Result, steps, with_options
+from modeling.experiment import WRITTEN, Experiment, experiment_row, result_rows, run_experiments
+from modeling.inputs import Cohorts, read_cohorts
+from modeling.report import Line, Report
+from modeling.summaries import MetricSummary, as_row, of_result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lake.store import Lake
+    from lake.transaction import Transaction
+
+
+def train(
+    lake: Lake,
+    feature_set: str,
+    model: str,
+    *,
+    label_rule: str = "brats21",
+    modalities: Sequence[str] | None = None,
+    repeats: int = 4,
+    folds: int = 5,
+    epochs: int = 200,
+    seed: int = 0,
+    progress: bool = True,
+) -> Report:
+    """Cross-validate ``model`` by patient, score every fit on the external scans, and commit the outcome.
+
+    Args:
+        lake: the lake.
+        feature_set: the vectors to train on (table ``feature_sets``).
+        model: snn, snn_released, mlp or logistic.
+        label_rule: brats21 (methylated at two sites or more) or ucsf (at one).
+        modalities: branches to read; None for the model's own: all five, the MLP T1wCE alone.
+        repeats, folds, seed: of the cross-validation.
+        epochs: the most there are; logistic regression has none.
+        progress: show a progress bar on standard error.
+
+    Returns:
+        The figures. The same call on the same rows has the same experiment id, and writes nothing the second time.
+
+    Raises:
+        InputError: an unknown name, one class only, or too few patients for the folds.
+        LeakingSplit: a patient is both training and external.
+    """
+    settings = with_options(model, None if modalities is None else tuple(modalities), epochs)
+    cohorts = read_cohorts(lake, feature_set, label_rule)
+    experiment = Experiment(model, (feature_set,), settings, label_rule, repeats=repeats, folds=folds, seed=seed)
+    name = experiment.name(cohorts.digest)
+    bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
+    with bar as advance:
+        (result,) = run_experiments(cohorts, [experiment], advance=advance)
+    summaries = of_result(result, seed=seed)
+    rows = result_rows(name, cohorts, result)
+    rows["summaries"] = [as_row(name, summary) for summary in summaries]
+    row = experiment_row(name, experiment, cohorts, result)
+
+    def write(transaction: Transaction) -> None:
+        transaction.upsert("experiments", [row])
+        for table in (*WRITTEN, "summaries"):
+            transaction.replace(table, {"experiment": name}, rows[table])
+
+    with start_run(lake, "train", {"experiment": name, **asdict(experiment)}) as run:
+        run.transact(write)
+    return _report(name, experiment, cohorts, result, summaries)
+
+
+def _report(
+    name: str, experiment: Experiment, cohorts: Cohorts, result: Result, summaries: Sequence[MetricSummary]
+) -> Report:
+    training, external = (cohorts.scans[split].patients for split in ("training", "external"))
+    return Report(
+        name, result.model, experiment.feature_sets[0], cohorts.weights, cohorts.synthetic, experiment.label_rule,
+        result.settings.branches, experiment.repeats, experiment.folds, int(result.kept.sum()),
+        len(set(training[result.kept])), int(result.kept_external.sum()), len(set(external[result.kept_external])),
+        cohorts.unlabelled, int(np.sum(~result.kept) + np.sum(~result.kept_external)), tuple(map(_line, summaries)),
+    )  # fmt: skip
+
+
+def _line(summary: MetricSummary) -> Line:
+    """The interval is the wider kind for its split: over folds that share training scans, or over patients."""
+    internal = summary.split == "internal"
+    return Line(
+        summary.split, summary.metric, summary.mean, summary.sd,
+        summary.corrected_low if internal else summary.low, summary.corrected_high if internal else summary.high,
+        summary.optimism, summary.folds,
+    )  # fmt: skip
