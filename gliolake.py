@@ -35,6 +35,8 @@ LakeOption = Annotated[
 ]
 weights_app = typer.Typer(help="Weights of the pretrained networks.", no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(weights_app, name="weights", rich_help_panel="Compute")
+study_app = typer.Typer(help="A study's experiments and tables.", no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(study_app, name="study", rich_help_panel="Compute")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 SchedulerOption = Annotated[
@@ -270,6 +272,32 @@ def train(
         epochs=epochs,
         seed=seed,
     )
+    _print(report, as_json)
+
+
+@study_app.command("run")
+def study_run(
+    lake: LakeOption,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY.toml]", help="A study file; that of Chen et al. 2025 if not given.")
+    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Only this table or row; may be given again.")] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SET", help="Feature set for a name of the study; may be given again."),
+    ] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run every experiment of a study, with its statistics. Run again, it computes only what is missing."""
+    from lake.errors import InputError
+    from modeling.study import run_study as run
+
+    chosen = dict(one.partition("=")[::2] for one in features or ())
+    if "" in chosen.values():
+        raise InputError("--features needs a name and a feature set.", hint="Write --features 'ViViT=SET'.")
+    report = run(_lake(lake), file, features=chosen, only=only or (), scheduler=scheduler, workers=workers)
     _print(report, as_json)
 
 

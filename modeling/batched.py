@@ -53,6 +53,14 @@ class BatchedModel(nn.Module, ABC):
         """Loss (F, B) of each row against its label (F, B), 0 or 1."""
 
 
+def take_fits(network: BatchedModel, state: dict[str, Tensor]) -> None:
+    """Give a network other fits, as many as there may be: parameters and buffers by name, fits first."""
+    for name, parameter in network.named_parameters():
+        parameter.data, parameter.grad = state[name].clone(), None
+    for name, buffer in network.named_buffers():
+        buffer.data = state[name].clone()
+
+
 class BatchedLinear(nn.Module):
     """F linear layers, initialised as ``torch.nn.Linear`` is: (F, n, in) to (F, n, out)."""
 

@@ -48,6 +48,11 @@ class Inputs:
         """All of it, in the order in which the compiled loops take it."""
         return self.values, self.columns, self.present, self.shift, self.scale
 
+    def of(self, fits: np.ndarray) -> Inputs:
+        """What some of the fits read."""
+        columns, present, shift, scale = (of_fits[fits] for of_fits in self.arrays[1:])
+        return Inputs(self.values, columns, present, shift, scale)
+
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised values (F, B, K, 400), zero where missing, and presence (F, B, K) of rows (F, B); -1: absent."""
         index = rows.clamp_min(0)

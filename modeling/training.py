@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lake.threads import one_torch_thread
-from modeling.batched import LANES, BatchedModel, initialiser
+from modeling.batched import BatchedModel, initialiser, take_fits
 from modeling.branch import Inputs
 from modeling.networks import NETWORKS
+from modeling.optimiser import Keeper, Optimiser
 from modeling.problem import Advance, Answer, Problem, of_columns, standardisation
 from modeling.settings import Settings
 
@@ -68,66 +69,66 @@ def _averaged(answer: Answer, members: int) -> Answer:
 def _train(
     network: BatchedModel, inputs: Inputs, problem: Problem, streams: list[np.random.Generator], advance: Advance
 ) -> dict[str, Keeper]:
+    """Train until nobody follows any fit; a fit that nobody follows any more is trained no further."""
     settings = problem.settings
     labels = torch.from_numpy(problem.labels.astype(np.float32))
-    optimiser = Optimiser(network, settings)
-    fitting = _padded([fold.fitting for fold in problem.folds])
     parts = {name: _padded([np.flatnonzero(part) for part in problem.parts(name)]) for name in WATCHED}
     parts = {name: rows for name, rows in parts.items() if rows.shape[1]}
     keepers = {name: Keeper(len(problem.folds), settings.patience) for name in parts}
-    watched = np.concatenate(list(parts.values()), 1)
-    weight = torch.from_numpy(_class_weights(problem))
     edges = np.cumsum([0] + [rows.shape[1] for rows in parts.values()])
+    work = _Work(
+        network, Optimiser(network, settings), inputs, streams, _padded([fold.fitting for fold in problem.folds]),
+        np.concatenate(list(parts.values()), 1), torch.from_numpy(_class_weights(problem)),
+        torch.arange(len(problem.folds)),
+    )  # fmt: skip
     for epoch in range(settings.epochs):
-        if any(keeper.following.any() for keeper in keepers.values()):
-            network.train()
-            shown = _without_some(inputs, settings.modality_dropout, streams)
-            for rows, masks in _batches(fitting, problem.widest, settings, network.noise, streams):
-                index = torch.from_numpy(np.maximum(rows, 0))
-                losses = network.loss(network(shown, rows, masks), labels[index]) * weight.gather(1, index)
-                loss = _mean(losses, rows).sum()
-                loss.backward()
-                optimiser.step()
-            losses = _losses(network, inputs, watched, labels)
-            for which, (name, rows) in enumerate(parts.items()):
+        if len(work.fits):
+            _epoch(work, problem, labels)
+            losses = _losses(network, work.inputs, work.watched, labels)
+            for which, keeper in enumerate(keepers.values()):
                 part = slice(edges[which], edges[which + 1])
-                keepers[name].look(epoch, _mean(losses[:, part], rows), network)
+                keeper.look(epoch, work.fits, _mean(losses[:, part].double(), work.watched[:, part]), network)
+            work.keep(torch.stack([keeper.following for keeper in keepers.values()]).any(0))
         advance()
     return keepers
 
 
-class Optimiser:
-    """AdamW on the parameters of all fits laid side by side, each fit's padded to fill vector instructions.
-
-    The last numbers of an array may round otherwise than those within (see ``modeling.batched.LANES``); so it would
-    matter to a fit whether it is the last.
-    """
-
-    def __init__(self, network: BatchedModel, settings: Settings) -> None:
-        self.parameters = list(network.parameters())
-        self.sizes = [parameter[0].numel() for parameter in self.parameters]
-        self.padding = -sum(self.sizes) % LANES
-        self.flat = nn.Parameter(self._side_by_side([parameter.data for parameter in self.parameters]))
-        self.adam = torch.optim.AdamW(
-            [self.flat], lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-        )
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Move the parameters along their gradients, and forget these."""
-        self.flat.grad = self._side_by_side([_gradient(parameter) for parameter in self.parameters])
-        self.adam.step()
-        for parameter, moved in zip(self.parameters, self.flat.split([*self.sizes, self.padding], 1), strict=False):
-            parameter.copy_(moved.reshape(parameter.shape))
-            parameter.grad = None
-
-    def _side_by_side(self, tensors: list[Tensor]) -> Tensor:
-        fits = len(tensors[0])
-        return torch.cat([*(tensor.reshape(fits, -1) for tensor in tensors), torch.zeros(fits, self.padding)], 1)
+def _epoch(work: _Work, problem: Problem, labels: Tensor) -> None:
+    settings, network = problem.settings, work.network
+    network.train()
+    shown = _without_some(work.inputs, settings.modality_dropout, work.streams)
+    for rows, masks in _batches(work.fitting, problem.widest, settings, network.noise, work.streams):
+        index = torch.from_numpy(np.maximum(rows, 0))
+        losses = network.loss(network(shown, rows, masks), labels[index]) * work.weight.gather(1, index)
+        _mean(losses, rows).sum().backward()
+        work.optimiser.step()
 
 
-def _gradient(parameter: Tensor) -> Tensor:
-    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+@dataclass
+class _Work:
+    """The fits that are still trained, and what is theirs. ``fits`` are their numbers among all."""
+
+    network: BatchedModel
+    optimiser: Optimiser
+    inputs: Inputs
+    streams: list[np.random.Generator]
+    fitting: np.ndarray
+    watched: np.ndarray
+    weight: Tensor
+    fits: Tensor
+
+    def keep(self, wanted: Tensor) -> None:
+        """Go on with those of all fits (F,) that are wanted."""
+        here = torch.nonzero(wanted[self.fits])[:, 0]
+        if len(here) == len(self.fits):
+            return
+        chosen = here.numpy()
+        self.fits = self.fits[here]
+        take_fits(self.network, {name: value[here] for name, value in self.network.state_dict().items()})
+        self.optimiser.keep(here)
+        self.inputs = self.inputs.of(chosen)
+        self.streams = [self.streams[i] for i in chosen]
+        self.fitting, self.watched, self.weight = self.fitting[chosen], self.watched[chosen], self.weight[here]
 
 
 def _class_weights(problem: Problem) -> np.ndarray:
@@ -150,29 +151,6 @@ def _without_some(inputs: Inputs, share: float, streams: list[np.random.Generato
     return replace(inputs, present=inputs.present & ((drawn >= share) | (drawn == last)))
 
 
-class Keeper:
-    """Keeps, for each fit, the parameters of the epoch at which a loss was least."""
-
-    def __init__(self, fits: int, patience: int) -> None:
-        self.best = torch.full((fits,), float("inf"))
-        self.epoch = torch.full((fits,), -1)
-        self.following = torch.ones(fits, dtype=torch.bool)
-        self.patience = patience
-        self.state: dict[str, Tensor] = {}
-
-    def look(self, epoch: int, loss: Tensor, network: BatchedModel) -> None:
-        """Note the losses (F,) after an epoch. A fit whose best is ``patience`` epochs old is followed no more."""
-        better = self.following & (loss < self.best)
-        self.best = torch.where(better, loss, self.best)
-        self.epoch[better] = epoch
-        now = network.state_dict()
-        if not self.state:
-            self.state = {name: value.clone() for name, value in now.items()}
-        for name, value in now.items():
-            self.state[name][better] = value[better]
-        self.following &= epoch - self.epoch < self.patience
-
-
 @torch.no_grad()
 def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, keepers: dict[str, Keeper]) -> Answer:
     shape = (len(problem.folds), len(problem.labels))
@@ -184,9 +162,9 @@ def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, keepers: di
         fit, column = np.nonzero(rows >= 0)
         place = fit, rows[fit, column]
         if name != "validation":
-            network.load_state_dict(keeper.state)
+            take_fits(network, keeper.state)
             careless[place] = network(inputs, rows).probability.numpy()[fit, column]
-        network.load_state_dict(keepers["validation"].state)
+        take_fits(network, keepers["validation"].state)
         output = network(inputs, rows)
         (held if name == "validation" else probability)[place] = output.probability.numpy()[fit, column]
         if name != "validation" and output.attention is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -20,7 +19,6 @@ from modeling.scores import auc
 from modeling.train import train
 from sql.catalog import connect
 
-COHORTS = {"made": "training", "beyond": "external"}
 FEATURE_SET = "random_conv-made"
 
 
@@ -30,42 +28,6 @@ def released(reference: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     lake = Lake(tmp_path_factory.mktemp("released") / "lake", create=True)
     report = ingest_features(lake, sorted((reference / "published_features").glob("*.tfrecords")))
     return lake, report.feature_set
-
-
-@pytest.fixture
-def made(lake: Lake, label: Any) -> Lake:
-    """40 training and 12 external patients with a strong signal; the first has no T1wCE, the last no known call."""
-    stream = np.random.default_rng(0)
-    direction = stream.standard_normal(400)
-    labels, features = [], []
-    for cohort, scans in (("made", 40), ("beyond", 12)):
-        for number in range(scans):
-            methylated = number % 2 == 0
-            call = "unknown" if (cohort, number) == ("made", 39) else "methylated" if methylated else "unmethylated"
-            labels.append(label(number, cohort, mgmt_status=call))
-            for branch in BRANCHES:
-                if (cohort, number, branch) == ("made", 0, "T1wCE"):
-                    continue
-                values = stream.standard_normal(400) + (0.5 if methylated else -0.5) * direction
-                features.append(
-                    {
-                        "feature_set": FEATURE_SET, "cohort": cohort, "scan_id": labels[-1]["scan_id"],
-                        "modality": branch, "values": values.astype(np.float32).tolist(), "input_sha256": "0" * 64,
-                    }
-                )  # fmt: skip
-    described = {"label_rule": "brats21", "description": "made up", "description_sha256": "0" * 64}
-
-    def write(transaction: Any) -> None:
-        transaction.upsert("cohorts", [{"cohort": c, "role": role, **described} for c, role in COHORTS.items()])
-        transaction.upsert("labels", labels)
-        transaction.upsert("features", features)
-        transaction.upsert(
-            "feature_sets",
-            [{"feature_set": FEATURE_SET, "backbone": "random_conv", "weights": "random", "recipe": "{}"}],
-        )
-
-    lake.transact(write, run_id="made")
-    return lake
 
 
 def test_logistic_regression_on_the_released_vectors_reaches_what_replication_found(released: tuple[Lake, str]) -> None:

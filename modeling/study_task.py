@@ -1,0 +1,169 @@
+"""What a worker does for a study: look at an experiment's rows, fit a block of folds, say what the folds come to.
+
+What travels between processes names its rows and does not carry them: a worker reads them from the lake itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lake.errors import GliolakeError, InputError
+from lake.store import Lake
+from modeling.crossval import Figure
+from modeling.experiment import Experiment, Rows, experiment_row, external_scans, result_rows, run_experiments
+from modeling.inputs import Cohorts, read_cohorts, refuse_bad_lists
+from modeling.scores import METRICS
+from modeling.summaries import SPLITS, Predictions, as_row, summarise
+
+
+@dataclass(frozen=True)
+class Data:
+    """The rows that experiments read: of which lake and feature sets, called by which rule, with which DeltaT1."""
+
+    root: str
+    feature_sets: tuple[str, ...]
+    label_rule: str
+    delta: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """A look at rows, for experiments that are to run on them, by the names they have in the study."""
+
+    data: Data
+    experiments: Mapping[str, Experiment]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The digest of the rows, scans that lack one of the feature sets, and why experiments cannot run on them."""
+
+    digest: str
+    incomplete: tuple[str, ...]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some repeats of experiments that can be trained as one batch of fits, under the names they have in the lake."""
+
+    data: Data
+    digest: str
+    experiments: Mapping[str, Experiment]
+    repeats: tuple[int, ...]
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Of each experiment of a block its row of table experiments, and its rows for these repeats; or why it failed."""
+
+    rows: Mapping[str, tuple[dict[str, Any], Rows]]
+    failed: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An experiment of which every fold is in the lake."""
+
+    root: str
+    name: str
+    seed: int
+
+
+def look(task: Look) -> Seen:
+    """Read the rows once.
+
+    Raises:
+        InputError: they cannot be had; see ``modeling.inputs.read_cohorts``.
+    """
+    cohorts = _read(task.data)
+    refused = {}
+    for name, experiment in task.experiments.items():
+        try:
+            if experiment.external == "external_listed":
+                refuse_bad_lists(Lake(task.data.root))
+            external_scans(cohorts, experiment)
+        except GliolakeError as error:
+            refused[name] = told(error)
+    return Seen(cohorts.digest, cohorts.incomplete, refused)
+
+
+@lru_cache(maxsize=1)
+def _read(data: Data) -> Cohorts:
+    return read_cohorts(Lake(data.root), data.feature_sets, data.label_rule, data.delta)
+
+
+def fit_block(block: Block) -> Fitted:
+    """Train and test the block's folds.
+
+    Raises:
+        InputError: the rows were changed meanwhile, or cannot be used; see ``modeling.experiment.run_experiments``.
+    """
+    started = time.monotonic()
+    cohorts = _read(block.data)
+    if cohorts.digest != block.digest:
+        _read.cache_clear()
+        cohorts = _read(block.data)
+    if cohorts.digest != block.digest:
+        raise InputError("The lake's rows were changed while the study ran.", hint="Run the study again.")
+    rows: dict[str, tuple[dict[str, Any], Rows]] = {}
+    failed: dict[str, str] = {}
+    for some in _one_by_one_if_need_be(block.experiments):
+        try:
+            results = run_experiments(cohorts, list(some.values()), only=block.repeats, threads=block.threads)
+        except GliolakeError as error:
+            failed |= dict.fromkeys(some, told(error))
+            continue
+        for (name, experiment), result in zip(some.items(), results, strict=True):
+            failed.pop(name, None)
+            rows[name] = experiment_row(name, experiment, cohorts, result), result_rows(name, cohorts, result)
+        if len(rows) == len(block.experiments):
+            break
+    return Fitted(rows, failed, time.monotonic() - started)
+
+
+def _one_by_one_if_need_be(experiments: Mapping[str, Experiment]) -> Iterator[Mapping[str, Experiment]]:
+    """All together; then, if that failed, one at a time, so that the one at fault costs no other."""
+    yield experiments
+    if len(experiments) > 1:
+        yield from ({name: experiment} for name, experiment in experiments.items())
+
+
+def told(error: BaseException) -> str:
+    """An error as a row tells it."""
+    if isinstance(error, GliolakeError):
+        return f"{error} {error.hint}".strip()
+    return f"{type(error).__name__}: {error}"[:500]
+
+
+def sum_up(finished: Finished) -> list[dict[str, Any]]:
+    """Rows of table summaries for an experiment, from its rows in the lake."""
+    lake, where = Lake(finished.root), {"experiment": finished.name}
+    figures = [
+        Figure(*(row[name] for name in ("split", "repeat", "fold", "metric", "value", "optimism")))
+        for row in lake.read("metrics", where).to_pylist()
+    ]
+    figures.sort(key=lambda one: (one.split, one.repeat, one.fold, METRICS.index(one.metric)))
+    fits = lake.read("fits", where, ["fitting", "validation"]).to_pylist()
+    trained = float(np.mean([fit["fitting"] + fit["validation"] for fit in fits]))
+    given = {split: _predictions(lake, finished.name, split, trained) for split in SPLITS}
+    return [as_row(finished.name, summary) for summary in summarise(figures, given, seed=finished.seed)]
+
+
+def _predictions(lake: Lake, experiment: str, split: str, trained: float) -> Predictions:
+    columns = ["repeat", "fold", "cohort", "scan_id", "patient_id", "methylated", "probability"]
+    rows = lake.read("predictions", {"experiment": experiment, "split": split}, columns).to_pandas()
+    rows["scan"] = rows["cohort"] + "/" + rows["scan_id"]
+    table = rows.pivot(index=["repeat", "fold"], columns="scan", values="probability").sort_index()
+    scans = rows.drop_duplicates("scan").set_index("scan").loc[table.columns]
+    return Predictions(
+        scans["methylated"].to_numpy(np.bool_), scans["patient_id"].to_numpy(str), table.to_numpy(np.float64), trained
+    )

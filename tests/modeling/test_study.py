@@ -1,0 +1,147 @@
+"""Studies run on a cluster of processes: what they write, what a rerun does, and what a failed experiment costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from lake.store import Lake
+from modeling.study import run_study
+from modeling.train import train
+
+STUDY = """
+study = "small"
+[defaults]
+features = "ours"
+model = "snn"
+repeats = 2
+folds = 4
+epochs = 3
+[features]
+ours = "random_conv"
+both = ["no_such_backbone", "random_conv"]
+other = "i3d_nl10_resnet101_v1_kinetics400"
+[[quoted]]
+name = "theirs"
+table = "table_1"
+published = { auc = 0.6 }
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a study file of experiments, given as their keys in TOML by name."""
+
+    def write(**experiments: str) -> Path:
+        path = tmp_path / "small.toml"
+        parts = [
+            f'\n[[experiment]]\nname = "{name}"\ntable = "table_1"\n{keys}\n' for name, keys in experiments.items()
+        ]
+        path.write_text(STUDY + "".join(parts))
+        return path
+
+    return write
+
+
+def predictions(lake: Lake, experiment: str) -> Any:
+    table = lake.read("predictions", {"experiment": experiment}).to_pandas()
+    return table.set_index(["split", "repeat", "fold", "cohort", "scan_id"])["probability"].sort_index()
+
+
+def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_missing(
+    made: Lake, study: Callable[..., Path]
+) -> None:
+    file = study(
+        snn="", mlp='model = "mlp"\nagainst = "snn"', single='modalities = ["T1"]', other_single='modalities = ["T2"]',
+        less='withheld = ["FLAIR"]', external='external = "external_strict"\nsplit = "external"\ndiagnosis = "glio"',
+    )  # fmt: skip
+    report = run_study(made, file, workers=2)
+    assert {row["name"]: row["state"] for row in report.rows} == {
+        "theirs": "quoted", **dict.fromkeys(["snn", "mlp", "single", "other_single", "less", "external"], "done"),
+    }  # fmt: skip
+    assert report.fits == 6 * 2 * 4
+    rows = {row["name"]: row for row in made.read("study_rows").to_pylist()}
+    ids = {name: row["experiment"] for name, row in rows.items() if row["state"] == "done"}
+    assert len(set(ids.values())) == 6
+    assert (rows["theirs"]["auc"], rows["mlp"]["against"]) == (0.6, "snn")
+
+    alone = train(made, "random_conv-made", "snn", modalities=["T2"], repeats=2, folds=4, epochs=3, progress=False)
+    assert alone.experiment == ids["other_single"]
+    summaries = made.read("summaries", {"experiment": ids["other_single"]}).to_pylist()
+    assert {(s["split"], s["metric"], s["mean"]) for s in summaries} == {
+        (line.split, line.metric, line.mean) for line in alone.lines
+    }
+    assert len(predictions(made, ids["snn"])) == 2 * 39 + 8 * 12
+    assert len(predictions(made, ids["external"]).loc["external"]) == 8 * 8
+    assert not predictions(made, ids["less"]).equals(predictions(made, ids["snn"]))
+
+    version = made.version
+    assert run_study(made, file, workers=1).fits == 0
+    assert made.version == version
+
+    before = predictions(made, ids["single"])
+    for table in ("fits", "predictions", "metrics", "attention"):
+        made.transact(lambda tx, t=table: tx.delete(t, {"experiment": ids["single"], "repeat": 1}), run_id="lost")  # type: ignore[misc]
+    assert run_study(made, file, workers=1).fits == 4
+    assert predictions(made, ids["single"]).equals(before)
+
+
+def test_an_experiment_that_cannot_be_run_is_a_row_that_says_why_and_stops_no_other(
+    made: Lake, study: Callable[..., Path], make_vectors: Callable[..., None]
+) -> None:
+    make_vectors("second", seed=1, backbone="second", lacking=(("made", 3, ""), ("made", 5, "")))
+    file = study(
+        good='model = "logistic"', unheard='features = "other"', listed='external = "external_listed"',
+        many='model = "logistic"\nfolds = 30', beside='model = "logistic"\nfeatures = ["ours", "both"]',
+    )  # fmt: skip
+    report = run_study(made, file, features={"both": "second"}, workers=1)
+    told = {row["name"]: (row["state"], row["detail"]) for row in report.rows}
+    assert told["good"] == ("done", "")
+    assert told["unheard"][0] == "failed"
+    assert "no vectors of i3d_nl10_resnet101_v1_kinetics400" in told["unheard"][1]
+    assert "no list of external scans" in told["listed"][1]
+    assert "30 folds need at least 30 of each class" in told["many"][1]
+    assert told["beside"][0] == "done"
+    assert "2 scans lack one of the feature sets and take no part, the first made scan-0003" in told["beside"][1]
+    (beside,) = (row["experiment"] for row in report.rows if row["name"] == "beside")
+    assert made.read("experiments", {"experiment": beside})["scans"].to_pylist() == [37]
+    shown = StringIO()
+    Console(file=shown, width=200).print(report)
+    assert "3 rows" not in shown.getvalue()
+    assert "no vectors of i3d" in shown.getvalue()
+
+
+def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
+    made: Lake, study: Callable[..., Path]
+) -> None:
+    entries = [("beyond", "scan-0001"), ("beyond", "scan-0777"), ("made", "scan-0004")]
+    rows = [
+        {"list": "table_s2", "cohort": cohort, "scan_id": scan, "entries": 1, "source_sha256": "0" * 64}
+        for cohort, scan in entries
+    ]
+    made.transact(lambda tx: tx.upsert("lists", rows), run_id="made")
+    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), workers=1)
+    detail = next(row["detail"] for row in report.rows if row["name"] == "listed")
+    assert "List table_s2 names 2 scans that cannot test from outside" in detail
+    assert "scan-0004 (a training patient); scan-0777 (unknown)" in detail
+    made.transact(lambda tx: tx.replace("lists", {}, rows[:1]), run_id="made")
+    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), workers=1)
+    (listed,) = (row["experiment"] for row in report.rows if row["name"] == "listed")
+    external = made.read("predictions", {"experiment": listed, "split": "external"}, ["scan_id"])
+    assert set(external["scan_id"].to_pylist()) == {"scan-0001"}
+
+
+def test_vectors_that_are_not_finite_count_as_missing(made: Lake, study: Callable[..., Path]) -> None:
+    where = {"cohort": "made", "scan_id": "scan-0007", "modality": "T1"}
+    broken = made.read("features", where).to_pylist()
+    broken[0]["values"] = np.full(400, np.nan, np.float32).tolist()
+    made.transact(lambda tx: tx.upsert("features", broken), run_id="made")
+    report = run_study(made, study(single='modalities = ["T1"]'), workers=1)
+    (single,) = (row["experiment"] for row in report.rows if row["name"] == "single")
+    assert made.read("experiments", {"experiment": single})["scans"].to_pylist() == [38]
