@@ -120,6 +120,10 @@ class Transaction:
         """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
         for file in files:
             table = tables.table(file.table)
+            span = file.first, file.last
+            if not any(_overlap(near, span) for near in self._live(table, file.partition, span)):
+                self._include(file)  # no other file can hold its keys, so nobody need look at them
+                continue
             keys = self.lake.keys(file)
             fresh = keys.difference(*(taken for _, taken in self._holding(table, file.partition, keys)))
             if len(fresh) == file.rows:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lake.errors import InputError
 from lake.tables import TABLES
@@ -166,13 +165,6 @@ def result_rows(name: str, cohorts: Cohorts, result: Result) -> Rows:
         "attention": _attention(place, scans, result, fit, row),
         "metrics": [{"experiment": name, **asdict(figure)} for figure in result.figures],
     }
-
-
-def rows_of(rows: Any, repeat: int) -> Any:
-    """Those of the rows of a table that are of one repeat."""
-    if isinstance(rows, pa.Table):
-        return rows.filter(pc.equal(rows["repeat"], repeat))
-    return [row for row in rows if row["repeat"] == repeat]
 
 
 def _attention(

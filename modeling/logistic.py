@@ -91,13 +91,16 @@ def _inner(problem: Problem, fit: int) -> np.ndarray:
 def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """Probabilities (strengths, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``.
 
-    With an L2 penalty the weights lie in the span of the training rows, so the rows are first turned into the
-    coordinates of that span: the same model, from a few hundred numbers per row instead of two thousand.
+    With an L2 penalty the weights lie in the span of the training rows, so where these are fewer than the features,
+    the rows are first turned into the coordinates of that span: the same model, from fewer numbers per row.
     """
-    size, axes = np.linalg.eigh(known @ known.T)
-    held = size > size[-1] * 1e-10
-    turn = axes[:, held] / np.sqrt(size[held])
-    x, new = (known @ known.T) @ turn, (asked @ known.T) @ turn
+    x, new = known, asked
+    if len(known) < known.shape[1]:
+        products = known @ known.T
+        size, axes = np.linalg.eigh(products)
+        held = size > size[-1] * 1e-10
+        turn = axes[:, held] / np.sqrt(size[held])
+        x, new = products @ turn, (asked @ known.T) @ turn
     settings = problem.settings
     return np.stack([_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.strengths])
 

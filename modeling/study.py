@@ -18,7 +18,7 @@ from lake.cluster import batches, map_tasks, open_cluster
 from lake.errors import ClusterError, InputError, known_name
 from lake.runs import Run, start_run
 from lake.store import Lake
-from modeling.experiment import WRITTEN, Experiment, rows_of
+from modeling.experiment import Experiment
 from modeling.study_features import resolve
 from modeling.study_file import FIGURES, Study, StudyRow, read_study
 from modeling.study_report import StudyReport
@@ -151,7 +151,7 @@ def _fit(lake: Lake, run: Run, client: Client, plan: Plan) -> int:
     missing = _missing(lake, plan.experiments)
     complete = {name: set(range(plan.experiments[name].repeats)) - repeats for name, repeats in missing.items()}
     fitted = 0
-    blocks = _blocks(plan, missing)
+    blocks = _blocks(run.run_id, plan, missing)
     results = _results(client, fit_block, blocks, "training")
     for batch in batches(results, BATCH_BLOCKS, BATCH_SECONDS):
         done = []
@@ -186,7 +186,7 @@ def _missing(lake: Lake, experiments: Mapping[str, Experiment]) -> dict[str, set
     return {name: repeats for name, repeats in missing.items() if repeats}
 
 
-def _blocks(plan: Plan, missing: Mapping[str, set[int]]) -> list[Block]:
+def _blocks(run_id: str, plan: Plan, missing: Mapping[str, set[int]]) -> list[Block]:
     """One for each repeat of experiments that train alike, the slowest first.
 
     Networks that learn one scan at a time spend most of a step on what does not grow with the fits: all repeats are
@@ -205,7 +205,7 @@ def _blocks(plan: Plan, missing: Mapping[str, set[int]]) -> list[Block]:
             key = (data_of[name], alike, len(experiment.settings.branches), repeats)
             groups[key][name] = experiment
     blocks = [
-        Block(data, plan.digests[data], some, repeats)
+        Block(run_id, data, plan.digests[data], some, repeats)
         for (data, _, _, repeats), experiments in groups.items()
         for some in _at_most(experiments, TOGETHER)
     ]
@@ -254,12 +254,9 @@ def _fail(plan: Plan, failed: Mapping[str, str]) -> None:
 
 
 def _commit(transaction: Transaction, done: Sequence[tuple[Block, Fitted]], whole: set[str]) -> None:
-    for block, result in done:
-        for name, (row, rows) in result.rows.items():
-            for table in WRITTEN:
-                for repeat in block.repeats:
-                    own = rows_of(rows[table], repeat)
-                    transaction.replace(table, {"experiment": name, "repeat": repeat}, own)
+    for _, result in done:
+        for name, (row, files) in result.rows.items():
+            transaction.add(files)
             if name in whole:
                 transaction.upsert("experiments", [row])
 

@@ -12,8 +12,11 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lake.errors import GliolakeError, InputError
+from lake.log import DataFile
 from lake.store import Lake
 from modeling.crossval import Figure
 from modeling.experiment import Experiment, Rows, experiment_row, external_scans, result_rows, run_experiments
@@ -51,8 +54,12 @@ class Seen:
 
 @dataclass(frozen=True)
 class Block:
-    """Some repeats of experiments that can be trained as one batch of fits, under the names they have in the lake."""
+    """Some repeats of experiments that can be trained as one batch of fits, under the names they have in the lake.
 
+    ``run_id`` is that of the run whose rows these will be.
+    """
+
+    run_id: str
     data: Data
     digest: str
     experiments: Mapping[str, Experiment]
@@ -62,9 +69,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Of each experiment of a block its row of table experiments, and its rows for these repeats; or why it failed."""
+    """What a block came to.
 
-    rows: Mapping[str, tuple[dict[str, Any], Rows]]
+    Attributes:
+        rows: Of each experiment its row of table experiments, and the files of the lake, not visible yet, that hold
+            its rows for these repeats.
+        failed: Why there is nothing of an experiment.
+        seconds: Taken.
+    """
+
+    rows: Mapping[str, tuple[dict[str, Any], list[DataFile]]]
     failed: Mapping[str, str]
     seconds: float
 
@@ -114,7 +128,7 @@ def fit_block(block: Block) -> Fitted:
         cohorts = _read(block.data)
     if cohorts.digest != block.digest:
         raise InputError("The lake's rows were changed while the study ran.", hint="Run the study again.")
-    rows: dict[str, tuple[dict[str, Any], Rows]] = {}
+    rows: dict[str, tuple[dict[str, Any], list[DataFile]]] = {}
     failed: dict[str, str] = {}
     for some in _one_by_one_if_need_be(block.experiments):
         try:
@@ -124,10 +138,27 @@ def fit_block(block: Block) -> Fitted:
             continue
         for (name, experiment), result in zip(some.items(), results, strict=True):
             failed.pop(name, None)
-            rows[name] = experiment_row(name, experiment, cohorts, result), result_rows(name, cohorts, result)
+            staged = _stage(block, result_rows(name, cohorts, result))
+            rows[name] = experiment_row(name, experiment, cohorts, result), staged
         if len(rows) == len(block.experiments):
             break
     return Fitted(rows, failed, time.monotonic() - started)
+
+
+def _stage(block: Block, rows: Rows) -> list[DataFile]:
+    """Files of the rows, each of one repeat and split: so no two files of a table span the same keys."""
+    lake = Lake(block.data.root)
+    files = []
+    for table, content in rows.items():
+        given = content if isinstance(content, pa.Table) else pa.Table.from_pylist(content)
+        for repeat in block.repeats if given.num_rows else ():
+            of_repeat = given.filter(pc.equal(given["repeat"], repeat))
+            splits = SPLITS if "split" in given.column_names else (None,)
+            for split in splits:
+                part = of_repeat if split is None else of_repeat.filter(pc.equal(of_repeat["split"], split))
+                if part.num_rows:
+                    files += lake.stage(table, part, run_id=block.run_id)
+    return files
 
 
 def _one_by_one_if_need_be(experiments: Mapping[str, Experiment]) -> Iterator[Mapping[str, Experiment]]:
