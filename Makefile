@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 
-.PHONY: env demo test test-faults test-backbones lint parity mxnet bench bench-extract clean
+.PHONY: env demo test test-faults test-backbones lint parity mxnet bench bench-extract bench-study clean
 
 env: $(READY)
 
@@ -60,6 +60,11 @@ bench: $(READY)
 # Minutes of it: every network in two precisions, and in plain torch.
 bench-extract: $(READY)
 	$(BIN)/python tests/bench/bench_extract.py
+
+# Minutes of it: every experiment of the shipped study, and how its cost grows with the cohort.
+bench-study: $(READY)
+	$(BIN)/python tests/bench/bench_study.py
+	$(BIN)/python tests/bench/bench_study.py --scale
 
 clean:
 	rm -rf .venv .mxnet build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
