@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,13 +20,14 @@ from modeling.settings import Settings, defaults
 class Scans:
     """Scans as arrays: values (n, K, 400) float32, NaN in a missing branch; labels (n,) bool; patients (n,) str.
 
-    names: of the K branches.
+    names: of the K branches; sites (n,) str, "" where not known, or None where none is.
     """
 
     values: np.ndarray
     labels: np.ndarray
     patients: np.ndarray
     names: tuple[str, ...] = BRANCHES
+    sites: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -38,10 +39,16 @@ class Scans:
                 f"Scans of shape {self.values.shape} with {len(self.labels)} labels and {len(self.patients)} patients; "
                 f"expected (n, {branches}, {FEATURE_LENGTH}), n and n."
             )
+        if self.sites is not None and len(self.sites) != n:
+            raise InputError(f"{n} scans with {len(self.sites)} sites.")
 
     def none(self) -> Scans:
         """No scan, of the same branches."""
         return Scans(self.values[:0], self.labels[:0], self.patients[:0], self.names)
+
+    def site_names(self) -> np.ndarray:
+        """(n,) str: the sites, "" where not known."""
+        return np.full(len(self), "") if self.sites is None else self.sites.astype(str)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,8 @@ def cross_validate(
         how: as for ``cross_validate_all``.
 
     Raises:
-        InputError: no such model, shapes that do not fit, one class, or too few patients for the folds.
+        InputError: no such model, shapes that do not fit, one class, too few patients for the folds, or sites to be
+            harmonised that are not known.
         LeakingSplit: a patient is both in ``scans`` and in ``external``.
     """
     (result,) = cross_validate_all(scans, model, [settings or defaults(model)], external=external, **how)
@@ -214,16 +222,19 @@ def _run(
     only = how.only if how.only is not None else range(how.repeats)
     cut = [one for one in every if one.repeat in only]
     problem = Problem(
-        np.ascontiguousarray(data.values[kept], np.float32), data.present[kept], labels, patients, cut * len(trained),
-        np.stack([columns[branches] for branches in trained]).repeat(len(cut), 0),
+        np.ascontiguousarray(data.values[kept], np.float32), data.present[kept], labels, patients,
+        [fold for fold in cut for _ in trained],
+        np.concatenate([np.stack([columns[branches] for branches in trained])] * len(cut)),
         max(len(fold.fitting) for fold in every), internal, settings, how.seed, how.threads or usable_cores(),
     )  # fmt: skip
-    answers = [_tempered(answer, problem) for answer in _fit(model, problem, withholdings, advance)]
+    sites = np.concatenate((data.scans.site_names(), data.outside.site_names()))[kept]
+    parts = _parts(problem, sites)
+    told = zip(*(_fit(model, part, withholdings, advance) for part in parts), strict=True)
+    answers = [_tempered(_joined(of_parts), problem) for of_parts in told]
     results = {}
     for settings in group:
-        first = trained.index(settings.branches) * len(cut)
         which = withheld.index(settings.withheld)
-        answer = answers[which].of(slice(first, first + len(cut)))
+        answer = answers[which].of(slice(trained.index(settings.branches), None, len(trained)))
         read = columns[settings.branches]
         names = tuple(data.scans.names[column] for column in read)
         shown = (problem.present & ~withholdings[which])[:, read]
@@ -235,8 +246,9 @@ def _run(
 
 
 def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
-    """How often ``cross_validate`` calls ``advance``: per epoch, or per fold for logistic regression."""
-    return repeats * folds if model == "logistic" else settings.epochs
+    """How often ``cross_validate`` calls ``advance``: per epoch, per fold for logistic regression, or both."""
+    epochs = 1 if model == "logistic" else settings.epochs
+    return epochs * repeats * folds if model == "logistic" or settings.harmonise else epochs
 
 
 def _fit(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Callable[[], None]) -> list[Answer]:
@@ -247,6 +259,28 @@ def _fit(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advan
     from modeling.training import fit_networks
 
     return fit_networks(model, problem, withholdings, advance)
+
+
+def _parts(problem: Problem, sites: np.ndarray) -> Iterable[Problem]:
+    """The problem, or where each fold has values of its own its folds one by one, in their order."""
+    if not problem.settings.harmonise:
+        return [problem]
+    from modeling.harmonisation import METHODS, by_fold
+
+    known_name("harmonisation", problem.settings.harmonise, METHODS)
+    return by_fold(problem, sites)
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """The answer of all fits, from those of some and of the next ones."""
+    if len(answers) == 1:
+        return answers[0]
+    probability, careless, held = (
+        np.concatenate([getattr(answer, name) for answer in answers]) for name in ("probability", "careless", "held")
+    )
+    attention = [answer.attention for answer in answers if answer.attention is not None]
+    selection = {name: [one for answer in answers for one in answer.selection[name]] for name in answers[0].selection}
+    return Answer(probability, careless, held, np.concatenate(attention) if attention else None, selection)
 
 
 def _tempered(answer: Answer, problem: Problem) -> Answer:

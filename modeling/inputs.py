@@ -109,7 +109,7 @@ def read_cohorts(
     outside = [ids[k] for k in of["external"]]
     weights = sorted({part["weights"][0].as_py() for part in parts if len(part)})
     return Cohorts(
-        {name: Scans(values[i], labels[i], patients[i], branches) for name, i in of.items()},
+        {name: Scans(values[i], labels[i], patients[i], branches, sites[i]) for name, i in of.items()},
         {name: [ids[k] for k in i] for name, i in of.items()},
         {name: sites[i] for name, i in of.items()},
         {view: np.array([scan in scans for scan in outside], np.bool_) for view, scans in listed.items()},

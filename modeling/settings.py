@@ -28,6 +28,7 @@ class Settings:
         balanced: scans count in inverse proportion to how frequent their class is in the fitting part.
         calibrated: probabilities are tempered on the scans that training was stopped by (``modeling.calibration``).
         members: networks trained for each fit, from other random numbers, whose probabilities are averaged.
+        harmonise: combat, or empty: what scans of a site have in common is taken away (``modeling.harmonisation``).
     """
 
     branches: tuple[str, ...] = BRANCHES
@@ -45,6 +46,7 @@ class Settings:
     balanced: bool = False
     calibrated: bool = False
     members: int = 1
+    harmonise: str = ""
 
 
 DEFAULTS: dict[str, Settings] = {
