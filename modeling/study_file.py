@@ -13,6 +13,7 @@ from ingest.description import Section
 from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, LABEL_RULES
 from modeling.experiment import Experiment
+from modeling.harmonisation import METHODS
 from modeling.inputs import EXTERNAL_VIEWS
 from modeling.settings import DEFAULTS, Settings, defaults
 
@@ -160,6 +161,7 @@ def _settings(section: Section, model: str, delta: str) -> Settings:
         balanced=section.flag("balanced", False),
         calibrated=section.flag("calibrated", False),
         members=section.whole("members", 1, least=1),
+        harmonise=section.choice("harmonise", METHODS) if "harmonise" in section else "",
         epochs=epochs if model != "logistic" else settings.epochs,
     )
 
