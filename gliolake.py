@@ -35,7 +35,9 @@ LakeOption = Annotated[
 ]
 weights_app = typer.Typer(help="Weights of the pretrained networks.", no_args_is_help=True, rich_markup_mode="rich")
 app.add_typer(weights_app, name="weights", rich_help_panel="Compute")
-study_app = typer.Typer(help="A study's experiments and tables.", no_args_is_help=True, rich_markup_mode="rich")
+study_app = typer.Typer(
+    help="A published study beside what becomes of it here.", no_args_is_help=True, rich_markup_mode="rich"
+)
 app.add_typer(study_app, name="study", rich_help_panel="Compute")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
@@ -299,6 +301,24 @@ def study_run(
         raise InputError("--features needs a name and a feature set.", hint="Write --features 'ViViT=SET'.")
     report = run(_lake(lake), file, features=chosen, only=only or (), scheduler=scheduler, workers=workers)
     _print(report, as_json)
+
+
+@study_app.command("show")
+def study_show(
+    lake: LakeOption,
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="WHAT", help="table_1 … figure_7, comparisons, correlations, subgroups; an overview if not given."
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a table or figure of a study as published, and beside it as reproduced, with what it rests on."""
+    from analysis.show import show
+
+    _print(show(_lake(lake), what, study), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from lake.errors import InputError
 from modeling.bootstrap import patient_bootstrap, weighted_auc
-from modeling.columns import Floats
+from modeling.columns import Floats, as_labels, as_scores
 from modeling.scores import corrected_error
 
 NO_SPREAD = 1e-12  # a standard error below this is rounding: nothing varied
@@ -159,6 +159,36 @@ def auc_difference(
     found = patient_bootstrap(lambda w: one(w) - other(w), patients, seed=seed, resamples=resamples)
     everything = np.ones((1, np.size(labels)))
     a, b = (None if found.value is None else float(auc(everything)[0]) for auc in (one, other))
+    units = len(np.unique(np.asarray(patients)))
+    return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
+
+
+def unpaired_auc_difference(
+    labels: npt.ArrayLike, scores: npt.ArrayLike, patients: npt.ArrayLike, of_first: npt.ArrayLike,
+    *, seed: int | Sequence[int], resamples: int = 2000,
+) -> Comparison:  # fmt: skip
+    """Difference of the AUCs of two groups of scans, all patients being resampled together.
+
+    A group's size varies from resample to resample as it would from study to study. As ``auc_difference`` otherwise.
+
+    Args:
+        labels, scores, patients: (n,) of the scans of both groups.
+        of_first: (n,) bool: the scans of the first group.
+        seed, resamples: of the bootstrap.
+
+    Raises:
+        InputError: shapes that do not fit, a missing prediction, a scan without a patient, or an empty group.
+    """
+    truth = as_labels(labels)
+    given, inside = as_scores(scores, len(truth)), np.asarray(of_first, np.bool_)
+    one, other = (weighted_auc(truth[group], given[group]) for group in (inside, ~inside))
+    found = patient_bootstrap(
+        lambda w: one(w[:, inside]) - other(w[:, ~inside]), patients, seed=seed, resamples=resamples
+    )
+    a, b = (
+        None if found.value is None else float(auc(np.ones((1, int(group.sum()))))[0])
+        for auc, group in ((one, inside), (other, ~inside))
+    )
     units = len(np.unique(np.asarray(patients)))
     return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
 

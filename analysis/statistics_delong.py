@@ -1,4 +1,4 @@
-"""DeLong's test of two AUCs on the same scans, with the patient as the unit.
+"""DeLong's test of two AUCs, on the same scans or on other patients', with the patient as the unit.
 
 DeLong, DeLong and Clarke-Pearson (Biometrics 44, 1988), by midranks after Sun and Xu (IEEE Signal Processing Letters
 21, 2014), in O(n log n). Where a patient has several scans, the variance is Obuchowski's for clustered data
@@ -7,6 +7,8 @@ classes adds the covariance of the two. With one scan per patient it is DeLong's
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -42,14 +44,59 @@ def delong_test(
     truth = as_labels(labels)
     scores = np.stack([as_scores(model, len(truth)) for model in (first, second)])
     patient = as_patients(patients, len(truth))
-    if truth.all() or not truth.any():
-        raise InputError("All scans are of one class: there is no AUC to compare.", hint="Compare on more scans.")
+    _both_classes(truth)
     ahead, behind = placements(truth, scores)
     aucs = ahead.mean(1)
     variance = clustered_variance(truth, patient, ahead[0] - ahead[1], behind[0] - behind[1])
     error = None if variance is None else variance**0.5
     units = int(patient.max()) + 1
     return compared("DeLong", float(aucs[0]), float(aucs[1]), error, law=norm(), units=units)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Scans with a model's predictions: labels (n,) bool, or 0 and 1; scores (n,); patients (n,)."""
+
+    labels: npt.ArrayLike
+    scores: npt.ArrayLike
+    patients: npt.ArrayLike
+
+
+def unpaired_delong_test(first: Sample, second: Sample) -> Comparison:
+    """Compare two AUCs that no patient is part of both of: their variances add up.
+
+    As in ``delong_test``, the variance of training is in neither.
+
+    Returns:
+        As of ``delong_test``; ``units`` are the patients of both.
+
+    Raises:
+        InputError: as of ``delong_test``, for either sample, or a patient who is in both.
+    """
+    from scipy.stats import norm
+
+    shared = np.intersect1d(np.asarray(first.patients), np.asarray(second.patients))
+    if len(shared):
+        raise InputError(
+            f"{len(shared)} patients are in both samples, e.g. {shared[0]}.", hint="Compare the two on the same scans."
+        )
+    aucs, variances, units = [], [], 0
+    for sample in (first, second):
+        truth = as_labels(sample.labels)
+        patient = as_patients(sample.patients, len(truth))
+        _both_classes(truth)
+        ahead, behind = placements(truth, as_scores(sample.scores, len(truth))[None])
+        aucs.append(float(ahead.mean()))
+        variances.append(clustered_variance(truth, patient, ahead[0], behind[0]))
+        units += int(patient.max()) + 1
+    known = [variance for variance in variances if variance is not None]
+    error = sum(known) ** 0.5 if len(known) == 2 else None
+    return compared("DeLong", aucs[0], aucs[1], error, law=norm(), units=units)
+
+
+def _both_classes(labels: npt.NDArray[np.bool_]) -> None:
+    if labels.all() or not labels.any():
+        raise InputError("All scans are of one class: there is no AUC to compare.", hint="Compare on more scans.")
 
 
 def placements(labels: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:

@@ -1,0 +1,69 @@
+"""Subgroups and curves of a study's main rows, as rows of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from analysis.curves import decision_curve
+from analysis.curves_calibration import calibration
+from analysis.outcomes import Pooled
+from analysis.statistics_subgroups import age_bands, subgroups
+
+if TYPE_CHECKING:
+    from lake.store import Lake
+
+ATTRIBUTES = ("site", "sex", "age", "grade", "diagnosis")
+
+Groups = Mapping[str, Mapping[str, str | None]]
+"""By attribute, the group of each scan, cohort/scan_id."""
+
+
+def groups_of(lake: Lake) -> Groups:
+    """The groups of all labelled scans, by the latest release that labels each (view ``scan_labels``)."""
+    from sql.catalog import connect
+
+    with connect(lake) as connection:
+        rows = connection.sql(
+            "SELECT cohort || '/' || scan_id AS scan, site, sex, age, grade::VARCHAR AS grade, diagnosis "
+            "FROM scan_labels ORDER BY ALL"
+        ).to_arrow_table()
+    columns = rows.to_pydict()
+    columns["age"] = age_bands(columns["age"])
+    return {attribute: dict(zip(columns["scan"], columns[attribute], strict=True)) for attribute in ATTRIBUTES}
+
+
+def subgroup_rows(pooled: Pooled, groups: Groups, *, seed: int) -> list[dict[str, Any]]:
+    """Rows of table subgroups, the experiment's place aside. An attribute that is known of no scan has none.
+
+    Args:
+        pooled: predictions of a split.
+        groups: see ``groups_of``.
+        seed: of the bootstrap.
+    """
+    rows = []
+    for attribute, group in groups.items():
+        of = [group.get(scan) for scan in pooled.scans.tolist()]
+        if any(of):
+            found = subgroups(pooled.labels, pooled.probability, pooled.patients, of, seed=seed)
+            rows += [{"attribute": attribute, **asdict(one)} for one in found]
+    return rows
+
+
+def curve_rows(pooled: Pooled) -> list[dict[str, Any]]:
+    """Rows of table curves, the experiment's place aside."""
+    decided = decision_curve(pooled.labels, pooled.probability)
+    calibrated = calibration(pooled.labels, pooled.probability)
+    rows = [
+        {"curve": "decision", "point": i, "x": row["threshold"], "y": row["model"], "treat_all": row["treat_all"]}
+        for i, row in enumerate(decided.rows())
+    ]
+    bins = [
+        {
+            "curve": "calibration", "point": i, "x": row["predicted"], "y": row["observed"], "scans": row["scans"],
+            "error": calibrated.error,
+        }
+        for i, row in enumerate(calibrated.rows())
+    ]  # fmt: skip
+    return rows + bins

@@ -1,0 +1,58 @@
+-- Results of a study beside what it published: its tables and figures as views, and what each row rests on.
+
+-- What the figures of an experiment rest on, in words.
+CREATE VIEW bases AS
+SELECT
+    experiment, model, feature_set, weights,
+    CASE weights
+        WHEN 'trained' THEN 'trained weights'
+        WHEN 'released' THEN 'the study''s released vectors'
+        WHEN 'random' THEN 'random weights: no training went into the vectors'
+        WHEN 'synthetic' THEN 'SYNTHETIC scans'
+        ELSE weights || ' weights'
+    END AS basis
+FROM experiments;
+
+-- One row per row of a study and metric. The study's released script filled "precision" with accuracy, so accuracy is
+-- shown as well. Of internal figures low and high are by bootstrap over patients and corrected_low and corrected_high
+-- by the corrected resampled t; of external ones there is the bootstrap alone.
+CREATE VIEW results AS
+SELECT
+    study."study", study."table", study.position, study.label, study.name, study.split, study.state, study.detail,
+    bases.model, bases.weights, bases.basis, bases.feature_set, study.experiment,
+    metric.metric,
+    metric.published, metric.published_sem,
+    summary.mean AS reproduced, summary.sem, summary.low, summary.high, summary.corrected_low, summary.corrected_high,
+    summary.optimism,
+    summary.mean - metric.published AS difference,
+    summary.folds, summary.scans, summary.patients,
+    concat_ws('; ',
+        CASE study.state
+            WHEN 'quoted' THEN 'quoted'
+            WHEN 'failed' THEN 'failed: ' || study.detail
+            ELSE coalesce(bases.basis, 'its experiment is not in the lake')
+        END,
+        CASE WHEN study.state = 'done' AND summary.mean IS NULL AND bases.basis IS NOT NULL
+            THEN 'no ' || study.split || ' fold shows it' END,
+        CASE WHEN study.state <> 'quoted' AND metric.metric = 'precision' AND metric.published IS NOT NULL
+            THEN 'the released script filled precision with accuracy' END,
+        CASE WHEN metric.metric = 'accuracy' THEN 'not published under its name; see precision' END
+    ) AS note
+FROM study_rows AS study
+CROSS JOIN LATERAL (VALUES
+    (1, 'auc', study.auc, study.auc_sem),
+    (2, 'precision', study.precision, study.precision_sem),
+    (3, 'accuracy', NULL, NULL),
+    (4, 'recall', study.recall, study.recall_sem)
+) AS metric (place, metric, published, published_sem)
+LEFT JOIN bases ON study.state = 'done' AND bases.experiment = study.experiment
+LEFT JOIN summaries AS summary
+    ON summary.experiment = bases.experiment AND summary.split = study.split AND summary.metric = metric.metric
+WHERE metric.metric <> 'accuracy' OR study.state <> 'quoted'
+ORDER BY study."study", study.position, metric.place;
+
+CREATE VIEW table_1 AS SELECT * FROM results WHERE "table" = 'table_1';
+CREATE VIEW table_2 AS SELECT * FROM results WHERE "table" = 'table_2';
+CREATE VIEW table_3 AS SELECT * FROM results WHERE "table" = 'table_3';
+CREATE VIEW table_4 AS SELECT * FROM results WHERE "table" = 'table_4';
+CREATE VIEW figure_7 AS SELECT * FROM results WHERE "table" IN ('figure_7a', 'figure_7b');

@@ -1,0 +1,172 @@
+"""A finished study, made up and written straight into a lake."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lake.store import Lake
+from lake.tables import BRANCHES
+from modeling.scores import METRICS, scores
+
+INTERNAL, EXTERNAL = 24, 14
+FILLED = (
+    "cohorts", "labels", "experiments", "fits", "predictions", "metrics", "summaries", "study_rows", "feature_sets",
+    "features",
+)  # fmt: skip
+Rows = list[dict[str, Any]]
+
+
+class MadeStudy:
+    """A lake with labelled scans of two cohorts, and the study ``made`` in the making: 2 repeats × 2 folds.
+
+    Scans 0 and 1 of each cohort are one patient; every second scan is methylated.
+    """
+
+    def __init__(self, lake: Lake) -> None:
+        self.lake = lake
+        self.rows: dict[str, Rows] = {name: [] for name in FILLED}
+        described = {"label_rule": "brats21", "description": "", "description_sha256": ""}
+        for cohort, role, scans in (("here", "training", INTERNAL), ("there", "external", EXTERNAL)):
+            self.rows["cohorts"].append({"cohort": cohort, "role": role, **described})
+            for n in range(scans):
+                self.rows["labels"].append(
+                    {
+                        "cohort": cohort, "scan_id": f"scan-{n:04d}", "source": "made", "source_id": str(n),
+                        "source_row": n + 2, "source_sha256": "0", "label_rule": "brats21",
+                        "mgmt_status": "unmethylated" if n % 2 else "methylated",
+                        "site": "AB"[n // 2 % 2], "age": 40.0 + n,
+                    }
+                )  # fmt: skip
+
+    def experiment(
+        self, name: str, *, seed: int = 0, signal: float = 0.3, weights: str = "trained", external: bool = False,
+        folds_of: int = 0, scans: Sequence[int] = range(INTERNAL), **told: Any,
+    ) -> str:  # fmt: skip
+        """An experiment whose predictions are noise and some signal.
+
+        folds_of: another number cuts other folds. told: what its settings say, e.g. ``feature_sets``.
+        """
+        settings = {"branches": list(BRANCHES), "withheld": [], "modality_dropout": 0.0} | told.pop("settings", {})
+        described = {"model": "snn", "feature_sets": ["set-1"], "label_rule": "brats21", "delta": "stored"} | told
+        described["settings"] = settings
+        self.rows["experiments"].append(
+            {
+                "experiment": name, "model": described["model"], "feature_set": " + ".join(described["feature_sets"]),
+                "weights": weights, "label_rule": "brats21", "split": "training", "scans": len(scans),
+                "patients": len(scans) - 1, "settings": json.dumps(described),
+            }
+        )  # fmt: skip
+        stream = np.random.default_rng(seed)
+        figures: dict[tuple[str, str], list[float | None]] = {}
+        for repeat, fold in np.ndindex(2, 2):
+            tested = [n for n in scans if (n // 2 + folds_of + repeat * (n // 4)) % 2 == fold]
+            self.rows["fits"].append(
+                {
+                    "experiment": name, "repeat": repeat, "fold": fold, "fitting": len(scans) - len(tested) - 2,
+                    "validation": 2, "test": len(tested), "selection": "{}",
+                }
+            )  # fmt: skip
+            for split, cohort, part in (("internal", "here", tested), ("external", "there", range(EXTERNAL))):
+                if split == "external" and not external:
+                    continue
+                truth = np.array(part) % 2 == 0
+                probability = np.clip(0.5 + signal * (truth - 0.5) + stream.normal(0, 0.2, len(truth)), 0, 1)
+                for n, label, value in zip(part, truth, probability, strict=True):
+                    self.rows["predictions"].append(
+                        {
+                            "experiment": name, "split": split, "repeat": repeat, "fold": fold, "cohort": cohort,
+                            "scan_id": f"scan-{n:04d}", "patient_id": f"{cohort}-{max(n, 1)}",
+                            "methylated": bool(label), "probability": float(value),
+                        }
+                    )  # fmt: skip
+                for metric, value in scores(truth, probability).items():
+                    figures.setdefault((split, metric), []).append(value)
+                    place = {"experiment": name, "split": split, "repeat": repeat, "fold": fold, "metric": metric}
+                    self.rows["metrics"].append({**place, "value": value, "optimism": 0.01})
+        for (split, metric), values in figures.items():
+            self.summary(name, split, metric, float(np.mean([value for value in values if value is not None])))
+        return name
+
+    def summary(self, experiment: str, split: str, metric: str, mean: float) -> None:
+        """A row of table summaries, in place of another of the same experiment, split and metric."""
+        assert metric in METRICS
+        key = {"experiment": experiment, "split": split, "metric": metric}
+        kept = [row for row in self.rows["summaries"] if not key.items() <= row.items()]
+        internal = {"corrected_low": mean - 0.2, "corrected_high": mean + 0.2} if split == "internal" else {}
+        row = {"mean": mean, "sd": 0.04, "sem": 0.02, "low": mean - 0.1, "high": mean + 0.1, "optimism": 0.01}
+        self.rows["summaries"] = [*kept, key | row | internal | {"folds": 4, "scans": 24, "patients": 23}]
+
+    def model(self, name: str, auc: float, **told: Any) -> str:
+        """An experiment of which only the AUC is of interest."""
+        self.experiment(name, **told)
+        self.summary(name, "internal", "auc", auc)
+        return name
+
+    def row(self, name: str, table: str, experiment: str = "", **told: Any) -> None:
+        """A row of the study; done if it has an experiment."""
+        row = {
+            "study": "made", "name": name, "table": table, "position": len(self.rows["study_rows"]),
+            "label": name.upper(), "split": "internal", "state": "done" if experiment else "quoted", "detail": "",
+            "experiment": experiment, "against": "",
+        }  # fmt: skip
+        self.rows["study_rows"].append(row | told)
+
+    def vectors(self, feature_set: str, values: np.ndarray, **told: Any) -> None:
+        """A feature set: vectors (scans, branches, 400)."""
+        row = {"feature_set": feature_set, "backbone": feature_set, "weights": "trained", "recipe": "{}"}
+        self.rows["feature_sets"].append(row | told)
+        for scan, branches in enumerate(values):
+            for modality, vector in zip(BRANCHES, branches, strict=False):
+                self.rows["features"].append(
+                    {
+                        "feature_set": feature_set, "cohort": "here", "scan_id": f"scan-{scan:04d}",
+                        "modality": modality, "values": vector.astype(np.float32).tolist(), "input_sha256": "0",
+                    }
+                )  # fmt: skip
+
+    def commit(self) -> Lake:
+        """The lake, with all of it."""
+
+        def write(transaction: Any) -> None:
+            for table, rows in self.rows.items():
+                transaction.upsert(table, rows)
+
+        self.lake.transact(write, run_id="made")
+        return self.lake
+
+
+@pytest.fixture
+def made(lake: Lake) -> MadeStudy:
+    """A study in the making."""
+    return MadeStudy(lake)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
+    """A study with rows of all kinds, committed and analysed; to be read only."""
+    from analysis.study import analyse
+
+    made = MadeStudy(Lake(tmp_path_factory.mktemp("study") / "lake", create=True))
+    made.experiment("one", seed=1, signal=0.2, external=True)
+    made.experiment("other", seed=2, signal=0.05, weights="random")
+    made.experiment("cut-otherwise", seed=3, signal=0.1, folds_of=1)
+    made.experiment("of-fewer-scans", seed=4, signal=0.1, scans=range(4, 24))
+    made.row("snn", "table_1", "one", auc=0.666, auc_sem=0.031, precision=0.591, precision_sem=0.021)
+    made.row("mlp", "table_1", "other", against="snn")
+    made.row("recut", "table_1", "cut-otherwise", against="snn")
+    made.row("fewer", "table_1", "of-fewer-scans", against="snn")
+    made.row("quoted", "table_1", auc=0.622)
+    made.row("broken", "table_1", state="failed", detail="no vectors of [that] network", auc=0.6, against="snn")
+    made.row("on-broken", "table_1", "one", against="broken")
+    made.row("on-quoted", "table_1", "one", against="quoted")
+    made.row("all", "table_2", "one", against="snn", auc=0.666)
+    made.row("alone", "table_2", "other", against="snn")
+    made.row("inside", "figure_7a", "one")
+    made.row("beyond", "figure_7b", "one", split="external", against="snn", auc=0.624)
+    analyse(made.commit(), "made", progress=False)
+    return made
