@@ -194,7 +194,7 @@ def _row(
     if published is not None:
         theirs = _correlated(published, {of: one.row["auc"] for of, one in points.items()}).r
     weights = sorted({str(one.experiment["weights"]) for one in (*points.values(), *basis)})
-    note = f"rests on {' and '.join(weights)} weights" if weights else "the study has no finished rows for it"
+    note = f"rests on: {', '.join(weights)}" if weights else "the study has no finished rows for it"
     if weights and ours.r is None:
         note += "; fewer than three points" if ours.points < 3 else "; a side does not vary"
     return {"name": name, "published": states, **asdict(ours), "published_r": theirs, "note": note}

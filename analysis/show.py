@@ -44,8 +44,8 @@ QUERIES = {
             list_position(['rank-sum', 'corrected t', 'DeLong', 'patient bootstrap'], test)
     """,
     "correlations": """
-        SELECT * EXCLUDE (run_id), starts_with(note, 'rests on trained weights') AS trained FROM correlations
-        WHERE list_contains($studies, study) ORDER BY study, name
+        SELECT * EXCLUDE (run_id), points = 0 OR regexp_matches(note, '^rests on: trained($|;)') AS trained
+        FROM correlations WHERE list_contains($studies, study) ORDER BY study, name
     """,
     "subgroups": """
         SELECT one."table", one.label, found.* EXCLUDE (run_id), bases.basis,

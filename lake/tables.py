@@ -386,7 +386,9 @@ _ALL = (
         Column("high", real, "its upper end", True),
         Column("statistic", real, "of the test", True),
         Column("p", real, "two-sided; null where the test gives none", True),
-        Column("p_holm", real, "the same, after Holm, over the rows of one published table, metric and test", True),
+        Column(
+            "p_holm", real, "the same, after Holm, over the rows of one published table, split, metric and test", True
+        ),
         Column("units", integer, "folds or patients it rests on"),
         Column("note", text, "why a test says nothing, or which scans it is on if not on all", True),
     ),

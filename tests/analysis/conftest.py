@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +10,9 @@ import pytest
 
 from lake.store import Lake
 from lake.tables import BRANCHES
+from modeling.experiment import Experiment, as_json
 from modeling.scores import METRICS, scores
+from modeling.settings import Settings
 
 INTERNAL, EXTERNAL = 24, 14
 FILLED = (
@@ -45,20 +46,19 @@ class MadeStudy:
 
     def experiment(
         self, name: str, *, seed: int = 0, signal: float = 0.3, weights: str = "trained", external: bool = False,
-        folds_of: int = 0, scans: Sequence[int] = range(INTERNAL), **told: Any,
+        folds_of: int = 0, scans: Sequence[int] = range(INTERNAL), model: str = "snn",
+        feature_sets: Sequence[str] = ("set-1",), **settings: Any,
     ) -> str:  # fmt: skip
         """An experiment whose predictions are noise and some signal.
 
-        folds_of: another number cuts other folds. told: what its settings say, e.g. ``feature_sets``.
+        folds_of: another number cuts other folds. settings: of ``modeling.settings.Settings``.
         """
-        settings = {"branches": list(BRANCHES), "withheld": [], "modality_dropout": 0.0} | told.pop("settings", {})
-        described = {"model": "snn", "feature_sets": ["set-1"], "label_rule": "brats21", "delta": "stored"} | told
-        described["settings"] = settings
+        told = Experiment(model, tuple(feature_sets), Settings(**settings), repeats=2, folds=2)
         self.rows["experiments"].append(
             {
-                "experiment": name, "model": described["model"], "feature_set": " + ".join(described["feature_sets"]),
+                "experiment": name, "model": model, "feature_set": " + ".join(feature_sets),
                 "weights": weights, "label_rule": "brats21", "split": "training", "scans": len(scans),
-                "patients": len(scans) - 1, "settings": json.dumps(described),
+                "patients": len(scans) - 1, "settings": as_json(told.described("")),
             }
         )  # fmt: skip
         stream = np.random.default_rng(seed)
@@ -101,7 +101,7 @@ class MadeStudy:
         row = {"mean": mean, "sd": 0.04, "sem": 0.02, "low": mean - 0.1, "high": mean + 0.1, "optimism": 0.01}
         self.rows["summaries"] = [*kept, key | row | internal | {"folds": 4, "scans": 24, "patients": 23}]
 
-    def model(self, name: str, auc: float, **told: Any) -> str:
+    def reaching(self, name: str, auc: float, **told: Any) -> str:
         """An experiment of which only the AUC is of interest."""
         self.experiment(name, **told)
         self.summary(name, "internal", "auc", auc)

@@ -187,10 +187,10 @@ def modality_rows(
     made: Any, alone: dict[str, float], without: dict[str, float], published: Any, **settings: Any
 ) -> None:
     for m, auc in alone.items():
-        made.model(f"only-{m}", auc, settings={"branches": [m]})
+        made.reaching(f"only-{m}", auc, branches=(m,))
         made.row(f"only-{m}", "table_2", f"only-{m}", auc=published[m])
     for m, auc in without.items():
-        made.model(f"no-{m}", auc, settings={"withheld": [m]} | settings)
+        made.reaching(f"no-{m}", auc, withheld=(m,), **settings)
         made.row(f"no-{m}", "table_2", f"no-{m}", auc=published[f"missing {m}"])
 
 
@@ -206,7 +206,7 @@ def test_a_modality_alone_is_correlated_with_its_absence_here_and_in_the_study(m
     assert row["name"] == "AUC of a modality alone, and AUC without it when tested"
     assert row["r"] == pytest.approx(np.corrcoef(list(alone.values()), list(without.values()))[0, 1])
     assert row["published_r"] == pytest.approx(-0.90, abs=0.005)
-    assert (row["points"], row["note"]) == (5, "rests on trained weights")
+    assert (row["points"], row["note"]) == (5, "rests on: trained")
 
 
 def test_every_way_of_lacking_a_modality_is_a_correlation_of_its_own(made: Any) -> None:
@@ -214,15 +214,15 @@ def test_every_way_of_lacking_a_modality_is_a_correlation_of_its_own(made: Any) 
     published = dict.fromkeys([*three, *(f"missing {m}" for m in three)])
     modality_rows(made, dict(zip(three, (0.5, 0.6, 0.7), strict=True)), {}, published)
     ways = {
-        "withheld": lambda m: {"withheld": [m]},
-        "dropout": lambda m: {"withheld": [m], "modality_dropout": 0.2},
-        "left-out": lambda m: {"branches": [b for b in BRANCHES if b != m]},
+        "withheld": lambda m: {"withheld": (m,)},
+        "dropout": lambda m: {"withheld": (m,), "modality_dropout": 0.2},
+        "left-out": lambda m: {"branches": tuple(b for b in BRANCHES if b != m)},
     }
     for step, (way, settings) in enumerate(ways.items()):
         for k, m in enumerate(three):
-            made.model(f"{way}-{m}", 0.6 + 0.01 * (k - step) ** 2, settings=settings(m))
+            made.reaching(f"{way}-{m}", 0.6 + 0.01 * (k - step) ** 2, **settings(m))
             made.row(f"{way}-{m}", "robustness", f"{way}-{m}")
-    made.model("other-model", 0.9, settings={"withheld": ["FLAIR"]}, model="snn_released")
+    made.reaching("other-model", 0.9, withheld=("FLAIR",), model="snn_released")
     made.row("other-model", "table_2", "other-model")
     found = {
         row["name"].split("AUC ")[-1]: row for row in rows_of(analysed(made), "correlations", published="r = −0.90")
@@ -245,12 +245,12 @@ def test_agreement_of_two_backbones_is_correlated_with_the_auc_of_both(made: Any
         made.vectors(name, values)
     agreement, aucs = [], (0.62, 0.58, 0.6)
     for pair, auc in zip(("ab", "ac", "bc"), aucs, strict=True):
-        made.model(pair, auc, feature_sets=list(pair))
+        made.reaching(pair, auc, feature_sets=tuple(pair))
         made.row(pair, "table_4", pair, auc=0.6)
         x, y = (sets[name][: 5 if "c" in pair else 6] for name in pair)
         together = ((x - x.mean(0)) * (y - y.mean(0))).mean(0)
         agreement.append(np.mean(2 * together / (x.var(0) + y.var(0) + (x.mean(0) - y.mean(0)) ** 2)))
-    made.model("abc", 0.9, feature_sets=list("abc"))
+    made.reaching("abc", 0.9, feature_sets=tuple("abc"))
     made.row("abc", "table_4", "abc", auc=0.6)
     (row,) = rows_of(analysed(made), "correlations", published="r² = 0.58")
     assert row["r"] == pytest.approx(np.corrcoef(agreement, aucs)[0, 1], abs=1e-9)
@@ -262,15 +262,15 @@ def test_untrained_backbones_have_no_kinetics_accuracy(made: Any) -> None:
     networks = ["i3d_nl10_resnet101_v1_kinetics400", "r2plus1d_v2_resnet152_kinetics400", "vivit_b_16x2"]
     for k, (network, published) in enumerate(zip(networks, (0.6, 0.591, 0.666), strict=True)):
         made.vectors(f"set-{k}", np.zeros((1, 1, 400)), backbone=network)
-        made.model(f"on-{k}", 0.6 + 0.02 * k, feature_sets=[f"set-{k}"])
+        made.reaching(f"on-{k}", 0.6 + 0.02 * k, feature_sets=[f"set-{k}"])
         made.row(f"on-{k}", "table_3", f"on-{k}", auc=published)
     made.vectors("empty", np.zeros((1, 1, 400)), backbone="slowfast_4x16_resnet50_kinetics400", weights="untrained")
-    made.model("on-empty", 0.9, feature_sets=["empty"])
+    made.reaching("on-empty", 0.9, feature_sets=["empty"])
     made.row("on-empty", "table_3", "on-empty", auc=0.572)
     (row,) = rows_of(analysed(made), "correlations", published="r² = 0.93")
     accuracy = [75.93, 81.34, 79.9]
     assert (row["points"], row["note"]) == (
-        3, "rests on trained weights; 1 backbones are untrained or of no known accuracy",
+        3, "rests on: trained; 1 backbones are untrained or of no known accuracy",
     )  # fmt: skip
     assert row["r"] == pytest.approx(np.corrcoef(accuracy, [0.6, 0.62, 0.64])[0, 1])
     assert row["published_r"] == pytest.approx(np.corrcoef(accuracy, [0.6, 0.591, 0.666])[0, 1])
