@@ -293,6 +293,7 @@ def study_run(
     as_json: JsonOption = False,
 ) -> None:
     """Run every experiment of a study, with its statistics. Run again, it computes only what is missing."""
+    from analysis.study import analyse
     from lake.errors import InputError
     from modeling.study import run_study as run
 
@@ -300,6 +301,7 @@ def study_run(
     if "" in chosen.values():
         raise InputError("--features needs a name and a feature set.", hint="Write --features 'ViViT=SET'.")
     report = run(_lake(lake), file, features=chosen, only=only or (), scheduler=scheduler, workers=workers)
+    analyse(_lake(lake), report.study)
     _print(report, as_json)
 
 
