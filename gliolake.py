@@ -249,7 +249,7 @@ def _print_weights(rows: Sequence[WeightsStatus], as_json: bool) -> None:
 def train(
     lake: LakeOption,
     feature_set: Annotated[str, typer.Option(help="Vectors to train on (gliolake status lists them).")],
-    model: Annotated[str, typer.Option(help="snn, snn_released, mlp or logistic.")] = "snn",
+    model: Annotated[str, typer.Option(help="snn, snn_released, snn_lowrank, mlp or logistic.")] = "snn",
     label_rule: Annotated[
         str, typer.Option(help="Who is called methylated: brats21 (2 sites on), ucsf (1).")
     ] = "brats21",
@@ -321,6 +321,37 @@ def study_show(
     from analysis.show import show
 
     _print(show(_lake(lake), what, study), as_json)
+
+
+@app.command(rich_help_panel="Compute")
+def search(
+    lake: LakeOption,
+    feature_set: Annotated[str, typer.Option(help="Vectors to train on (gliolake status lists them).")],
+    candidate: Annotated[list[str] | None, typer.Option(help="Only this candidate; may be given again.")] = None,
+    label_rule: Annotated[
+        str, typer.Option(help="Who is called methylated: brats21 (2 sites on), ucsf (1).")
+    ] = "brats21",
+    repeats: Annotated[int, typer.Option(help="Repeats of the outer cross-validation.")] = 4,
+    folds: Annotated[int, typer.Option(help="Outer folds of each repeat.")] = 5,
+    inner_folds: Annotated[int, typer.Option(help="Folds inside each training part, by which is chosen.")] = 5,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Choose among models by an inner cross-validation in every training part, and report what that honestly gives."""
+    from modeling.search import search as run
+    from modeling.search_candidates import named_candidates
+
+    report = run(
+        _lake(lake),
+        feature_set,
+        label_rule=label_rule,
+        candidates=named_candidates(candidate) if candidate else None,
+        repeats=repeats,
+        folds=folds,
+        inner_folds=inner_folds,
+        seed=seed,
+    )
+    _print(report, as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")

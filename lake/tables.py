@@ -261,7 +261,7 @@ _ALL = (
         "experiment",
         "",
         Column("experiment", text, "the model's name and a short hash of the settings"),
-        Column("model", text, "snn, snn_released, mlp or logistic"),
+        Column("model", text, "snn, snn_released, snn_lowrank, mlp or logistic; search: chosen anew in each fold"),
         Column("feature_set", text, "vectors it was trained on; several, joined by +, lie side by side"),
         Column("weights", text, "what those vectors rest on: trained, released, untrained, random or synthetic"),
         Column("label_rule", text, "rule by which the labels were made"),

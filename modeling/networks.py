@@ -24,6 +24,7 @@ from modeling.batched import (
 )
 from modeling.branch import TOKEN, Inputs, SharedBranch
 from modeling.kernels import CHANNELS, SLOPE, TAPS
+from modeling.lowrank import LowRankSNN
 from modeling.residual import LENGTHS as RESIDUAL_LENGTHS
 from modeling.residual import ResidualBranches
 from modeling.settings import Settings
@@ -125,5 +126,6 @@ class MLP(BatchedModel):
 NETWORKS: dict[str, Callable[[Draw, Settings, int, int], BatchedModel]] = {
     "snn": SNN,
     "snn_released": ReleasedSNN,
+    "snn_lowrank": LowRankSNN,
     "mlp": MLP,
 }

@@ -18,7 +18,7 @@ class Settings:
         patience: epochs without a better validation loss after which a fit is no longer followed.
         batch: scans per step.
         learning_rate, weight_decay: of AdamW; a step shrinks the weights by the product of the two.
-        hidden: widths of the fully connected layers.
+        hidden: widths of the fully connected layers; the first of snn_lowrank's is the rank of its encoder.
         dropout: share of units dropped in training.
         validation: share of the training part's patients kept for stopping.
         strengths: values of scikit-learn's C among which logistic regression chooses.
@@ -52,6 +52,17 @@ class Settings:
 DEFAULTS: dict[str, Settings] = {
     "snn": Settings(hidden=(16,), dropout=0.3, weight_decay=1.0),
     "snn_released": Settings(batch=1, learning_rate=5e-5, weight_decay=0.0),
+    "snn_lowrank": Settings(
+        epochs=60,
+        patience=20,
+        batch=512,
+        learning_rate=1e-2,
+        weight_decay=1.0,
+        hidden=(16,),
+        dropout=0.2,
+        modality_dropout=0.2,
+        members=4,
+    ),
     "mlp": Settings(branches=("T1wCE",), hidden=(100, 32), dropout=0.4),
     "logistic": Settings(epochs=0, batch=0, patience=0, strengths=(1e-4, 3e-4, 1e-3, 3e-3)),
 }
