@@ -98,7 +98,7 @@ def cross_validate(
 
     Args:
         scans: training scans.
-        model: snn, snn_released, mlp or logistic.
+        model: snn, snn_released, snn_lowrank, mlp or logistic.
         settings: of the model; its defaults if None.
         external: scans of patients that are nowhere in ``scans``.
         how: as for ``cross_validate_all``.

@@ -41,7 +41,7 @@ def train(
     Args:
         lake: the lake.
         feature_set: the vectors to train on (table ``feature_sets``).
-        model: snn, snn_released, mlp or logistic.
+        model: snn, snn_released, snn_lowrank, mlp or logistic.
         label_rule: brats21 (methylated at two sites or more) or ucsf (at one).
         modalities: branches to read; None for the model's own: all five, the MLP T1wCE alone.
         repeats, folds, seed: of the cross-validation.
