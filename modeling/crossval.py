@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, FEATURE_LENGTH
+from modeling.fitting import fit_all
 from modeling.folds import Fold, assert_no_shared_patients, cut_folds
-from modeling.problem import Answer, Problem
+from modeling.problem import Answer, Problem, modality_of
 from modeling.scores import METRICS, scores
 from modeling.settings import Settings, defaults
 
@@ -165,7 +166,7 @@ class _Data:
 
     def columns(self, settings: Settings) -> np.ndarray:
         """(K,) bool: the branches that are read."""
-        return np.array([_modality(name) in settings.branches for name in self.scans.names])
+        return np.array([modality_of(name) in settings.branches for name in self.scans.names])
 
     def kept(self, settings: Settings) -> np.ndarray:
         """(n,) bool: scans that have one of them."""
@@ -179,11 +180,6 @@ class _How:
     seed: int
     only: Collection[int] | None
     threads: int | None
-
-
-def _modality(name: str) -> str:
-    """Of a branch: its name may begin with that of the feature set it is from."""
-    return name.rpartition(":")[2]
 
 
 def _groups(variants: Sequence[Settings], data: _Data) -> list[list[Settings]]:
@@ -209,7 +205,7 @@ def _run(
     trained = list(dict.fromkeys(settings.branches for settings in group))
     columns = {settings.branches: np.flatnonzero(data.columns(settings)) for settings in group}
     withheld = list(dict.fromkeys(settings.withheld for settings in group))
-    withholdings = [np.array([_modality(name) in each for name in data.scans.names]) for each in withheld]
+    withholdings = [np.array([modality_of(name) in each for name in data.scans.names]) for each in withheld]
     labels = np.concatenate((data.scans.labels, data.outside.labels))[kept].astype(bool)
     patients = np.concatenate((data.scans.patients, data.outside.patients))[kept]
     internal = int(kept[: len(data.scans)].sum())
@@ -228,9 +224,7 @@ def _run(
         max(len(fold.fitting) for fold in every), internal, settings, how.seed, how.threads or usable_cores(),
     )  # fmt: skip
     sites = np.concatenate((data.scans.site_names(), data.outside.site_names()))[kept]
-    parts = _parts(problem, sites)
-    told = zip(*(_fit(model, part, withholdings, advance) for part in parts), strict=True)
-    answers = [_tempered(_joined(of_parts), problem) for of_parts in told]
+    answers = fit_all(model, problem, withholdings, sites, advance)
     results = {}
     for settings in group:
         which = withheld.index(settings.withheld)
@@ -240,58 +234,12 @@ def _run(
         shown = (problem.present & ~withholdings[which])[:, read]
         results[settings] = Result(
             model, settings, names, cut, kept[: len(data.scans)], kept[len(data.scans) :], labels, patients, shown,
-            answer, _figures(labels, internal, cut, answer),
+            answer, figures_of(labels, internal, cut, answer),
         )  # fmt: skip
     return results
 
 
-def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
-    """How often ``cross_validate`` calls ``advance``: per epoch, per fold for logistic regression, or both."""
-    epochs = 1 if model == "logistic" else settings.epochs
-    return epochs * repeats * folds if model == "logistic" or settings.harmonise else epochs
-
-
-def _fit(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Callable[[], None]) -> list[Answer]:
-    if model == "logistic":
-        from modeling.logistic import fit_logistic
-
-        return fit_logistic(problem, withholdings, advance)
-    from modeling.training import fit_networks
-
-    return fit_networks(model, problem, withholdings, advance)
-
-
-def _parts(problem: Problem, sites: np.ndarray) -> Iterable[Problem]:
-    """The problem, or where each fold has values of its own its folds one by one, in their order."""
-    if not problem.settings.harmonise:
-        return [problem]
-    from modeling.harmonisation import METHODS, by_fold
-
-    known_name("harmonisation", problem.settings.harmonise, METHODS)
-    return by_fold(problem, sites)
-
-
-def _joined(answers: Sequence[Answer]) -> Answer:
-    """The answer of all fits, from those of some and of the next ones."""
-    if len(answers) == 1:
-        return answers[0]
-    probability, careless, held = (
-        np.concatenate([getattr(answer, name) for answer in answers]) for name in ("probability", "careless", "held")
-    )
-    attention = [answer.attention for answer in answers if answer.attention is not None]
-    selection = {name: [one for answer in answers for one in answer.selection[name]] for name in answers[0].selection}
-    return Answer(probability, careless, held, np.concatenate(attention) if attention else None, selection)
-
-
-def _tempered(answer: Answer, problem: Problem) -> Answer:
-    if not problem.settings.calibrated:
-        return answer
-    from modeling.calibration import tempered
-
-    return tempered(answer, problem.labels)
-
-
-def _figures(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
+def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
     """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
     figures = []
     for split in ("internal", "external"):
@@ -350,5 +298,5 @@ def restricted(result: Result, external: np.ndarray) -> Result:
     labels = result.labels[rows]
     return replace(
         result, kept_external=chosen, labels=labels, patients=result.patients[rows], present=result.present[rows],
-        answer=fewer, figures=_figures(labels, internal, result.folds, fewer),
+        answer=fewer, figures=figures_of(labels, internal, result.folds, fewer),
     )  # fmt: skip

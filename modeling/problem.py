@@ -93,3 +93,8 @@ def standardisation(values: np.ndarray, present: np.ndarray, parts: np.ndarray) 
     constant = variance <= 1e-12 * mean**2
     scale = 1 / np.sqrt(np.where(constant, 1.0, variance))
     return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def modality_of(name: str) -> str:
+    """Of a branch: its name may begin with that of the feature set it is from."""
+    return name.rpartition(":")[2]

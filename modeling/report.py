@@ -82,8 +82,8 @@ class Report:
         for line in self.lines:
             span = "–" if line.low is None or line.high is None else f"{line.low:.3f} to {line.high:.3f}"
             table.add_row(
-                line.split, line.metric, _number(line.mean), _number(line.sd), span,
-                _number(line.optimism, "+.3f"), str(line.folds),
+                line.split, line.metric, number(line.mean), number(line.sd), span,
+                number(line.optimism, "+.3f"), str(line.folds),
             )  # fmt: skip
         foot = Text(
             "Mean and SD over fits. Intervals: internal, corrected resampled t; external, bootstrap over patients. "
@@ -93,5 +93,6 @@ class Report:
         return Group(head, table, foot)
 
 
-def _number(value: float | None, style: str = ".3f") -> str:
+def number(value: float | None, style: str = ".3f") -> str:
+    """A figure as it is printed; a dash where there is none."""
     return "–" if value is None else f"{value:{style}}"

@@ -14,7 +14,7 @@ from modeling.search_candidates import Choice, check_candidates, default_candida
 from modeling.search_nested import Trial, search_folds, search_steps
 from modeling.search_report import SearchReport, candidate_lines
 from modeling.summaries import as_row, of_result
-from modeling.train import _report
+from modeling.train import report_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,7 @@ def search(
 
     with start_run(lake, "search", experiment.described(cohorts.digest)) as run:
         run.transact(write)
-    report = _report(name, experiment, cohorts, found.result, summaries)
+    report = report_of(name, experiment, cohorts, found.result, summaries)
     return SearchReport(report, inner_folds, candidate_lines([c.name for c in chosen_among], found.trials))
 
 

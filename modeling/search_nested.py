@@ -9,10 +9,11 @@ import numpy as np
 
 from lake.errors import InputError
 from modeling.branch import usable_cores
-from modeling.crossval import Result, Scans, _figures, _fit, _modality, _tempered, steps
+from modeling.crossval import Result, Scans, figures_of
+from modeling.fitting import fit_model, steps
 from modeling.folds import Fold, assert_no_shared_patients, cut_folds
 from modeling.logistic import log_loss
-from modeling.problem import Answer, Problem
+from modeling.problem import Answer, Problem, modality_of
 from modeling.scores import auc
 from modeling.search_candidates import Blend, Candidate, Choice, check_candidates
 from modeling.settings import Settings
@@ -146,16 +147,16 @@ class _Data:
         rows = len(self.labels) if external else self.internal
         values = self.scans.values[:rows]
         present = np.isfinite(values).all(-1)
-        read = np.flatnonzero([_modality(name) in one.settings.branches for name in self.scans.names])
+        read = np.flatnonzero([modality_of(name) in one.settings.branches for name in self.scans.names])
         problem = Problem(
             np.where(present[..., None], values, np.float32(0)), present, self.labels[:rows],
             self.scans.patients[:rows], folds, read[None].repeat(len(folds), 0),
             max(len(fold.fitting) for fold in folds), self.internal, one.settings, how.seed, how.threads,
         )  # fmt: skip
         nothing = np.zeros(len(self.scans.names), np.bool_)
-        (answer,) = _fit(one.model, problem, [nothing], advance)
+        (answer,) = fit_model(one.model, problem, [nothing], advance)
         probability = np.full((len(folds), len(self.labels)), np.nan)
-        probability[:, :rows] = _tempered(answer, problem).probability
+        probability[:, :rows] = answer.probability
         return probability
 
 
@@ -164,7 +165,7 @@ def _gathered(scans: Scans, outside: Scans, models: Sequence[Candidate]) -> _Dat
     present = np.isfinite(values).all(-1)
     kept = np.ones(len(values), np.bool_)
     for one in models:
-        kept &= present[:, [_modality(name) in one.settings.branches for name in scans.names]].any(1)
+        kept &= present[:, [modality_of(name) in one.settings.branches for name in scans.names]].any(1)
     own, beyond = kept[: len(scans)], kept[len(scans) :]
     if not own.any():
         raise InputError(
@@ -267,7 +268,7 @@ def _chosen(data: _Data, outer: list[Fold], candidates: Sequence[Choice], told: 
     answer = Answer(probability, careless, held, None, {"candidate": names})
     result = Result(
         "search", Settings(), data.scans.names, outer, data.kept, data.kept_external, labels, data.scans.patients,
-        np.isfinite(data.scans.values).all(-1), answer, _figures(labels, internal, outer, answer),
+        np.isfinite(data.scans.values).all(-1), answer, figures_of(labels, internal, outer, answer),
     )  # fmt: skip
     return Nested(result, trials)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from modeling.report import Report, _number
+from modeling.report import Report, number
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,12 +52,12 @@ class SearchReport:
         from rich.text import Text
 
         honest = self.report.value("internal", "auc")
-        found = f"AUC {_number(honest)} by nested selection; {_number(self.careless)} had the test parts chosen"
+        found = f"AUC {number(honest)} by nested selection; {number(self.careless)} had the test parts chosen"
         table = Table("candidate", "chosen", "inner AUC", "inner log loss", "outer AUC")
         for line in self.candidates:
             table.add_row(
-                line.candidate, str(line.chosen), _number(line.inner_auc), _number(line.inner_loss),
-                _number(line.outer_auc),
+                line.candidate, str(line.chosen), number(line.inner_auc), number(line.inner_loss),
+                number(line.outer_auc),
             )  # fmt: skip
         foot = Text(
             f"Means over outer folds; inner figures are of {self.inner_folds} folds within each training part, and "

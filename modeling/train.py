@@ -10,8 +10,9 @@ import numpy as np
 
 from lake.progress import track
 from lake.runs import start_run
-from modeling.crossval import Result, steps, with_options
+from modeling.crossval import Result, with_options
 from modeling.experiment import WRITTEN, Experiment, experiment_row, result_rows, run_experiments
+from modeling.fitting import steps
 from modeling.inputs import Cohorts, read_cohorts
 from modeling.report import Line, Report
 from modeling.summaries import MetricSummary, as_row, of_result
@@ -74,12 +75,13 @@ def train(
 
     with start_run(lake, "train", {"experiment": name, **asdict(experiment)}) as run:
         run.transact(write)
-    return _report(name, experiment, cohorts, result, summaries)
+    return report_of(name, experiment, cohorts, result, summaries)
 
 
-def _report(
+def report_of(
     name: str, experiment: Experiment, cohorts: Cohorts, result: Result, summaries: Sequence[MetricSummary]
 ) -> Report:
+    """The figures of an experiment, with what they rest on."""
     training, external = (cohorts.scans[split].patients for split in ("training", "external"))
     return Report(
         name, result.model, experiment.feature_sets[0], cohorts.weights, cohorts.synthetic, experiment.label_rule,

@@ -10,7 +10,8 @@ import pytest
 
 from lake.errors import InputError
 from lake.store import Lake
-from modeling.crossval import Result, Scans, cross_validate, cross_validate_all, steps
+from modeling.crossval import Result, Scans, cross_validate, cross_validate_all
+from modeling.fitting import steps
 from modeling.harmonisation import fit_combat, harmonised
 from modeling.inputs import read_cohorts
 from modeling.settings import Settings, defaults

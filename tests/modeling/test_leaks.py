@@ -10,6 +10,7 @@ import pytest
 
 from modeling import crossval
 from modeling.crossval import Scans, cross_validate
+from modeling.fitting import fit_model
 from modeling.folds import Fold, LeakingSplit, cut_folds
 from modeling.problem import Problem
 from modeling.scores import auc
@@ -62,7 +63,7 @@ def aucs(model: str, labels: np.ndarray, folds: Sequence[Fold], copies: Sequence
         np.concatenate(copies), np.ones((n * many, 2), np.bool_), np.tile(labels, many), patients, moved,
         np.tile([0, 1], (many, 1)), max(len(fold.fitting) for fold in folds), n * many, quick(model), seed, 1,
     )  # fmt: skip
-    (answer,) = crossval._fit(model, problem, [np.zeros(2, np.bool_)], lambda: None)
+    (answer,) = fit_model(model, problem, [np.zeros(2, np.bool_)], lambda: None)
     found = [auc(problem.labels[fold.test], answer.probability[f, fold.test]) for f, fold in enumerate(moved)]
     return [one for one in found if one is not None]
 
