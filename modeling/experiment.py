@@ -97,17 +97,23 @@ def run_experiments(
     return [restricted(result, external_scans(cohorts, one)) for result, one in zip(results, experiments, strict=True)]
 
 
-def external_scans(cohorts: Cohorts, experiment: Experiment) -> np.ndarray:
+def external_scans(cohorts: Cohorts, experiment: Experiment, *, needed: bool = False) -> np.ndarray:
     """(m,) bool: the external scans that an experiment is tested on.
 
+    Args:
+        cohorts: its rows.
+        experiment: which says what scans it asks for.
+        needed: whether it is about them, and nothing without.
+
     Raises:
-        InputError: it asks for some of them, and there are none.
+        InputError: it needs them or asks for certain ones, and there are none.
     """
     chosen: np.ndarray = cohorts.views[experiment.external].copy()
     if experiment.diagnosis:
         wanted = experiment.diagnosis.casefold()
         chosen &= np.array([name.casefold().startswith(wanted) for name in cohorts.diagnosis], np.bool_)
-    if not chosen.any() and (experiment.external, experiment.diagnosis) != ("external", ""):
+    needed = needed or (experiment.external, experiment.diagnosis) != ("external", "")
+    if needed and not chosen.any():
         of = f" of {experiment.diagnosis}" if experiment.diagnosis else ""
         raise InputError(
             f"View {experiment.external} has no scan{of} with these vectors and a call.",

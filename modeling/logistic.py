@@ -75,7 +75,8 @@ def _inner(problem: Problem, fit: int) -> np.ndarray:
     labels, patients = problem.labels[training], problem.patients[training]
     _, first = np.unique(patients, return_index=True)
     fewest = int(min(labels[first].sum(), (~labels[first]).sum()))
-    if fewest < 3:  # too few of a class to divide again: nothing is known, and the strongest regularisation is taken
+    # Too few of a class to divide again: nothing is known, and the strongest regularisation is taken.
+    if fewest < 3 or (len(strengths) == 1 and not problem.settings.calibrated):
         return np.full((len(strengths), len(training)), 0.5)
     folds = cut_folds(labels, patients, repeats=1, folds=min(INNER_FOLDS, fewest), seed=problem.seed)
     told = np.empty((len(strengths), len(training)))

@@ -127,7 +127,8 @@ def _name(client: Client, study: Study, plan: Plan) -> None:
     looks: dict[Data, dict[str, Experiment]] = defaultdict(dict)
     for name, data in plan.data.items():
         looks[data][name] = replace(tried[name].experiment, feature_sets=data.feature_sets)
-    tasks = [Look(data, experiments) for data, experiments in looks.items()]
+    external = frozenset(row.name for row in study.rows if row.split == "external")
+    tasks = [Look(data, experiments, external) for data, experiments in looks.items()]
     for task, seen in _results(client, look, tasks, "looking at the features"):
         if not isinstance(seen, Seen):
             plan.failed |= dict.fromkeys(task.experiments, told(seen))

@@ -43,7 +43,7 @@ def resolve(
         if of_backbone and not fitting:
             raise InputError(
                 f"The lake's vectors of {backbone} have no DeltaT1 made from images.",
-                hint=f"They need the images: gliolake extract --backbone {backbone} --delta {IMAGE}.",
+                hint=f"It takes the images: gliolake extract --backbone {backbones[0]} --delta {IMAGE}.",
             )
         for weights in BEST_FIRST:
             same = sorted(row["feature_set"] for row in fitting if row["weights"] == weights)

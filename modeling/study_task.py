@@ -37,10 +37,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Look:
-    """A look at rows, for experiments that are to run on them, by the names they have in the study."""
+    """A look at rows, for experiments that are to run on them, by the names they have in the study.
+
+    ``external`` has the names of those that are about external scans.
+    """
 
     data: Data
     experiments: Mapping[str, Experiment]
+    external: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ def look(task: Look) -> Seen:
         try:
             if experiment.external == "external_listed":
                 refuse_bad_lists(Lake(task.data.root))
-            external_scans(cohorts, experiment)
+            external_scans(cohorts, experiment, needed=name in task.external)
         except GliolakeError as error:
             refused[name] = told(error)
     return Seen(cohorts.digest, cohorts.incomplete, refused)

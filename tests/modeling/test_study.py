@@ -145,3 +145,10 @@ def test_vectors_that_are_not_finite_count_as_missing(made: Lake, study: Callabl
     report = run_study(made, study(single='modalities = ["T1"]'), workers=1)
     (single,) = (row["experiment"] for row in report.rows if row["name"] == "single")
     assert made.read("experiments", {"experiment": single})["scans"].to_pylist() == [38]
+
+
+def test_a_row_about_external_scans_fails_where_there_are_none(made: Lake, study: Callable[..., Path]) -> None:
+    made.transact(lambda tx: tx.delete("labels", {"cohort": "beyond"}), run_id="made")
+    file = study(inside='model = "logistic"', outside='model = "logistic"\nseed = 1\nsplit = "external"')
+    states = {row["name"]: row["state"] for row in run_study(made, file, workers=1).rows}
+    assert (states["inside"], states["outside"]) == ("done", "failed")
