@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 
-.PHONY: env demo test test-faults test-backbones lint parity mxnet bench bench-extract bench-study clean
+.PHONY: env demo test test-faults test-backbones test-study lint parity mxnet bench bench-extract bench-study clean
 
 env: $(READY)
 
@@ -32,6 +32,10 @@ test-faults: $(READY)
 # All six networks at full size against plain torch, and real and synthetic scans through all of them (10 minutes).
 test-backbones: $(READY)
 	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/test_networks.py tests/features/test_every_backbone.py
+
+# Every table of the shipped study on synthetic cohorts; `make test` computes two of them.
+test-study: $(READY)
+	GLIOLAKE_STUDY=full $(BIN)/python -m pytest tests/analysis/test_whole_study.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

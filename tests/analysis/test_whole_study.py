@@ -1,0 +1,98 @@
+"""The shipped study from files to tables, on synthetic cohorts: every row of every table is computed."""
+
+from __future__ import annotations
+
+import csv
+import os
+from importlib.resources import files
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from analysis.show import show
+from analysis.study import analyse
+from features.backbones import BackboneOptions
+from features.clips import ClipSettings
+from features.extract import extract
+from ingest.ingest import ingest
+from ingest.lists import ingest_list
+from ingest.synthetic import write_cohorts
+from lake.store import Lake
+from modeling.study import run_study
+from modeling.study_file import read_study
+from sql.catalog import connect
+
+RULES = ("ucsf", "brats21")
+
+FULL = os.environ.get("GLIOLAKE_STUDY") == "full"
+TABLES = ("table_1", "table_2", "table_3", "table_4", "figure_7a", "figure_7b") if FULL else ("table_3", "figure_7b")
+
+CUT = ClipSettings(box=48, slices=40)
+"""Small clips, of which random convolutions take less time."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path, dict[str, str]]:
+    """A lake of two synthetic cohorts, the shipped study cut short, and a feature set for each of its networks.
+
+    Random convolutions of another seed stand for each network, and say so in every table.
+    """
+    folder = tmp_path_factory.mktemp("study")
+    cohorts = write_cohorts(folder / "cohorts", patients=16, external=8, workers=2)
+    lake = Lake(folder / "lake", create=True)
+    ingest(lake, "brats21", cohorts.brats21_images, cohorts.brats21_labels, workers=2)
+    ingest(lake, "ucsf_pdgm", cohorts.ucsf_images, cohorts.ucsf_labels, workers=2)
+    with connect(lake) as connection:
+        listed = connection.execute("SELECT scan_id FROM external ORDER BY scan_id").fetchall()[1:]
+    with (folder / "table_s2.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["ID"], *listed])
+    ingest_list(lake, "ucsf_pdgm", "table_s2", folder / "table_s2.csv")
+    sets = {}
+    for seed, name in enumerate(read_study().features):
+        report = extract(lake, settings=CUT, options=BackboneOptions(seed=seed), workers=2)
+        sets[name] = report.feature_sets[0].feature_set
+    text = files("modeling").joinpath("study.toml").read_text("utf-8")
+    short = folder / "study.toml"
+    short.write_text(text.replace("[defaults]\n", "[defaults]\nepochs = 2\n").replace("repeats = 4", "repeats = 1"))
+    return lake, short, sets
+
+
+def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_synthetic_scans(
+    world: tuple[Lake, Path, dict[str, str]],
+) -> None:
+    lake, file, sets = world
+    report = run_study(lake, file, features=sets, only=TABLES, workers=2)
+    assert [row["detail"] for row in report.rows if row["state"] == "failed"] == []
+    analyse(lake, report.study, progress=False)
+    with connect(lake) as connection:
+        for table in TABLES:
+            view = table.rstrip("ab")
+            query = f"SELECT name, state, reproduced, note FROM {view} WHERE metric = 'auc' AND \"table\" = ?"  # noqa: S608
+            rows = connection.execute(query, [table]).fetchall()
+            assert len(rows) >= 4
+            without = [name for name, state, reproduced, _ in rows if state == "done" and reproduced is None]
+            assert without == [], table
+            assert all(state == "quoted" or "SYNTHETIC" in note for _, state, _, note in rows)
+        external = connection.execute(
+            "SELECT name, scans FROM figure_7 WHERE metric = 'auc' AND split = 'external'"
+        ).fetchall()
+        scans: dict[str, int] = dict(external)
+    for rule in RULES:
+        every, strict, listed = (scans[f"{v}, {rule}"] for v in ("external", "external_strict", "external_listed"))
+        assert every >= strict > 0
+        assert every > listed > 0
+        assert 0 < scans[f"external, {rule}, glioblastoma"] <= every
+    shown = StringIO()
+    Console(file=shown, width=200).print(show(lake, "table_3"))
+    assert "SYNTHETIC" in shown.getvalue()
+    correlated = [row["name"] for row in lake.read("correlations").to_pylist() if row["r"] is not None]
+    assert len(correlated) == (3 if FULL else 0)
+    assert lake.read("subgroups").num_rows > 0
+    assert lake.read("curves").num_rows > 0
+
+    version = lake.version
+    assert run_study(lake, file, features=sets, only=TABLES, workers=1).fits == 0
+    analyse(lake, report.study, progress=False)
+    assert lake.version == version
