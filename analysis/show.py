@@ -115,10 +115,17 @@ class Shown:
         parts: list[RenderableType] = [Text(f"{self.study}: {self.what.replace('_', ' ')}", style="bold")]
         parts.append(DRAWN[kind](self.rows) if self.rows else Text("Nothing yet.", style="dim"))
         if self.missing:
-            lines = [f"  {row['table']}, {row['label']}: {row['why']}" for row in self.missing]
-            parts.append(Text("\n".join(["Could not be computed:", *lines]), style="red"))
+            parts.append(Text("\n".join(["Could not be computed:", *_by_reason(self.missing)]), style="red"))
         parts.append(Text(FOOT[kind], style="dim"))
         return Group(*parts)
+
+
+def _by_reason(missing: list[Row]) -> list[str]:
+    """A line for each table and reason, with the rows it is the reason of."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for row in missing:
+        labels.setdefault((row["table"], row["why"]), []).append(row["label"])
+    return [f"  {table}, {'; '.join(names)}: {why}" for (table, why), names in labels.items()]
 
 
 def show(lake: Lake, what: str | None = None, study: str | None = None) -> Shown:

@@ -98,7 +98,8 @@ def read_study(path: str | Path | None = None) -> Study:
         text = files("modeling").joinpath(SHIPPED).read_text("utf-8") if path is None else Path(path).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{path} cannot be read: {error}.", hint="Give a study file, or none for the shipped one."
+            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
+            hint="Give a study file, or none for the shipped one.",
         ) from None
     file = SHIPPED if path is None else Path(path).name
     try:
