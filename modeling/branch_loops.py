@@ -148,6 +148,9 @@ def infer_fits(
     row = np.zeros(branches * STRIDES[0], values.dtype)
     for f in range(first, last):
         for r in range(rows.shape[1]):
+            if rows[f, r] < 0:
+                tokens[f, r] = 0
+                continue
             load_rows(values, columns[f], present[f], shift[f], scale[f], rows[f, r : r + 1], x0, live)
             advance(x0, live, 0, w[f, 0], b[f, 0], x1, row)
             advance(x1, live, 1, w[f, 1], b[f, 1], x2, row)

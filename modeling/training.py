@@ -84,10 +84,12 @@ def _train(
     for epoch in range(settings.epochs):
         if len(work.fits):
             _epoch(work, problem, labels)
-            losses = _losses(network, work.inputs, work.watched, labels)
+            following = np.stack([keeper.following[work.fits].numpy() for keeper in keepers.values()], 1)
+            watched = np.where(following.repeat(np.diff(edges), 1), work.watched, -1)
+            losses = _losses(network, work.inputs, watched, labels)
             for which, keeper in enumerate(keepers.values()):
                 part = slice(edges[which], edges[which + 1])
-                keeper.look(epoch, work.fits, _mean(losses[:, part].double(), work.watched[:, part]), network)
+                keeper.look(epoch, work.fits, _mean(losses[:, part].double(), watched[:, part]), network)
             work.keep(torch.stack([keeper.following for keeper in keepers.values()]).any(0))
         advance()
     return keepers
