@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from distributed import LocalCluster
 from rich.console import Console
 
 from lake.store import Lake
@@ -34,6 +35,13 @@ published = { auc = 0.6 }
 """
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of a running cluster of one worker process."""
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as running:
+        yield running.scheduler_address
+
+
 @pytest.fixture
 def study(tmp_path: Path) -> Callable[..., Path]:
     """Writes a study file of experiments, given as their keys in TOML by name."""
@@ -55,7 +63,7 @@ def predictions(lake: Lake, experiment: str) -> Any:
 
 
 def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_missing(
-    made: Lake, study: Callable[..., Path]
+    made: Lake, cluster: str, study: Callable[..., Path]
 ) -> None:
     file = study(
         snn="", mlp='model = "mlp"\nagainst = "snn"', single='modalities = ["T1"]', other_single='modalities = ["T2"]',
@@ -82,25 +90,25 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     assert not predictions(made, ids["less"]).equals(predictions(made, ids["snn"]))
 
     version = made.version
-    assert run_study(made, file, workers=1).fits == 0
+    assert run_study(made, file, scheduler=cluster).fits == 0
     assert made.version == version
 
     before = predictions(made, ids["single"])
     for table in ("fits", "predictions", "metrics", "attention"):
         made.transact(lambda tx, t=table: tx.delete(t, {"experiment": ids["single"], "repeat": 1}), run_id="lost")  # type: ignore[misc]
-    assert run_study(made, file, workers=1).fits == 4
+    assert run_study(made, file, scheduler=cluster).fits == 4
     assert predictions(made, ids["single"]).equals(before)
 
 
 def test_an_experiment_that_cannot_be_run_is_a_row_that_says_why_and_stops_no_other(
-    made: Lake, study: Callable[..., Path], make_vectors: Callable[..., None]
+    made: Lake, cluster: str, study: Callable[..., Path], make_vectors: Callable[..., None]
 ) -> None:
     make_vectors("second", seed=1, backbone="second", lacking=(("made", 3, ""), ("made", 5, "")))
     file = study(
         good='model = "logistic"', unheard='features = "other"', listed='external = "external_listed"',
         many='model = "logistic"\nfolds = 30', beside='model = "logistic"\nfeatures = ["ours", "both"]',
     )  # fmt: skip
-    report = run_study(made, file, features={"both": "second"}, workers=1)
+    report = run_study(made, file, features={"both": "second"}, scheduler=cluster)
     told = {row["name"]: (row["state"], row["detail"]) for row in report.rows}
     assert told["good"] == ("done", "")
     assert told["unheard"][0] == "failed"
@@ -118,7 +126,7 @@ def test_an_experiment_that_cannot_be_run_is_a_row_that_says_why_and_stops_no_ot
 
 
 def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
-    made: Lake, study: Callable[..., Path]
+    made: Lake, cluster: str, study: Callable[..., Path]
 ) -> None:
     entries = [("beyond", "scan-0001"), ("beyond", "scan-0777"), ("made", "scan-0004")]
     rows = [
@@ -126,29 +134,31 @@ def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
         for cohort, scan in entries
     ]
     made.transact(lambda tx: tx.upsert("lists", rows), run_id="made")
-    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), workers=1)
+    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), scheduler=cluster)
     detail = next(row["detail"] for row in report.rows if row["name"] == "listed")
     assert "List table_s2 names 2 scans that cannot test from outside" in detail
     assert "scan-0004 (a training patient); scan-0777 (unknown)" in detail
     made.transact(lambda tx: tx.replace("lists", {}, rows[:1]), run_id="made")
-    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), workers=1)
+    report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), scheduler=cluster)
     (listed,) = (row["experiment"] for row in report.rows if row["name"] == "listed")
     external = made.read("predictions", {"experiment": listed, "split": "external"}, ["scan_id"])
     assert set(external["scan_id"].to_pylist()) == {"scan-0001"}
 
 
-def test_vectors_that_are_not_finite_count_as_missing(made: Lake, study: Callable[..., Path]) -> None:
+def test_vectors_that_are_not_finite_count_as_missing(made: Lake, cluster: str, study: Callable[..., Path]) -> None:
     where = {"cohort": "made", "scan_id": "scan-0007", "modality": "T1"}
     broken = made.read("features", where).to_pylist()
     broken[0]["values"] = np.full(400, np.nan, np.float32).tolist()
     made.transact(lambda tx: tx.upsert("features", broken), run_id="made")
-    report = run_study(made, study(single='modalities = ["T1"]'), workers=1)
+    report = run_study(made, study(single='modalities = ["T1"]'), scheduler=cluster)
     (single,) = (row["experiment"] for row in report.rows if row["name"] == "single")
     assert made.read("experiments", {"experiment": single})["scans"].to_pylist() == [38]
 
 
-def test_a_row_about_external_scans_fails_where_there_are_none(made: Lake, study: Callable[..., Path]) -> None:
+def test_a_row_about_external_scans_fails_where_there_are_none(
+    made: Lake, cluster: str, study: Callable[..., Path]
+) -> None:
     made.transact(lambda tx: tx.delete("labels", {"cohort": "beyond"}), run_id="made")
     file = study(inside='model = "logistic"', outside='model = "logistic"\nseed = 1\nsplit = "external"')
-    states = {row["name"]: row["state"] for row in run_study(made, file, workers=1).rows}
+    states = {row["name"]: row["state"] for row in run_study(made, file, scheduler=cluster).rows}
     assert (states["inside"], states["outside"]) == ("done", "failed")
