@@ -33,7 +33,7 @@ test-faults: $(READY)
 test-backbones: $(READY)
 	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/test_networks.py tests/features/test_every_backbone.py
 
-# Every table of the shipped study on synthetic cohorts; `make test` computes two of them.
+# Every table of the shipped study on synthetic cohorts; `make test` computes its figure 7.
 test-study: $(READY)
 	GLIOLAKE_STUDY=full $(BIN)/python -m pytest tests/analysis/test_whole_study.py
 
