@@ -158,11 +158,11 @@ def _settings(section: Section, model: str, delta: str) -> Settings:
         settings,
         branches=kept,
         withheld=tuple(branch for branch in BRANCHES if branch in withheld),
-        modality_dropout=section.share("modality_dropout", 0.0),
-        balanced=section.flag("balanced", False),
-        calibrated=section.flag("calibrated", False),
-        members=section.whole("members", 1, least=1),
-        harmonise=section.choice("harmonise", METHODS) if "harmonise" in section else "",
+        modality_dropout=section.share("modality_dropout", settings.modality_dropout),
+        balanced=section.flag("balanced", settings.balanced),
+        calibrated=section.flag("calibrated", settings.calibrated),
+        members=section.whole("members", settings.members, least=1),
+        harmonise=section.choice("harmonise", METHODS) if "harmonise" in section else settings.harmonise,
         epochs=epochs if model != "logistic" else settings.epochs,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lake.errors import InputError
+from modeling.settings import MODELS, defaults
 from modeling.study_file import read_study
 
 START = """
@@ -89,6 +90,13 @@ def test_a_mistake_is_told_by_its_place_with_the_nearest_word(tmp_path: Path, te
         read_study(written(tmp_path, "\n".join([*lines, text])))
     assert place in str(error.value)
     assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_row_that_names_a_model_alone_has_its_own_settings(tmp_path: Path, model: str) -> None:
+    (row,) = read_study(written(tmp_path, START.replace('"snn"', f'"{model}"'))).rows
+    assert row.tried is not None
+    assert row.tried.experiment.settings == defaults(model)
 
 
 def test_some_tables_bring_the_rows_they_are_compared_with() -> None:
