@@ -362,11 +362,10 @@ def sql(
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Ask a question in SQL, over all tables and views. Nothing can be written."""
-    from lake.errors import unknown_name
+    from lake.errors import known_name
     from sql import query
 
-    if form not in query.FORMATS:
-        raise unknown_name("format", form, query.FORMATS)
+    known_name("format", form, query.FORMATS)
     answer = query.query(_lake(lake), sys.stdin.read() if statement == "-" else statement)
     if output is not None:
         with output.open("wb") as file:

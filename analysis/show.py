@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from analysis.show_tables import DRAWN, FOOT, Row
-from lake.errors import InputError, known_name, unknown_name
+from lake.errors import InputError, known_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -161,9 +161,7 @@ def _studies(connection: DuckDBPyConnection, study: str | None) -> list[str]:
         raise InputError("No study has been run on this lake.", hint="gliolake study run runs one.")
     if study is None:
         return known
-    if study not in known:
-        raise unknown_name("study", study, known)
-    return [study]
+    return [known_name("study", study, known)]
 
 
 def _ask(connection: DuckDBPyConnection, query: str, asked: dict[str, Any]) -> list[Row]:

@@ -20,7 +20,6 @@ from features.scan_task import WORKER_LOST, ScanFailure, ScanOutcome, ScanTask, 
 from features.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
 from features.weight_sources import SOURCES
 from lake.cluster import batches, dashboard_of, map_tasks, open_cluster
-from lake.errors import ClusterError
 from lake.progress import note
 from lake.runs import start_run
 from lake.store import Lake
@@ -169,8 +168,6 @@ def _outcome(task: ScanTask, result: ScanOutcome | Exception) -> ScanOutcome:
     """A scan with which workers die, again and again, has failed like any other."""
     if isinstance(result, ScanOutcome):
         return result
-    if isinstance(result, ClusterError):
-        raise result
     lost = ScanFailure(WORKER_LOST, f"{type(result).__name__}: {result}")
     return ScanOutcome(failures={wanted.feature_set: lost for wanted in task.wanted})
 

@@ -16,7 +16,7 @@ from features.volumes_task import PREPROCESSING_FAILED, SessionOutcome, SessionT
 from ingest.cohort import known_cohorts
 from ingest.exclusions import exclusion
 from lake.cluster import batches, map_tasks, open_cluster
-from lake.errors import ClusterError, InputError
+from lake.errors import InputError
 from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -118,8 +118,6 @@ def _task(scan: dict[str, Any], settings: PreprocessSettings) -> SessionTask:
 def _settled(outcomes: Iterator[tuple[SessionTask, SessionOutcome | Exception]]) -> Iterator[Outcome]:
     """A session with which workers die, again and again, has failed like any other."""
     for task, outcome in outcomes:
-        if isinstance(outcome, ClusterError):
-            raise outcome
         if isinstance(outcome, Exception):
             yield task, SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{type(outcome).__name__}: {outcome}"[:500])
         else:

@@ -157,7 +157,7 @@ def map_tasks(
         resources: What a worker must have to run an item (Dask's abstract resources), and how much of it.
 
     Raises:
-        ClusterError: the scheduler went away, or all workers did.
+        ClusterError: the scheduler went away, or all workers did; or a task raised it.
     """
     from distributed import KilledWorker
 
@@ -218,6 +218,8 @@ def _together(
                 f"No worker could be found for the work: {error}",
                 hint="What was committed stays. Run the same command again: it goes on from there.",
             ) from error
+        except ClusterError:  # a task's word that its worker, or the whole cluster, is at fault, and no item
+            raise
         except Exception as error:  # the task's own error, or KilledWorker: either belongs to this item alone
             outcome = error
         future.release()

@@ -8,13 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from lake.errors import InputError, known_name
+from lake.errors import InputError
 from lake.tables import BRANCHES, FEATURE_LENGTH
 from modeling.fitting import fit_all
 from modeling.folds import Fold, assert_no_shared_patients, cut_folds
 from modeling.problem import Answer, Problem, modality_of
 from modeling.scores import METRICS, scores
 from modeling.settings import Settings, defaults
+
+SPLITS = ("internal", "external")
+"""What a figure is of: the test part of a fold, or the external scans."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +245,7 @@ def _run(
 def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
     """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
     figures = []
-    for split in ("internal", "external"):
+    for split in SPLITS:
         for f, fold in enumerate(folds):
             rows = fold.test if split == "internal" else np.arange(internal, len(labels))
             rows = rows[np.isfinite(answer.probability[f, rows])]
@@ -257,26 +260,6 @@ def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer:
     return figures
 
 
-def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | None) -> Settings:
-    """The model's defaults with the branches and epochs of a command.
-
-    Raises:
-        InputError: no such model or modality, or a number that makes no sense.
-    """
-    settings = defaults(model)
-    if modalities is not None:
-        for name in modalities:
-            known_name("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
-        if not modalities:
-            raise InputError("No modality was chosen.", hint=f"Choose among {', '.join(BRANCHES)}.")
-        settings = replace(settings, branches=tuple(b for b in BRANCHES if b in modalities))
-    if epochs is not None and model != "logistic":
-        if epochs < 1:
-            raise InputError(f"{epochs} epochs: at least 1 is needed.")
-        settings = replace(settings, epochs=epochs)
-    return settings
-
-
 def restricted(result: Result, external: np.ndarray) -> Result:
     """The result as if only some of the external scans had been asked for.
 
@@ -289,12 +272,7 @@ def restricted(result: Result, external: np.ndarray) -> Result:
         return result
     internal = len(result.labels) - len(result.external)
     rows = np.concatenate((np.arange(internal), internal + np.flatnonzero(external[result.kept_external])))
-    answer = result.answer
-    attention = None if answer.attention is None else answer.attention[:, rows]
-    fewer = replace(
-        answer, probability=answer.probability[:, rows], careless=answer.careless[:, rows], held=answer.held[:, rows],
-        attention=attention,
-    )  # fmt: skip
+    fewer = result.answer.each(lambda array: array[:, rows])
     labels = result.labels[rows]
     return replace(
         result, kept_external=chosen, labels=labels, patients=result.patients[rows], present=result.present[rows],

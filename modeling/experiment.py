@@ -22,9 +22,6 @@ from modeling.settings import Settings
 Rows = dict[str, Any]
 """Rows by table, each a list of dicts or an Arrow table."""
 
-WRITTEN = ("fits", "predictions", "attention", "metrics")
-"""Tables that have rows for every repeat of an experiment."""
-
 
 @dataclass(frozen=True)
 class Experiment:
@@ -139,7 +136,7 @@ def experiment_row(name: str, experiment: Experiment, cohorts: Cohorts, result: 
 
 
 def result_rows(name: str, cohorts: Cohorts, result: Result) -> Rows:
-    """Rows of the tables ``WRITTEN``."""
+    """Rows of the tables that have some for every repeat: fits, predictions, attention and metrics."""
     kept = np.flatnonzero(result.kept), np.flatnonzero(result.kept_external)
     ids = [cohorts.ids["training"][i] for i in kept[0]] + [cohorts.ids["external"][i] for i in kept[1]]
     scans = {

@@ -36,26 +36,22 @@ class Cohorts:
     Attributes:
         scans: By split, training and external.
         ids: cohort and scan_id of each scan, by split.
-        sites: site of each scan, "" where it is not known, by split.
         views: for each of ``EXTERNAL_VIEWS`` which of the external scans it has.
         diagnosis: of each external scan, "" where it is not known.
         weights: what the vectors rest on; synthetic: whether any scan is synthetic.
         unlabelled: scans of the two splits with no call under the rule.
         incomplete: scans that not all of the feature sets have.
-        broken: vectors with numbers that are not finite, which were taken as missing.
         digest: sha256 of all rows read.
     """
 
     scans: dict[str, Scans]
     ids: dict[str, list[tuple[str, str]]]
-    sites: dict[str, np.ndarray]
     views: dict[str, np.ndarray]
     diagnosis: np.ndarray
     weights: str
     synthetic: bool
     unlabelled: int
     incomplete: tuple[str, ...]
-    broken: int
     digest: str
 
 
@@ -85,6 +81,7 @@ def read_cohorts(
         for name in names:
             known_name("feature set", name, there, hint="gliolake status lists them.")
         parts = [_rows(connection, name, label_rule) for name in names]
+        # What stands in the text of these queries are names of our own; what a user gave is a parameter.
         listed = {
             view: set(connection.execute(f"SELECT DISTINCT cohort, scan_id FROM {view}").fetchall())  # noqa: S608
             for view in EXTERNAL_VIEWS
@@ -111,14 +108,12 @@ def read_cohorts(
     return Cohorts(
         {name: Scans(values[i], labels[i], patients[i], branches, sites[i]) for name, i in of.items()},
         {name: [ids[k] for k in i] for name, i in of.items()},
-        {name: sites[i] for name, i in of.items()},
         {view: np.array([scan in scans for scan in outside], np.bool_) for view, scans in listed.items()},
         np.array([rows["diagnosis"][int(k)].as_py() or "" for k in of["external"]], dtype=object),
         " and ".join(weights),
         any(rows["synthetic"].to_pylist()),
         unlabelled,
         incomplete,
-        int((np.isnan(values).any(-1) & ~np.isnan(values).all(-1) | np.isinf(values).any(-1)).sum()),
         digest.hexdigest(),
     )
 
@@ -137,6 +132,7 @@ def _none_can_train(names: Sequence[str], incomplete: Sequence[str]) -> str:
 
 
 def _rows(connection: DuckDBPyConnection, feature_set: str, label_rule: str) -> pa.Table:
+    # The rule is among LABEL_COLUMNS; the feature set, which a user named, is a parameter.
     query = (
         f"SELECT weights, cohort, scan_id, patient_id, split, {LABEL_COLUMNS[label_rule]} AS methylated, input, "  # noqa: S608
         "synthetic, site, diagnosis FROM snn_input WHERE feature_set = ? AND split IS NOT NULL ORDER BY cohort, scan_id"

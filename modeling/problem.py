@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -67,9 +67,15 @@ class Answer:
 
     def of(self, fits: slice) -> Answer:
         """The answer of some fits."""
-        attention = None if self.attention is None else self.attention[fits]
         selection = {name: values[fits] for name, values in self.selection.items()}
-        return Answer(self.probability[fits], self.careless[fits], self.held[fits], attention, selection)
+        return replace(self.each(lambda array: array[fits]), selection=selection)
+
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Answer:
+        """The answer with a function applied to each of its arrays, which begin with (F, n)."""
+        attention = None if self.attention is None else function(self.attention)
+        return Answer(
+            function(self.probability), function(self.careless), function(self.held), attention, self.selection
+        )
 
 
 def of_columns(of_branches: np.ndarray, columns: np.ndarray) -> np.ndarray:

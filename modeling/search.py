@@ -7,20 +7,17 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from lake.progress import track
-from lake.runs import start_run
-from modeling.experiment import WRITTEN, Experiment, as_json, experiment_row, result_rows
+from modeling.experiment import Experiment, as_json
 from modeling.inputs import read_cohorts
 from modeling.search_candidates import Choice, check_candidates, default_candidates
 from modeling.search_nested import Trial, search_folds, search_steps
 from modeling.search_report import SearchReport, candidate_lines
-from modeling.summaries import as_row, of_result
-from modeling.train import report_of
+from modeling.train import keep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lake.store import Lake
-    from lake.transaction import Transaction
 
 
 @dataclass(frozen=True)
@@ -82,21 +79,8 @@ def search(
             cohorts.scans["training"], chosen_among, external=cohorts.scans["external"], repeats=repeats,
             folds=folds, inner_folds=inner_folds, seed=seed, advance=advance,
         )  # fmt: skip
-    summaries = of_result(found.result, seed=seed)
-    rows = result_rows(name, cohorts, found.result)
-    rows["summaries"] = [as_row(name, summary) for summary in summaries]
-    rows["trials"] = _trial_rows(name, chosen_among, found.trials)
-    row = experiment_row(name, experiment, cohorts, found.result)
-
-    def write(transaction: Transaction) -> None:
-        transaction.upsert("experiments", [row])
-        for table in (*WRITTEN, "summaries"):
-            transaction.replace(table, {"experiment": name}, rows[table])
-        transaction.replace("trials", {"search": name}, rows["trials"])
-
-    with start_run(lake, "search", experiment.described(cohorts.digest)) as run:
-        run.transact(write)
-    report = report_of(name, experiment, cohorts, found.result, summaries)
+    trials = _trial_rows(name, chosen_among, found.trials)
+    report = keep(lake, "search", experiment, cohorts, found.result, trials=trials)
     return SearchReport(report, inner_folds, candidate_lines([c.name for c in chosen_among], found.trials))
 
 

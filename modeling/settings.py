@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lake.errors import known_name
+from lake.errors import InputError, known_name
 from lake.tables import BRANCHES
 
 
@@ -76,3 +76,23 @@ def defaults(model: str) -> Settings:
         InputError: no model of that name.
     """
     return DEFAULTS[known_name("model", model, DEFAULTS)]
+
+
+def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | None) -> Settings:
+    """The model's defaults with the branches and epochs of a command.
+
+    Raises:
+        InputError: no such model or modality, or a number that makes no sense.
+    """
+    settings = defaults(model)
+    if modalities is not None:
+        for name in modalities:
+            known_name("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
+        if not modalities:
+            raise InputError("No modality was chosen.", hint=f"Choose among {', '.join(BRANCHES)}.")
+        settings = replace(settings, branches=tuple(b for b in BRANCHES if b in modalities))
+    if epochs is not None and model != "logistic":
+        if epochs < 1:
+            raise InputError(f"{epochs} epochs: at least 1 is needed.")
+        settings = replace(settings, epochs=epochs)
+    return settings

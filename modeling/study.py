@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lake.cluster import batches, map_tasks, open_cluster
-from lake.errors import ClusterError, InputError, known_name
+from lake.errors import InputError, known_name
 from lake.runs import Run, start_run
 from lake.store import Lake
+from lake.transaction import Transaction
 from modeling.experiment import Experiment
 from modeling.study_features import resolve
 from modeling.study_file import FIGURES, Study, StudyRow, read_study
@@ -26,8 +27,6 @@ from modeling.study_task import Block, Data, Finished, Fitted, Look, Seen, fit_b
 
 if TYPE_CHECKING:
     from distributed import Client
-
-    from lake.transaction import Transaction
 
 TOGETHER = 5
 """Experiments of a block at most: more would gain little, and be one worker's while others idle."""
@@ -228,24 +227,13 @@ def _cost(block: Block) -> int:
     one = next(iter(block.experiments.values()))
     trainings = len({each.settings.branches for each in block.experiments.values()})
     weight = {"snn_released": 20, "logistic": 1}.get(one.model, 10)
-    return (
-        len(block.repeats)
-        * weight
-        * trainings
-        * len(one.settings.branches)
-        * len(one.feature_sets)
-        * one.settings.members
-    )
+    branches = trainings * len(one.settings.branches) * len(one.feature_sets)
+    return len(block.repeats) * weight * branches * one.settings.members
 
 
 def _results(client: Client, function: Any, tasks: Sequence[Any], description: str) -> Iterable[tuple[Any, Any]]:
-    """Outcomes as they come; an error that is the cluster's own ends the run."""
-    if not tasks:
-        return
-    for task, outcome in map_tasks(client, function, tasks, description=description, retries=0):
-        if isinstance(outcome, ClusterError):
-            raise outcome
-        yield task, outcome
+    """Outcomes as they come; no progress bar for nothing."""
+    return map_tasks(client, function, tasks, description=description, retries=0) if tasks else ()
 
 
 def _fail(plan: Plan, failed: Mapping[str, str]) -> None:
@@ -274,11 +262,7 @@ def _sum_up(lake: Lake, run: Run, client: Client, plan: Plan) -> None:
         if isinstance(rows, Exception):
             _fail(plan, {task.name: told(rows)})
             continue
-        run.transact(partial(_commit_summary, name=task.name, rows=rows))
-
-
-def _commit_summary(transaction: Transaction, name: str, rows: list[dict[str, Any]]) -> None:
-    transaction.replace("summaries", {"experiment": name}, rows)
+        run.transact(partial(Transaction.replace, name="summaries", where={"experiment": task.name}, rows=rows))
 
 
 def _study_row(study: str, row: StudyRow, plan: Plan) -> dict[str, Any]:

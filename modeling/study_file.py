@@ -12,6 +12,7 @@ from typing import Any
 from ingest.description import Section
 from lake.errors import InputError, known_name
 from lake.tables import BRANCHES, LABEL_RULES
+from modeling.crossval import SPLITS
 from modeling.experiment import Experiment
 from modeling.harmonisation import METHODS
 from modeling.inputs import EXTERNAL_VIEWS
@@ -179,7 +180,7 @@ def _named(section: Section, position: int) -> StudyRow:
     for figure in published:
         if figure not in FIGURES:
             raise section.unknown("published", figure, FIGURES)
-    split = section.choice("split", ("internal", "external"), "internal")
+    split = section.choice("split", SPLITS, "internal")
     label, against = section.text("label", name), section.text("against", "")
     return StudyRow(name, section.text("table"), label, position, split, against, published)
 

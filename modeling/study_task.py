@@ -18,11 +18,11 @@ import pyarrow.compute as pc
 from lake.errors import GliolakeError, InputError
 from lake.log import DataFile
 from lake.store import Lake
-from modeling.crossval import Figure
+from modeling.crossval import SPLITS, Figure
 from modeling.experiment import Experiment, Rows, experiment_row, external_scans, result_rows, run_experiments
 from modeling.inputs import Cohorts, read_cohorts, refuse_bad_lists
 from modeling.scores import METRICS
-from modeling.summaries import SPLITS, Predictions, as_row, summarise
+from modeling.summaries import Predictions, as_row, summarise
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,17 @@ def look(task: Look) -> Seen:
         InputError: they cannot be had; see ``modeling.inputs.read_cohorts``.
     """
     cohorts = _read(task.data)
-    refused = {}
+    listed = [name for name, one in task.experiments.items() if one.external == "external_listed"]
+    refused: dict[str, str] = {}
+    try:
+        if listed:
+            refuse_bad_lists(Lake(task.data.root))
+    except GliolakeError as error:
+        refused |= dict.fromkeys(listed, told(error))
     for name, experiment in task.experiments.items():
+        if name in refused:
+            continue
         try:
-            if experiment.external == "external_listed":
-                refuse_bad_lists(Lake(task.data.root))
             external_scans(cohorts, experiment, needed=name in task.external)
         except GliolakeError as error:
             refused[name] = told(error)

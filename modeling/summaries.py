@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from modeling.crossval import Figure, Result
+from modeling.crossval import SPLITS, Figure, Result
 from modeling.scores import METRICS, bootstrap_interval, corrected_interval
-
-SPLITS = ("internal", "external")
 
 
 @dataclass(frozen=True)

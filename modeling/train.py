@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lake.progress import track
 from lake.runs import start_run
-from modeling.crossval import Result, with_options
-from modeling.experiment import WRITTEN, Experiment, experiment_row, result_rows, run_experiments
+from lake.tables import TABLES
+from modeling.crossval import Result
+from modeling.experiment import Experiment, experiment_row, result_rows, run_experiments
 from modeling.fitting import steps
 from modeling.inputs import Cohorts, read_cohorts
 from modeling.report import Line, Report
+from modeling.settings import with_options
 from modeling.summaries import MetricSummary, as_row, of_result
 
 if TYPE_CHECKING:
@@ -59,29 +60,40 @@ def train(
     settings = with_options(model, None if modalities is None else tuple(modalities), epochs)
     cohorts = read_cohorts(lake, feature_set, label_rule)
     experiment = Experiment(model, (feature_set,), settings, label_rule, repeats=repeats, folds=folds, seed=seed)
-    name = experiment.name(cohorts.digest)
     bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
     with bar as advance:
         (result,) = run_experiments(cohorts, [experiment], advance=advance)
-    summaries = of_result(result, seed=seed)
-    rows = result_rows(name, cohorts, result)
+    return keep(lake, "train", experiment, cohorts, result)
+
+
+def keep(lake: Lake, command: str, experiment: Experiment, cohorts: Cohorts, result: Result, **more: Any) -> Report:
+    """Commit an experiment that is all here, in place of an earlier run of it, and report it.
+
+    Args:
+        lake: the lake.
+        command: which ran it.
+        experiment, cohorts, result: what was tried, on what, and what came of it.
+        more: rows of further tables, by table, in place of those that have the experiment's name as their first key.
+    """
+    name = experiment.name(cohorts.digest)
+    summaries = of_result(result, seed=experiment.seed)
+    rows = result_rows(name, cohorts, result) | more
     rows["summaries"] = [as_row(name, summary) for summary in summaries]
     row = experiment_row(name, experiment, cohorts, result)
 
     def write(transaction: Transaction) -> None:
         transaction.upsert("experiments", [row])
-        for table in (*WRITTEN, "summaries"):
-            transaction.replace(table, {"experiment": name}, rows[table])
+        for table, content in rows.items():
+            transaction.replace(table, {TABLES[table].key[0]: name}, content)
 
-    with start_run(lake, "train", {"experiment": name, **asdict(experiment)}) as run:
+    with start_run(lake, command, {"experiment": name, **experiment.described(cohorts.digest)}) as run:
         run.transact(write)
-    return report_of(name, experiment, cohorts, result, summaries)
+    return _report(name, experiment, cohorts, result, summaries)
 
 
-def report_of(
+def _report(
     name: str, experiment: Experiment, cohorts: Cohorts, result: Result, summaries: Sequence[MetricSummary]
 ) -> Report:
-    """The figures of an experiment, with what they rest on."""
     training, external = (cohorts.scans[split].patients for split in ("training", "external"))
     return Report(
         name, result.model, experiment.feature_sets[0], cohorts.weights, cohorts.synthetic, experiment.label_rule,

@@ -55,15 +55,14 @@ def fit_networks(model: str, problem: Problem, withholdings: Sequence[np.ndarray
 
 def _averaged(answer: Answer, members: int) -> Answer:
     """The mean over the members of each fit, which follow one another."""
-
-    def mean(of: np.ndarray) -> np.ndarray:
-        return of if members == 1 else of.reshape(-1, members, *of.shape[1:]).mean(1)
-
-    attention = None if answer.attention is None else mean(answer.attention)
+    if members == 1:
+        return answer
+    mean = answer.each(lambda array: array.reshape(-1, members, *array.shape[1:]).mean(1))
     chosen = answer.selection
-    if members > 1:
-        chosen = {name: [of[i : i + members] for i in range(0, len(of), members)] for name, of in chosen.items()}
-    return Answer(mean(answer.probability), mean(answer.careless), mean(answer.held), attention, chosen)
+    return replace(
+        mean,
+        selection={name: [of[i : i + members] for i in range(0, len(of), members)] for name, of in chosen.items()},
+    )
 
 
 def _train(

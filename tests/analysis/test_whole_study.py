@@ -68,7 +68,7 @@ def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_syntheti
     analyse(lake, report.study, progress=False)
     with connect(lake) as connection:
         for table in TABLES:
-            view = table.rstrip("ab")
+            view = table.rstrip("ab")  # one of our own, named above: it may stand in the query's text
             query = f"SELECT name, state, reproduced, note FROM {view} WHERE metric = 'auc' AND \"table\" = ?"  # noqa: S608
             rows = connection.execute(query, [table]).fetchall()
             assert len(rows) >= 4

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from bench_training import FOLDS, SCANS, rival_seconds_per_scan
 
 from lake.store import Lake
 from lake.tables import BRANCHES
+from lake.transaction import Transaction
 from modeling.study import run_study
 from modeling.study_file import read_study
 
@@ -77,7 +79,7 @@ def made_lake(folder: Path, scans: int, external: int, backbones: tuple[str, ...
     for cohort, number in (("training", scans), ("external", external)):
         names = [f"scan-{i:06d}" for i in range(number)]
         labels = [_label(cohort, name, i) for i, name in enumerate(names)]
-        lake.transact(lambda tx, rows=labels: tx.append("labels", rows), run_id="made")  # type: ignore[misc]
+        lake.transact(partial(Transaction.append, name="labels", rows=labels), run_id="made")
         signal = np.where(np.arange(number) % 2 == 0, 0.03, -0.03)[:, None].astype(np.float32)
         for backbone in backbones:
             files = []
@@ -85,7 +87,7 @@ def made_lake(folder: Path, scans: int, external: int, backbones: tuple[str, ...
                 values = stream.standard_normal((number, 400), np.float32) + signal * direction
                 rows = _features(f"{backbone}-made", cohort, names, branch, values)
                 files += lake.stage("features", rows, run_id="made")
-            lake.transact(lambda tx, made=files: tx.add(made), run_id="made")  # type: ignore[misc]
+            lake.transact(partial(Transaction.add, files=files), run_id="made")
     return lake
 
 

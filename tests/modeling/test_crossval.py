@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from lake.errors import InputError
-from modeling.crossval import Result, Scans, cross_validate, cross_validate_all, with_options
+from modeling.crossval import Result, Scans, cross_validate, cross_validate_all
 from modeling.fitting import steps
 from modeling.folds import LeakingSplit
-from modeling.settings import MODELS, defaults
+from modeling.settings import MODELS, defaults, with_options
 from modeling.summaries import MetricSummary, of_result
 
 

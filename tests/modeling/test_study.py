@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from distributed import LocalCluster
 from rich.console import Console
 
 from lake.store import Lake
+from lake.transaction import Transaction
 from modeling.study import run_study
 from modeling.train import train
 
@@ -95,7 +97,8 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
 
     before = predictions(made, ids["single"])
     for table in ("fits", "predictions", "metrics", "attention"):
-        made.transact(lambda tx, t=table: tx.delete(t, {"experiment": ids["single"], "repeat": 1}), run_id="lost")  # type: ignore[misc]
+        second = partial(Transaction.delete, name=table, where={"experiment": ids["single"], "repeat": 1})
+        made.transact(second, run_id="lost")
     assert run_study(made, file, scheduler=cluster).fits == 4
     assert predictions(made, ids["single"]).equals(before)
 
