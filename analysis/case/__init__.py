@@ -1,0 +1,1 @@
+"""One case: what a kept model says of a single patient, with its reasons, as a picture and a page."""

@@ -1,0 +1,1 @@
+"""The report: one study on one self-contained page."""
