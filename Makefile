@@ -5,7 +5,8 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 
-.PHONY: env demo test test-faults test-backbones test-study lint parity mxnet bench bench-extract bench-study clean
+.PHONY: env demo test test-faults test-backbones test-study lint parity mxnet browser bench bench-extract bench-study \
+	bench-agreement clean
 
 env: $(READY)
 
@@ -21,9 +22,10 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/gliolake demo
 
-# MXNet's tests are skipped where there is no Python 3.11.
+# MXNet's tests are skipped where there is no Python 3.11, those of pages where there is no Chromium. A process per core;
+# a file's tests stay together, since they share lakes.
 test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # The same tests with the long runs of killed processes and full disks at full length.
 test-faults: $(READY)
@@ -56,6 +58,10 @@ mxnet: .mxnet/.ready
 	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
+# A browser for the tests of pages, from Debian's packages.
+browser:
+	command -v chromium chromedriver >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+
 bench: $(READY)
 	$(BIN)/python tests/bench/bench_training.py
 	$(BIN)/python tests/bench/bench_ingest.py
@@ -69,6 +75,11 @@ bench-extract: $(READY)
 bench-study: $(READY)
 	$(BIN)/python tests/bench/bench_study.py
 	$(BIN)/python tests/bench/bench_study.py --scale
+
+# Agreement of two feature sets of 100,000 scans, and how long an analyst waits for an answer on such a lake.
+bench-agreement: $(READY)
+	$(BIN)/python tests/bench/bench_agreement.py
+	$(BIN)/python tests/bench/bench_queries.py
 
 clean:
 	rm -rf .venv .mxnet build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
