@@ -1,0 +1,80 @@
+-- Pairs of scans that look like one person, for somebody to decide on; and the map on which like scans lie close.
+
+-- What the vectors of each feature set rest on, in words. One synthetic scan makes the whole set synthetic.
+CREATE VIEW feature_bases AS
+SELECT
+    feature_set, weights, synthetic,
+    CASE
+        WHEN synthetic THEN 'SYNTHETIC scans'
+        WHEN weights = 'trained' THEN 'trained weights'
+        WHEN weights = 'released' THEN 'the study''s released vectors'
+        WHEN weights = 'random' THEN 'random weights: no training went into the vectors'
+        ELSE weights || ' weights'
+    END AS basis
+FROM (
+    SELECT
+        feature_sets.feature_set, feature_sets.weights,
+        coalesce(bool_or(list_contains(scans.warnings, 'synthetic')), false) AS synthetic
+    FROM feature_sets
+    LEFT JOIN (SELECT DISTINCT feature_set, cohort, scan_id FROM features) AS of_scan USING (feature_set)
+    LEFT JOIN scans USING (cohort, scan_id)
+    GROUP BY ALL
+);
+
+-- One row per scan and feature set that was mapped: its place, and by what a figure may colour it. The call is by
+-- BraTS21's rule, the site that of the labels, or the cohort where they name none.
+CREATE VIEW figure_map AS
+SELECT
+    place.feature_set, place.cohort, place.scan_id, place.x, place.y, place.method,
+    coalesce(used.split, 'neither') AS split,
+    coalesce(nullif(label.site, ''), place.cohort) AS site,
+    call.methylated,
+    feature_bases.basis
+FROM embeddings AS place
+JOIN feature_bases USING (feature_set)
+LEFT JOIN (SELECT feature_set, cohort, scan_id, split FROM snn_input) AS used USING (feature_set, cohort, scan_id)
+LEFT JOIN scan_labels AS label USING (cohort, scan_id)
+LEFT JOIN scan_calls AS call
+    ON call.cohort = place.cohort AND call.scan_id = place.scan_id AND call.label_rule = 'brats21'
+ORDER BY place.feature_set, place.cohort, place.scan_id;
+
+-- One row per suspected pair, the most alike first: the review list. Nothing follows from a row here; if_true says what
+-- would, if the two were declared one patient, and leak whether a training patient would leave the external set.
+CREATE VIEW suspects AS
+WITH side AS (
+    SELECT
+        patients.cohort, patients.scan_id, patients.patient_id,
+        label.mgmt_status, label.mgmt_index, label.methylated, label.age, label.sex, label.site,
+        CASE
+            WHEN patient_id IN (SELECT patient_id FROM training_scans) THEN 'training'
+            WHEN patient_id IN (SELECT patient_id FROM external) THEN 'external'
+            ELSE 'neither'
+        END AS split
+    FROM patients
+    LEFT JOIN scan_labels AS label USING (cohort, scan_id)
+)
+SELECT
+    link.cohort_a, link.scan_a, link.cohort_b, link.scan_b,
+    link.score, link.evidence, split_part(link.evidence, ': ', 1) AS feature_set,
+    a.mgmt_status AS status_a, b.mgmt_status AS status_b,
+    a.methylated = b.methylated AS same_call,
+    a.mgmt_index AS index_a, b.mgmt_index AS index_b,
+    a.age AS age_a, b.age AS age_b, abs(a.age - b.age) AS age_difference,
+    a.sex AS sex_a, b.sex AS sex_b, a.sex = b.sex AS same_sex,
+    a.site AS site_a, b.site AS site_b,
+    a.split AS split_a, b.split AS split_b,
+    a.patient_id = b.patient_id AS one_patient_by_now,
+    (a.split, b.split) IN (('training', 'external'), ('external', 'training')) AS leak,
+    CASE
+        WHEN a.patient_id = b.patient_id THEN 'nothing: other links make them one patient by now'
+        WHEN leak THEN
+            if(a.split = 'external', a.cohort || '/' || a.scan_id, b.cohort || '/' || b.scan_id)
+            || ' would leave external'
+        WHEN a.split = b.split AND a.split <> 'neither' THEN 'one of the two would leave ' || a.split
+        ELSE 'nothing: not both are in a split'
+    END AS if_true
+FROM links AS link
+JOIN side AS a ON a.cohort = link.cohort_a AND a.scan_id = link.scan_a
+JOIN side AS b ON b.cohort = link.cohort_b AND b.scan_id = link.scan_b
+WHERE link.kind = 'suspected'
+ORDER BY link.score DESC, link.cohort_a, link.scan_a, link.cohort_b, link.scan_b;
