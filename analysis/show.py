@@ -55,7 +55,7 @@ QUERIES = {
         LEFT JOIN bases ON bases.experiment = one.experiment
         WHERE list_contains($studies, found.study)
         ORDER BY found.study, one.position, found.split DESC,
-            list_position(['site', 'sex', 'age', 'grade', 'diagnosis'], attribute), "group"
+            list_position(['all', 'site', 'sex', 'age', 'grade', 'diagnosis'], attribute), "group"
     """,
 }
 """What can be shown of the studies ``$studies``: rows in the order of the study file. ``trained`` is false where
@@ -115,12 +115,12 @@ class Shown:
         parts: list[RenderableType] = [Text(f"{self.study}: {self.what.replace('_', ' ')}", style="bold")]
         parts.append(DRAWN[kind](self.rows) if self.rows else Text("Nothing yet.", style="dim"))
         if self.missing:
-            parts.append(Text("\n".join(["Could not be computed:", *_by_reason(self.missing)]), style="red"))
+            parts.append(Text("\n".join(["Could not be computed:", *by_reason(self.missing)]), style="red"))
         parts.append(Text(FOOT[kind], style="dim"))
         return Group(*parts)
 
 
-def _by_reason(missing: list[Row]) -> list[str]:
+def by_reason(missing: list[Row]) -> list[str]:
     """A line for each table and reason, with the rows it is the reason of."""
     labels: dict[tuple[str, str], list[str]] = {}
     for row in missing:
@@ -142,21 +142,31 @@ def show(lake: Lake, what: str | None = None, study: str | None = None) -> Shown
     from sql.catalog import connect
 
     with connect(lake) as connection:
-        studies = _studies(connection, study)
-        if len(studies) > 1 and what not in (None, OVERVIEW):
-            raise InputError("The lake holds several studies.", hint=f"Choose by --study: {', '.join(studies)}.")
-        tables = {row["table"] for row in _ask(connection, 'SELECT DISTINCT "table" FROM study_rows', {})}
+        studies = _studies(connection, study) if what in (None, OVERVIEW) else [the_study(connection, study)]
+        tables = {row["table"] for row in ask(connection, 'SELECT DISTINCT "table" FROM study_rows', {})}
         figures = {re.sub(r"(?<=[0-9])[a-z]$", "", table) for table in tables}
         name = known_name("table or figure", what or OVERVIEW, {*QUERIES, *tables, *figures} - {"results"})
         kind = name if name in QUERIES else "results"
         asked = {"studies": studies, "what": name}
-        rows = _ask(connection, QUERIES[kind], asked)
-        missing = _ask(connection, MISSING[kind], asked) if kind in MISSING else []
+        rows = ask(connection, QUERIES[kind], asked)
+        missing = ask(connection, MISSING[kind], asked) if kind in MISSING else []
     return Shown(", ".join(studies), name, rows, missing)
 
 
+def the_study(connection: DuckDBPyConnection, study: str | None) -> str:
+    """The study that is meant: the one named, or the only one of the lake.
+
+    Raises:
+        InputError: no such study, no study at all, or several and none was named.
+    """
+    studies = _studies(connection, study)
+    if len(studies) > 1:
+        raise InputError("The lake holds several studies.", hint=f"Choose by --study: {', '.join(studies)}.")
+    return studies[0]
+
+
 def _studies(connection: DuckDBPyConnection, study: str | None) -> list[str]:
-    known = [row["study"] for row in _ask(connection, "SELECT DISTINCT study FROM study_rows ORDER BY study", {})]
+    known = [row["study"] for row in ask(connection, "SELECT DISTINCT study FROM study_rows ORDER BY study", {})]
     if not known:
         raise InputError("No study has been run on this lake.", hint="gliolake study run runs one.")
     if study is None:
@@ -164,7 +174,8 @@ def _studies(connection: DuckDBPyConnection, study: str | None) -> list[str]:
     return [known_name("study", study, known)]
 
 
-def _ask(connection: DuckDBPyConnection, query: str, asked: dict[str, Any]) -> list[Row]:
+def ask(connection: DuckDBPyConnection, query: str, asked: dict[str, Any]) -> list[Row]:
+    """The answer's rows; of ``asked`` the query takes those that it names, as ``$name``."""
     given = {name: value for name, value in asked.items() if f"${name}" in query}
     rows: list[Row] = connection.sql(query, params=given).to_arrow_table().to_pylist()
     return rows

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from analysis.comparisons import comparison_rows
 from analysis.correlations import correlation_rows, pairs
 from analysis.outcomes import Finished, Outcome, finished, outcomes, study_rows
-from analysis.study_groups import curve_rows, groups_of, subgroup_rows
+from analysis.study_groups import curve_rows, groups_of, roc_rows, subgroup_rows
 from lake.progress import track
 from lake.runs import start_run
 
@@ -26,7 +26,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 def analyse(lake: Lake, study: str, *, seed: int = 0, progress: bool = True) -> None:
-    """Compute tables comparisons, correlations, subgroups and curves from a study's finished rows.
+    """Compute tables comparisons, correlations, subgroups, curves and roc from a study's finished rows.
 
     They take the place of what an earlier analysis of the study left; equal content writes nothing.
 
@@ -56,7 +56,7 @@ def analyse(lake: Lake, study: str, *, seed: int = 0, progress: bool = True) -> 
 
 
 def statistics_of(lake: Lake, done: Mapping[str, Finished], *, seed: int, advance: Callable[[], None]) -> Rows:
-    """Rows of the four tables. Every experiment is read once, and kept as one prediction per scan."""
+    """Rows of the five tables. Every experiment is read once, and kept as one prediction per scan."""
     # Rows may share an experiment, and many are compared with the same one.
     known = cache(lambda experiment: outcomes(lake, experiment))
     main = [one for one in done.values() if one.row["table"] in MAIN_TABLES]
@@ -73,12 +73,14 @@ def _of_main_rows(
 ) -> Rows:  # fmt: skip
     groups = groups_of(lake) if main else {}
     by_group = cache(lambda experiment, split: subgroup_rows(known(experiment)[split].pooled, groups, seed=seed))
-    found: Rows = {"subgroups": [], "curves": []}
+    by_rate = cache(lambda experiment, split: roc_rows(known(experiment)[split].pooled, seed=seed))
+    found: Rows = {"subgroups": [], "curves": [], "roc": []}
     for one in main:
         experiment = one.row["experiment"]
         for split, outcome in known(experiment).items():
             place = {"study": one.row["study"], "name": one.row["name"], "split": split}
             found["subgroups"] += [place | row for row in by_group(experiment, split)]
             found["curves"] += [place | row for row in curve_rows(outcome.pooled)]
+            found["roc"] += [place | row for row in by_rate(experiment, split)]
         advance()
     return found

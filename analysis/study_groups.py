@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.curves import decision_curve
 from analysis.curves_calibration import calibration
+from analysis.curves_roc import roc_curve
 from analysis.outcomes import Pooled
 from analysis.statistics_subgroups import age_bands, subgroups
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from lake.store import Lake
 
 ATTRIBUTES = ("site", "sex", "age", "grade", "diagnosis")
+
+EVERYBODY = "all"
+"""The attribute whose one group, of the same name, is all scans: what the other groups are held against."""
 
 Groups = Mapping[str, Mapping[str, str | None]]
 """By attribute, the group of each scan, cohort/scan_id."""
@@ -37,17 +41,20 @@ def groups_of(lake: Lake) -> Groups:
 def subgroup_rows(pooled: Pooled, groups: Groups, *, seed: int) -> list[dict[str, Any]]:
     """Rows of table subgroups, the experiment's place aside. An attribute that is known of no scan has none.
 
+    The first row is of everybody, however few they are.
+
     Args:
         pooled: predictions of a split.
         groups: see ``groups_of``.
         seed: of the bootstrap.
     """
-    rows = []
+    given = pooled.labels, pooled.probability, pooled.patients
+    everybody = subgroups(*given, [EVERYBODY] * len(pooled.scans), seed=seed, smallest=1)
+    rows = [{"attribute": EVERYBODY, **asdict(one)} for one in everybody]
     for attribute, group in groups.items():
         of = [group.get(scan) for scan in pooled.scans.tolist()]
         if any(of):
-            found = subgroups(pooled.labels, pooled.probability, pooled.patients, of, seed=seed)
-            rows += [{"attribute": attribute, **asdict(one)} for one in found]
+            rows += [{"attribute": attribute, **asdict(one)} for one in subgroups(*given, of, seed=seed)]
     return rows
 
 
@@ -67,3 +74,9 @@ def curve_rows(pooled: Pooled) -> list[dict[str, Any]]:
         for i, row in enumerate(calibrated.rows())
     ]  # fmt: skip
     return rows + bins
+
+
+def roc_rows(pooled: Pooled, *, seed: int) -> list[dict[str, Any]]:
+    """Rows of table roc, the experiment's place aside; none where all scans are of one class."""
+    curve = roc_curve(pooled.labels, pooled.probability, pooled.patients, seed=seed)
+    return [] if curve is None else [{"point": i, **row} for i, row in enumerate(curve.rows())]

@@ -16,8 +16,8 @@ from modeling.settings import Settings
 
 INTERNAL, EXTERNAL = 24, 14
 FILLED = (
-    "cohorts", "labels", "experiments", "fits", "predictions", "metrics", "summaries", "study_rows", "feature_sets",
-    "features",
+    "cohorts", "labels", "scans", "experiments", "fits", "predictions", "attention", "metrics", "summaries",
+    "study_rows", "feature_sets", "features", "ccc", "agreements", "published_ccc", "embeddings",
 )  # fmt: skip
 Rows = list[dict[str, Any]]
 
@@ -84,6 +84,8 @@ class MadeStudy:
                             "methylated": bool(label), "probability": float(value),
                         }
                     )  # fmt: skip
+                    if model.startswith("snn"):
+                        self._attention(name, split, repeat, fold, cohort, n, len(feature_sets))
                 for metric, value in scores(truth, probability).items():
                     figures.setdefault((split, metric), []).append(value)
                     place = {"experiment": name, "split": split, "repeat": repeat, "fold": fold, "metric": metric}
@@ -91,6 +93,18 @@ class MadeStudy:
         for (split, metric), values in figures.items():
             self.summary(name, split, metric, float(np.mean([value for value in values if value is not None])))
         return name
+
+    def _attention(self, name: str, split: str, repeat: int, fold: int, cohort: str, scan: int, sets: int) -> None:
+        """The weights of a scan's branches: later branches weigh more, and the first ones less from scan to scan."""
+        weights = np.arange(1.0, 1 + len(BRANCHES) * sets) + scan % 3
+        for place, weight in enumerate(weights / weights.sum()):
+            modality = BRANCHES[place % len(BRANCHES)] if sets == 1 else f"set-{place // 5}:{BRANCHES[place % 5]}"
+            self.rows["attention"].append(
+                {
+                    "experiment": name, "split": split, "repeat": repeat, "fold": fold, "cohort": cohort,
+                    "scan_id": f"scan-{scan:04d}", "modality": modality, "weight": float(weight),
+                }
+            )  # fmt: skip
 
     def summary(self, experiment: str, split: str, metric: str, mean: float) -> None:
         """A row of table summaries, in place of another of the same experiment, split and metric."""
@@ -128,6 +142,32 @@ class MadeStudy:
                         "modality": modality, "values": vector.astype(np.float32).tolist(), "input_sha256": "0",
                     }
                 )  # fmt: skip
+
+    def agreement(self, first: str, second: str, mean: float, modality: str = "all") -> None:
+        """Two feature sets, given in the order of their names, that agree to this CCC on average."""
+        self.rows["agreements"].append(
+            {
+                "first": first, "second": second, "modality": modality, "mean": mean, "low": mean - 0.05,
+                "high": mean + 0.05, "features": 400, "scans": INTERNAL, "patients": INTERNAL - 1, "input_sha256": "0",
+            }
+        )  # fmt: skip
+
+    def published_agreement(self, first: str, second: str, *values: float) -> None:
+        """What a publication prints for two networks: the CCC of a feature each."""
+        self.rows["published_ccc"] += [
+            {"source": "table_s4_ccc", "first": first, "second": second, "feature": n, "ccc": v, "source_sha256": "0"}
+            for n, v in enumerate(values, start=1)
+        ]
+
+    def map(self, feature_set: str) -> None:
+        """A map of the labelled scans of a feature set."""
+        self.rows["embeddings"] += [
+            {
+                "feature_set": feature_set, "cohort": row["cohort"], "scan_id": row["scan_id"],
+                "method": "made up", "x": float(n % 7), "y": float(n // 7),
+            }
+            for n, row in enumerate(self.rows["labels"])
+        ]  # fmt: skip
 
     def commit(self) -> Lake:
         """The lake, with all of it."""

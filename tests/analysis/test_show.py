@@ -107,8 +107,10 @@ def test_correlations_stand_beside_what_the_study_says(shown: Any) -> None:
 
 def test_subgroups_are_shown_by_row_split_and_attribute(shown: Any) -> None:
     text = printed(shown("subgroups"))
-    ((_, split, attribute, group, scans, patients, positive, auc, note, _),) = lines_with(text, "SNN", "internal")
-    assert (split, attribute, group, scans, patients, positive, auc) == ("internal", "site", "A", "12", "11", "6", "–")
+    ((_, split, attribute, *counts),) = lines_with(text, "SNN", "internal")
+    assert (split, attribute, *counts[:4]) == ("internal", "all", "all", "24", "23", "12")
+    (_, split, attribute, group, scans, patients, positive, auc, note, _), *_ = lines_with(text, "site", "A")
+    assert (split, attribute, group, scans, patients, positive, auc) == ("", "site", "A", "12", "11", "6", "–")
     assert note == "6 methylated and 6 unmethylated patients; 10 of each are needed"
 
 

@@ -291,7 +291,7 @@ def test_subgroups_are_of_both_splits_of_the_main_rows(finished: Any) -> None:
     assert rows[0]["note"] == "5 methylated and 5 unmethylated patients; 10 of each are needed"
     everything = rows_of(finished.lake, "subgroups")
     assert not {row["name"] for row in everything} & {"all", "alone", "inside", "quoted", "broken"}
-    assert {row["attribute"] for row in everything} == {"site", "age"}  # sex and others are not known
+    assert {row["attribute"] for row in everything} == {"all", "site", "age"}  # sex and others are not known
     assert {row["split"] for row in everything if row["name"] == "beyond"} == {"internal", "external"}
 
 
@@ -302,6 +302,7 @@ def test_the_auc_of_a_subgroup_is_of_its_own_scans() -> None:
     given = Pooled(scans, scans, labels, scores)
     rows = subgroup_rows(given, {"site": dict(zip(scans.tolist(), site.tolist(), strict=True)), "sex": {}}, seed=0)
     expected = {name: roc_auc_score(labels[site == name], scores[site == name]) for name in ("A", "B")}
+    expected["all"] = roc_auc_score(labels, scores)
     assert {row["group"]: row["auc"] for row in rows} == pytest.approx(expected)
     assert all(row["low"] < row["auc"] < row["high"] for row in rows)
 
