@@ -74,4 +74,5 @@ def _joined(answers: Sequence[Answer]) -> Answer:
     )
     attention = [answer.attention for answer in answers if answer.attention is not None]
     selection = {name: [one for answer in answers for one in answer.selection[name]] for name in answers[0].selection}
-    return Answer(probability, careless, held, np.concatenate(attention) if attention else None, selection)
+    learned = {name: np.concatenate([answer.learned[name] for answer in answers]) for name in answers[0].learned}
+    return Answer(probability, careless, held, np.concatenate(attention) if attention else None, selection, learned)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from modeling.folds import cut_folds
-from modeling.problem import Advance, Answer, Problem, standardisation
+from modeling.problem import Advance, Answer, Problem, of_columns, standardisation
 
 INNER_FOLDS = 5
 
@@ -32,6 +33,7 @@ def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: 
         for _ in withholdings
     ]
     shift, scale = standardisation(problem.values, problem.present, problem.parts("training"))
+    lines = []
     with threadpool_limits(1):
         for f, fold in enumerate(problem.folds):
             features = _features(problem, shift[f], scale[f], problem.columns[f])
@@ -41,7 +43,8 @@ def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: 
             rows = np.concatenate(asked)
             left = [~withheld[problem.columns[f], None] for withheld in withholdings]
             shown = np.concatenate([_flat(features[rows] * each) for each in left])
-            told = _predict(problem, _flat(features[fold.training]), fold.training, shown)
+            told, weights = _predict(problem, _flat(features[fold.training]), fold.training, shown)
+            lines.append(weights[best])
             for answer, predicted in zip(answers, np.split(told, len(withholdings), 1), strict=True):
                 answer.selection["C"].append(problem.settings.strengths[best])
                 answer.held[f, fold.training] = inner[best]
@@ -50,13 +53,20 @@ def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: 
                     careless = int(np.argmin(log_loss(probability, problem.labels[part])))
                     answer.careless[f, part] = probability[careless]
             advance()
-    return answers
+    learned = _learned(np.stack(lines), of_columns(shift, problem.columns), of_columns(scale, problem.columns))
+    return [replace(answer, learned=learned) for answer in answers]
 
 
 def log_loss(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Mean negative log likelihood (strengths,) of probabilities (strengths, n)."""
     likelihood = np.where(labels, probability, 1 - probability)
     return -np.log(np.maximum(likelihood, 1e-15)).mean(-1)
+
+
+def _learned(lines: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
+    """Weights and intercept (F, K · 400 + 1), and the standardisation (F, K, 400), as ``Answer.learned`` has them."""
+    found = {"weight": lines[:, :-1].reshape(shift.shape), "intercept": lines[:, -1], "shift": shift, "scale": scale}
+    return {name: values[:, None] for name, values in found.items()}
 
 
 def _features(problem: Problem, shift: np.ndarray, scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -85,32 +95,38 @@ def _inner(problem: Problem, fit: int) -> np.ndarray:
         part[0, training[fold.training]] = True
         shift, scale = standardisation(problem.values, problem.present, part)
         features = _flat(_features(problem, shift[0], scale[0], problem.columns[fit])[training])
-        told[:, fold.test] = _predict(problem, features[fold.training], training[fold.training], features[fold.test])
+        told[:, fold.test], _ = _predict(problem, features[fold.training], training[fold.training], features[fold.test])
     return told
 
 
-def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Probabilities (strengths, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``.
+def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (strengths, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``, and
+    the models: (strengths, features + 1), the intercept last.
 
     With an L2 penalty the weights lie in the span of the training rows, so where these are fewer than the features,
     the rows are first turned into the coordinates of that span: the same model, from fewer numbers per row.
     """
-    x, new = known, asked
+    x, new, back = known, asked, None
     if len(known) < known.shape[1]:
         products = known @ known.T
         size, axes = np.linalg.eigh(products)
         held = size > size[-1] * 1e-10
         turn = axes[:, held] / np.sqrt(size[held])
-        x, new = products @ turn, (asked @ known.T) @ turn
+        x, new, back = products @ turn, (asked @ known.T) @ turn, turn.T @ known
     settings = problem.settings
-    return np.stack([_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.strengths])
+    fits = [_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.strengths]
+    told, weights, intercepts = (np.stack(part) for part in zip(*fits, strict=True))
+    return told, np.concatenate((weights if back is None else weights @ back, intercepts), 1)
 
 
-def _fit(x: np.ndarray, labels: np.ndarray, new: np.ndarray, strength: float, balanced: bool) -> np.ndarray:
+def _fit(
+    x: np.ndarray, labels: np.ndarray, new: np.ndarray, strength: float, balanced: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Probabilities of ``new``, weights (features,) and intercept (1,)."""
     from sklearn.linear_model import LogisticRegression
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an iteration limit reached at weak regularisation costs digits, no more
         model = LogisticRegression(C=strength, max_iter=500, class_weight="balanced" if balanced else None)
         told: np.ndarray = model.fit(x, labels).predict_proba(new)[:, 1]
-    return told
+    return told, model.coef_[0], model.intercept_

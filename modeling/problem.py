@@ -57,6 +57,7 @@ class Answer:
     attention: (F, n, K), NaN on the same rows, or None.
     held: (F, n) of the rows that the fit was stopped or tuned by, NaN elsewhere.
     selection: what each fit selected, by name, one entry per fit: written with the experiment.
+    learned: what each fit predicts by, by name: its parameters and its standardisation, each (F, members, …).
     """
 
     probability: np.ndarray
@@ -64,18 +65,21 @@ class Answer:
     held: np.ndarray
     attention: np.ndarray | None = None
     selection: dict[str, list[Any]] = field(default_factory=dict)
+    learned: dict[str, np.ndarray] = field(default_factory=dict)
 
     def of(self, fits: slice) -> Answer:
         """The answer of some fits."""
         selection = {name: values[fits] for name, values in self.selection.items()}
-        return replace(self.each(lambda array: array[fits]), selection=selection)
+        learned = {name: values[fits] for name, values in self.learned.items()}
+        return replace(self.each(lambda array: array[fits]), selection=selection, learned=learned)
 
     def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Answer:
         """The answer with a function applied to each of its arrays, which begin with (F, n)."""
         attention = None if self.attention is None else function(self.attention)
         return Answer(
-            function(self.probability), function(self.careless), function(self.held), attention, self.selection
-        )
+            function(self.probability), function(self.careless), function(self.held), attention, self.selection,
+            self.learned,
+        )  # fmt: skip
 
 
 def of_columns(of_branches: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -50,7 +50,10 @@ def fit_networks(model: str, problem: Problem, withholdings: Sequence[np.ndarray
             _answer(network, replace(inputs, present=present & ~withheld[columns][:, None]), crowd, keepers)
             for withheld in withholdings
         ]
-    return [_averaged(answer, members) for answer in answers]
+    state = {name: value.numpy() for name, value in keepers["validation"].state.items()}
+    learned = {"shift": shift, "scale": scale} | state
+    of_fits = {name: values.reshape(-1, members, *values.shape[1:]) for name, values in learned.items()}
+    return [replace(_averaged(answer, members), learned=of_fits) for answer in answers]
 
 
 def _averaged(answer: Answer, members: int) -> Answer:
