@@ -13,8 +13,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files as resource_files
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,10 +24,14 @@ from lake.errors import DamagedFile, InputError
 from lake.log import DataFile, State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
+from sql.definitions import definitions, view_statements
 
 SCHEME = "lake://"
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""
+
+RULES_DOC = "One row per label rule: from so many methylated CpG sites on, it calls a tumour methylated."
+"""What is said of the table label_rules, which holds ``lake.tables.LABEL_RULES``."""
 
 
 class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -84,15 +86,17 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
         path = str(Path(folder, "catalog.duckdb"))
         with duckdb.connect(path) as writer:
             writer.register_filesystem(CommittedFiles(lake, state))
+            writer.begin()  # one commit for all: each costs a wait for the disk
             for table in TABLES.values():
                 if table.bulky:
                     continue
                 writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
-                _comment(writer, table)
             writer.execute("CREATE TABLE label_rules (label_rule VARCHAR, fewest_sites INTEGER)")
             writer.executemany("INSERT INTO label_rules VALUES (?, ?)", list(LABEL_RULES.items()))
             for _, statement in view_statements():
                 writer.execute(statement)
+            writer.execute(_comments())
+            writer.commit()
         # Once open, the file is needed no longer by name: it goes with its folder.
         connection = duckdb.connect(path, read_only=True)
     connection.register_filesystem(CommittedFiles(lake, state))
@@ -136,15 +140,14 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
     part = target.with_name(target.name + ".part")
     part.unlink(missing_ok=True)
     with connect(lake) as source, duckdb.connect() as writer:
-        writer.execute(
-            f"ATTACH '{str(part).replace(chr(39), chr(39) * 2)}' AS written (STORAGE_VERSION '{COMPATIBLE}')"
-        )
+        writer.execute(f"ATTACH '{_quoted(str(part))}' AS written (STORAGE_VERSION '{COMPATIBLE}')")
         for name in relations(source):
             content = source.sql(f'SELECT * FROM "{name}"').to_arrow_table()
             rows[name] = content.num_rows
             writer.register("content", content)
             writer.execute(f'CREATE TABLE written."{name}" AS SELECT {_casts(content.schema)} FROM content')
             writer.unregister("content")
+        writer.execute(_comments("written"))
     part.replace(target)
     return rows
 
@@ -156,14 +159,6 @@ def relations(connection: duckdb.DuckDBPyConnection) -> list[str]:
         "UNION ALL SELECT table_name, table_oid FROM duckdb_tables() ORDER BY oid"
     )
     return [name for name, _ in found.fetchall()]
-
-
-@cache
-def view_statements() -> tuple[tuple[str, str], ...]:
-    """The SQL files of this room, name and text, in order."""
-    folder = resource_files("sql")
-    names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
-    return tuple((name, folder.joinpath(name).read_text("utf-8")) for name in names)
 
 
 def _select(table: Table, state: State) -> str:
@@ -202,8 +197,18 @@ def _duckdb_type(kind: pa.DataType) -> str:
     }[str(kind)]
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
-    connection.execute(f"COMMENT ON VIEW \"{table.name}\" IS '{table.doc.replace(chr(39), chr(39) * 2)}'")
+def _comments(catalog: str = "") -> str:
+    """SQL that puts its description on every relation; in a written catalog all are tables."""
+    told = [("VIEW", table.name, table.doc) for table in TABLES.values() if not table.bulky]
+    told += [("TABLE", "label_rules", RULES_DOC)]
+    told += [(each.kind, each.name, each.doc) for each in definitions().values() if each.kind != "MACRO"]
+    if catalog:
+        told = [("TABLE", f'{catalog}"."{name}', doc) for _, name, doc in told]
+    return ";\n".join(f"COMMENT ON {kind} \"{name}\" IS '{_quoted(doc)}'" for kind, name, doc in told)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("'", "''")
 
 
 def _casts(schema: pa.Schema) -> str:
