@@ -39,6 +39,8 @@ study_app = typer.Typer(
     help="A published study beside what becomes of it here.", no_args_is_help=True, rich_markup_mode="rich"
 )
 app.add_typer(study_app, name="study", rich_help_panel="Compute")
+model_app = typer.Typer(help="Trained models as folders of their own.", no_args_is_help=True, rich_markup_mode="rich")
+app.add_typer(model_app, name="model", rich_help_panel="Predict one case")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 SchedulerOption = Annotated[
@@ -352,6 +354,58 @@ def search(
         seed=seed,
     )
     _print(report, as_json)
+
+
+@model_app.command("export")
+def model_export(
+    experiment: Annotated[str, typer.Argument(help="An experiment (gliolake status lists them).")],
+    lake: LakeOption,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The folder; named as the experiment if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an experiment's fits again, prove that they are the lake's, and write them as a folder."""
+    from modeling.ensemble.export import export_model as run
+
+    _print(run(_lake(lake), experiment, output), as_json)
+
+
+@model_app.command("show")
+def model_show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of an exported model.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model is, what it rests on and how good it is. All its checksums are checked first."""
+    from modeling.ensemble.model import load_model
+
+    _print(load_model(folder), as_json)
+
+
+@app.command(rich_help_panel="Predict one case")
+def predict(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="One patient's images, as NIfTI or DICOM series.")],
+    model: Annotated[Path, typer.Option(metavar="DIR", help="The folder of an exported model.")],
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The tumour's mask, in place of the one in the folder.")
+    ] = None,
+    box: Annotated[
+        tuple[int, int, int, int, int, int] | None,
+        typer.Option(metavar="X0 X1 Y0 Y1 Z0 Z1", help="The tumour's box in LPS voxels, in place of a mask."),
+    ] = None,
+    cohort: Annotated[
+        str | None,
+        typer.Option(help="How files are named and what was done to them: a cohort, or the path of a cohort's TOML."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Write OUT.html and OUT.png; named as the folder if not given.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask an exported model about one case: probability, interval, what it looked at, and who is like it."""
+    from analysis.case.predict import predict as run
+
+    _print(run(folder, model, mask=mask, box=box, cohort=cohort, output=output), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")
