@@ -326,6 +326,40 @@ def study_show(
 
 
 @app.command(rich_help_panel="Compute")
+def ccc(
+    lake: LakeOption,
+    feature_sets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIRST SECOND]", help="Two feature sets; every pair that shares scans if not given."),
+    ] = None,
+    rescans: Annotated[
+        bool,
+        typer.Option("--rescans", help="Within a feature set: compare two examinations of each patient who has two."),
+    ] = False,
+    published: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Only bring in the study's Table S4, for the views of agreement."),
+    ] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Lin's concordance of feature sets, feature by feature, with 95 % intervals over patients.
+
+    Networks are compared with each other, and just so one network in fp32 with itself in bf16, or one sampling of
+    slices with another: each recipe is a feature set. Run again, it computes only what has changed.
+    """
+    from analysis.agreement import compare
+    from analysis.agreement_published import ingest_published
+
+    if published is not None:
+        _print(ingest_published(_lake(lake), published), as_json)
+    else:
+        report = compare(_lake(lake), feature_sets or (), rescans=rescans, scheduler=scheduler, workers=workers)
+        _print(report, as_json)
+
+
+@app.command(rich_help_panel="Compute")
 def search(
     lake: LakeOption,
     feature_set: Annotated[str, typer.Option(help="Vectors to train on (gliolake status lists them).")],
