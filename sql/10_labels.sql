@@ -1,7 +1,12 @@
--- Labels: from what the sources say to one call per scan, and per patient, under each label rule.
+-- Labels: from what the sources say to one call per scan, and per patient, under each label rule. The catalog hands
+-- the rules of lake/tables.py over as a variable.
 
--- Table label_rules (label_rule, fewest_sites) is made by the catalog from the registry of rules in lake/tables.py:
--- from that many methylated CpG sites on, the rule calls a tumour methylated.
+-- One row per label rule.
+--   label_rule: name of the rule
+--   fewest_sites: from so many methylated CpG sites on, the rule calls a tumour methylated
+CREATE TABLE label_rules AS
+SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS fewest_sites
+FROM (SELECT getvariable('label_rules') AS rules);
 
 -- One row per labelled scan. Where several releases label it, the last by name counts.
 CREATE VIEW scan_labels AS

@@ -51,21 +51,28 @@ LEFT JOIN components(['declared', 'same content']) AS examination
 -- One call per patient and rule. Of several scans' calls the best founded counts: an index before a call by the rule
 -- itself, that before a call by another rule; then the earliest scan's. Whether the others agree is said, not hidden.
 CREATE TABLE mgmt AS
-SELECT
-    patient_id,
-    label_rule,
-    first(methylated ORDER BY rank, scan_id, cohort) AS methylated,
-    first(basis ORDER BY rank, scan_id, cohort) AS basis,
-    count(*) AS calls,
-    count(DISTINCT methylated) > 1 AS conflict,
-    CASE WHEN count(DISTINCT methylated) > 1
-        THEN list(cohort || '/' || scan_id || ': ' || if(methylated, 'methylated', 'unmethylated') || ' (' || basis || ')'
-            ORDER BY rank, scan_id, cohort)
-        ELSE [] END AS conflicting_calls
-FROM (
+WITH found AS MATERIALIZED (
     SELECT
         patients.patient_id, scan_calls.*,
         list_position(['index', 'call by this rule', 'call by another rule'], basis) AS rank
     FROM scan_calls JOIN patients USING (cohort, scan_id)
+), chosen AS (
+    SELECT
+        patient_id,
+        label_rule,
+        first(methylated ORDER BY rank, scan_id, cohort) AS methylated,
+        first(basis ORDER BY rank, scan_id, cohort) AS basis,
+        count(*) AS calls,
+        count(DISTINCT methylated) > 1 AS conflict
+    FROM found GROUP BY patient_id, label_rule
+), conflicting AS ( -- lists are made for few: for all, they would be half of what opening a large lake costs
+    SELECT
+        patient_id,
+        label_rule,
+        list(found.cohort || '/' || found.scan_id || ': ' || if(found.methylated, 'methylated', 'unmethylated')
+            || ' (' || found.basis || ')' ORDER BY rank, scan_id, cohort) AS calls
+    FROM found JOIN chosen USING (patient_id, label_rule)
+    WHERE chosen.conflict GROUP BY patient_id, label_rule
 )
-GROUP BY patient_id, label_rule;
+SELECT chosen.*, coalesce(conflicting.calls, []) AS conflicting_calls
+FROM chosen LEFT JOIN conflicting USING (patient_id, label_rule);

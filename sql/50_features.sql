@@ -1,5 +1,14 @@
 -- Features beside labels and splits, one row per scan and feature set. No view joins two feature sets.
 
+-- One row per feature set, cohort and branch: how many scans have its vector, and in how many files and bytes they lie.
+-- It is from the commit log: counting the vectors themselves would open them all.
+CREATE VIEW vectors AS
+SELECT
+    "partition"['feature_set'] AS feature_set, "partition"['cohort'] AS cohort, "partition"['modality'] AS modality,
+    sum("rows")::BIGINT AS scans, count(*) AS files, sum(bytes)::BIGINT AS bytes
+FROM data_files WHERE "table" = 'features'
+GROUP BY ALL ORDER BY ALL;
+
 -- One column per branch; NULL where a modality is missing.
 CREATE VIEW features_wide AS
 SELECT

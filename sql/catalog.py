@@ -7,70 +7,28 @@ write nor look elsewhere on the machine; and a lake in an object store needs no 
 
 from __future__ import annotations
 
-import io
+import json
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-from fsspec.spec import AbstractFileSystem
 
 from lake.errors import DamagedFile, InputError
-from lake.log import DataFile, State
+from lake.log import State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
+from sql.committed_files import SCHEME, CommittedFiles
 from sql.definitions import definitions, view_statements
 
-SCHEME = "lake://"
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""
 
-RULES_DOC = "One row per label rule: from so many methylated CpG sites on, it calls a tumour methylated."
-"""What is said of the table label_rules, which holds ``lake.tables.LABEL_RULES``."""
-
-
-class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
-    """The committed files of one snapshot, for DuckDB to read."""
-
-    protocol = SCHEME.removesuffix("://")
-    cachable = False
-
-    def __init__(self, lake: Lake, state: State) -> None:
-        super().__init__()
-        self.lake = lake
-        self.state = state
-
-    def _committed(self, path: str) -> DataFile:
-        try:
-            return self.state.files[path.removeprefix(SCHEME).lstrip("/")]
-        except KeyError:
-            raise FileNotFoundError(path) from None
-
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
-        if mode != "rb":
-            raise PermissionError("The lake is read-only for queries.")
-        return io.BytesIO(self.lake.content(self._committed(path)))
-
-    def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """Name and size, as fsspec wants them."""
-        return {"name": path, "size": self._committed(path).bytes, "type": "file"}
-
-    def exists(self, path: str, **_: Any) -> bool:
-        """Whether the path is a committed file."""
-        return path.removeprefix(SCHEME).lstrip("/") in self.state.files
-
-    def modified(self, path: str) -> datetime:
-        """A constant: committed files never change."""
-        return datetime(2000, 1, 1, tzinfo=UTC)
-
-    def glob(self, path: str, **_: Any) -> list[str]:
-        """The path itself: patterns are not offered, since only committed files may be read."""
-        return [path] if self.exists(path) else []
+FILE_FACTS = ("table", "path", "partition", "rows", "bytes")
+"""What table data_files says of a file."""
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
@@ -82,27 +40,32 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
         DamagedFile: a committed file is missing or altered.
     """
     state = lake.state()
+    files = CommittedFiles(lake, state)
     with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
         path = str(Path(folder, "catalog.duckdb"))
         with duckdb.connect(path) as writer:
-            writer.register_filesystem(CommittedFiles(lake, state))
+            writer.register_filesystem(files)
             writer.begin()  # one commit for all: each costs a wait for the disk
             for table in TABLES.values():
                 if table.bulky:
                     continue
                 writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
-            writer.execute("CREATE TABLE label_rules (label_rule VARCHAR, fewest_sites INTEGER)")
-            writer.executemany("INSERT INTO label_rules VALUES (?, ?)", list(LABEL_RULES.items()))
+            writer.execute(
+                "SET VARIABLE label_rules = $rules::JSON::MAP(VARCHAR, INTEGER)", {"rules": json.dumps(LABEL_RULES)}
+            )
+            writer.execute("SET VARIABLE data_files = $files", {"files": _data_files(state)})
             for _, statement in view_statements():
                 writer.execute(statement)
             writer.execute(_comments())
             writer.commit()
         # Once open, the file is needed no longer by name: it goes with its folder.
         connection = duckdb.connect(path, read_only=True)
-    connection.register_filesystem(CommittedFiles(lake, state))
+    connection.register_filesystem(files)
     connection.execute(f"SET allowed_directories = ['{SCHEME}']")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET python_enable_replacements = false")
+    connection.execute("SET autoinstall_known_extensions = false")
+    connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET lock_configuration = true")
     return connection
 
@@ -161,6 +124,12 @@ def relations(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for name, _ in found.fetchall()]
 
 
+def _data_files(state: State) -> str:
+    """The files of all tables as JSON, for table data_files."""
+    files = [file for name in TABLES for file in state.of_table(name)]
+    return json.dumps([{name: getattr(file, name) for name in FILE_FACTS} for file in files])
+
+
 def _select(table: Table, state: State) -> str:
     """SQL for a table's committed rows, with the types and order of its schema."""
     files = state.of_table(table.name)
@@ -200,7 +169,6 @@ def _duckdb_type(kind: pa.DataType) -> str:
 def _comments(catalog: str = "") -> str:
     """SQL that puts its description on every relation; in a written catalog all are tables."""
     told = [("VIEW", table.name, table.doc) for table in TABLES.values() if not table.bulky]
-    told += [("TABLE", "label_rules", RULES_DOC)]
     told += [(each.kind, each.name, each.doc) for each in definitions().values() if each.kind != "MACRO"]
     if catalog:
         told = [("TABLE", f'{catalog}"."{name}', doc) for _, name, doc in told]
