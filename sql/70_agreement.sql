@@ -1,4 +1,27 @@
--- Agreement of feature sets: Lin's concordance, beside the published Table S4.
+-- Agreement of feature sets: Lin's concordance, beside the published Table S4. The catalog hands the names of features
+-- over as a variable.
+
+-- One row per feature: the class of Kinetics-400 whose score it is. None where GluonCV, which lists them, is missing.
+--   feature: place in the vector, from 1
+--   label: name of the class
+CREATE TABLE kinetics_labels AS
+SELECT unnest(range(1, len(labels) + 1))::INTEGER AS feature, unnest(labels) AS label
+FROM (SELECT getvariable('kinetics_labels')::JSON::VARCHAR[] AS labels);
+
+-- One row per scan: its patient, and which of the patient's examinations it is of. Scans of one session are one
+-- examination under several names.
+--   examination: by the day of the visit, from 1
+CREATE VIEW examinations AS
+SELECT
+    cohort, scan_id, patient_id, session_id,
+    dense_rank() OVER (PARTITION BY patient_id ORDER BY visit_day, session_id) AS examination
+FROM (
+    SELECT
+        patients.*,
+        min(coalesce(scans.visit_day, try_cast(regexp_extract(scan_id, '_FU(\d+)d$', 1) AS INTEGER), 0))
+            OVER (PARTITION BY session_id) AS visit_day
+    FROM patients LEFT JOIN scans USING (cohort, scan_id)
+);
 
 -- One row per backbone that the study has a name of its own for: that name (of its text's IRCSN, the model that it names).
 CREATE VIEW study_networks AS
@@ -14,7 +37,7 @@ SELECT backbone, network FROM (VALUES
 -- One cohort with synthetic scans makes the whole set synthetic.
 CREATE VIEW agreement_sides AS
 SELECT
-    feature_set, backbone, weights,
+    feature_set, backbone, weights, list_position(['trained', 'released', 'untrained', 'random'], weights) AS meaning,
     coalesce(network, backbone) AS network, lower(network) AS published_as,
     CASE weights
         WHEN 'trained' THEN 'trained weights'
@@ -22,7 +45,9 @@ SELECT
         WHEN 'random' THEN 'random weights: no training went into the vectors'
         ELSE weights || ' weights'
     END AS basis,
-    false AS synthetic
+    feature_set IN (
+        SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort) WHERE list_contains(scans.warnings, 'synthetic')
+    ) AS synthetic
 FROM feature_sets LEFT JOIN study_networks USING (backbone);
 
 -- One row per pair of networks in a published table: its mean over features.
@@ -78,3 +103,50 @@ WHERE NOT EXISTS (
 )
 ORDER BY first IS NULL, first, second, first_network, second_network,
     list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'DeltaT1', 'all'], modality);
+
+-- One row per feature: its class of Kinetics-400, the published concordance of each pair of networks, and the lake's own
+-- beside it: the mean over modalities. Where several pairs of feature sets are of the same two networks, those whose
+-- weights mean most are shown, the first of them by name.
+--   basis: what the lake's own columns rest on, in words
+CREATE VIEW ccc_table_s4 AS
+WITH choices AS (
+    SELECT
+        found.first, found.second,
+        least(one.published_as, two.published_as) || ' ' || greatest(one.published_as, two.published_as) AS networks,
+        row_number() OVER (
+            PARTITION BY networks
+            ORDER BY greatest(one.meaning, two.meaning), one.meaning + two.meaning, found.first, found.second
+        ) AS place
+    FROM (SELECT DISTINCT first, second FROM agreements WHERE first <> second) AS found
+    JOIN agreement_sides AS one ON one.feature_set = found.first
+    JOIN agreement_sides AS two ON two.feature_set = found.second
+    WHERE one.published_as <> two.published_as
+), values_of AS (
+    SELECT least(first, second) || ' ' || greatest(first, second) AS networks, feature, ccc AS published, NULL AS ours
+    FROM published_ccc
+    UNION ALL
+    SELECT choices.networks, ccc.feature, NULL, avg(ccc.ccc ORDER BY ccc.modality)
+    FROM ccc JOIN choices ON choices.first = ccc.first AND choices.second = ccc.second AND choices.place = 1
+    GROUP BY choices.networks, ccc.feature
+)
+SELECT
+    feature, any_value(label) AS label,
+    max(published) FILTER (networks = 'slowfast vivit') AS vivit_slowfast,
+    max(published) FILTER (networks = 'ircsn vivit') AS vivit_ircsn,
+    max(published) FILTER (networks = 'i3d vivit') AS vivit_i3d,
+    max(published) FILTER (networks = 'ircsn slowfast') AS slowfast_ircsn,
+    max(published) FILTER (networks = 'i3d slowfast') AS slowfast_i3d,
+    max(published) FILTER (networks = 'i3d ircsn') AS i3d_ircsn,
+    max(ours) FILTER (networks = 'slowfast vivit') AS our_vivit_slowfast,
+    max(ours) FILTER (networks = 'ircsn vivit') AS our_vivit_ircsn,
+    max(ours) FILTER (networks = 'i3d vivit') AS our_vivit_i3d,
+    max(ours) FILTER (networks = 'ircsn slowfast') AS our_slowfast_ircsn,
+    max(ours) FILTER (networks = 'i3d slowfast') AS our_slowfast_i3d,
+    max(ours) FILTER (networks = 'i3d ircsn') AS our_i3d_ircsn,
+    (
+        SELECT string_agg(DISTINCT basis, '; ' ORDER BY basis) FROM ccc_summary JOIN choices USING (first, second)
+        WHERE choices.place = 1 AND modality = 'all'
+    ) AS basis
+FROM values_of LEFT JOIN kinetics_labels USING (feature)
+GROUP BY feature
+ORDER BY feature;

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from features.kinetics import kinetics_labels
 from lake.errors import DamagedFile, InputError
 from lake.log import State
 from lake.store import Lake
@@ -54,6 +55,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
                 "SET VARIABLE label_rules = $rules::JSON::MAP(VARCHAR, INTEGER)", {"rules": json.dumps(LABEL_RULES)}
             )
             writer.execute("SET VARIABLE data_files = $files", {"files": _data_files(state)})
+            writer.execute("SET VARIABLE kinetics_labels = $labels", {"labels": json.dumps(kinetics_labels())})
             for _, statement in view_statements():
                 writer.execute(statement)
             writer.execute(_comments())
