@@ -89,7 +89,7 @@ class Comparison:
 
 def compare(
     lake: Lake, names: Sequence[str] = (), *, rescans: bool = False, scheduler: str | None = None,
-    workers: int | None = None, progress: bool = True,
+    workers: int | None = None,
 ) -> AgreementReport:  # fmt: skip
     """Compute tables ccc and agreements for feature sets, as far as the lake does not have them.
 
@@ -99,7 +99,6 @@ def compare(
         rescans: compare the first with the second examination of each patient, within a feature set.
         scheduler, workers: see ``lake.cluster.open_cluster``; where both are None and there is little to do, it is
             done by this process.
-        progress: show a progress bar on standard error; without one, all is done by this process.
 
     Raises:
         InputError: no such feature set, other names than can be compared, or no scan to compare.
@@ -107,25 +106,40 @@ def compare(
         ClusterError: the cluster is at fault.
     """
     pairs = _pairs(lake, names, rescans)
+    computed = compute(lake, pairs, scheduler=scheduler, workers=workers)
+    return report(lake, pairs, computed, single=bool(names))
+
+
+def compute(
+    lake: Lake, pairs: Sequence[Pair], *, scheduler: str | None = None, workers: int | None = None,
+    progress: bool = True,
+) -> int:  # fmt: skip
+    """Compute pairs of feature sets, each the smaller name first, and return how many were not there yet.
+
+    Args:
+        lake, scheduler, workers: see ``compare``.
+        pairs: of two sets, or of one and itself: then two examinations of each patient are compared.
+        progress: show a progress bar on standard error; without one, all is done by this process.
+    """
     there = {(row["first"], row["second"]): row["input_sha256"] for row in lake.read("agreements").to_pylist()}
     files = _files(lake.state())
     comparisons = {one.pair: one for one in _comparisons(lake, pairs, files) if there.get(one.pair) != one.digest}
     blocks = [block for one in comparisons.values() for block in _blocks(lake, one, files)]
     gathered = {pair: Gathered(block for block in blocks if block.pair == pair) for pair in comparisons}
     computed = {block.pair for block in blocks}
-    with start_run(lake, "ccc", {"feature_sets": list(names), "rescans": rescans}) as run:
+    with start_run(lake, "ccc", {"pairs": pairs}) as run:
 
         def commit(pair: Pair) -> None:
             rows = gathered.pop(pair).rows(pair, comparisons[pair].digest)
             run.transact(partial(_replace, pair=pair, rows=rows))
 
-        for pair in comparisons.keys() - computed:
-            commit(pair)
+        for pair in sorted(comparisons.keys() - computed):
+            commit(pair)  # nothing is left of it, and nothing stays
         for block, found in _outcomes(blocks, scheduler, workers, progress):
             gathered[block.pair].add(block, found)
             if gathered[block.pair].whole:
                 commit(block.pair)
-    return report(lake, pairs, len(computed), single=bool(names))
+    return len(computed)
 
 
 def _pairs(lake: Lake, names: Sequence[str], rescans: bool) -> list[Pair]:

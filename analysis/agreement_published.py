@@ -74,7 +74,8 @@ def published_rows(table: CsvFile) -> list[dict[str, Any]]:
         told = [f"lacks {', '.join(missing)}"] if missing else []
         told += [f"has {', '.join(map(repr, dict.fromkeys(other)))}"] if other else []
         raise InputError(f"{table.path} is not the published table: it {' and '.join(told)}.", hint=HINT)
-    rows, lines = [], {}
+    rows: list[dict[str, Any]] = []
+    lines: dict[int, int] = {}
     for line, fields in table.rows:
         if len(fields) != len(table.header):
             raise InputError(f"{table.path}, line {line}: {len(fields)} fields, not {len(wanted)}.", hint=HINT)

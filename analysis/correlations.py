@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from analysis.agreement import compute
+from analysis.agreement_rows import ALL
 from analysis.outcomes import Finished
 from analysis.statistics_correlation import KINETICS_TOP1, Correlation, correlation
-from lake.agreement import concordance
-from lake.tables import BRANCHES, FEATURE_LENGTH
+from lake.tables import BRANCHES
 
 if TYPE_CHECKING:
     from lake.store import Lake
@@ -96,17 +95,12 @@ def _kinetics(lake: Lake, done: Sequence[Finished]) -> dict[str, Any]:
 def agreement(lake: Lake, first: str, second: str) -> float | None:
     """Mean CCC of two feature sets over features and modalities, on the scans that both have; None where no scan is.
 
-    A feature that is one constant in both says nothing and is left out.
+    It is computed into tables ccc and agreements where the lake does not have it.
     """
-    found = []
-    for modality in BRANCHES:
-        one, other = (_vectors(lake, name, modality) for name in (first, second))
-        shared = sorted(one.keys() & other.keys())
-        if shared:
-            found.append(concordance(*(np.stack([side[scan] for scan in shared]) for side in (one, other))))
-    known = np.concatenate(found) if found else np.empty(0)
-    known = known[np.isfinite(known)]
-    return float(known.mean()) if len(known) else None
+    pair = {"first": min(first, second), "second": max(first, second)}
+    compute(lake, [(pair["first"], pair["second"])], progress=False)
+    means: list[float | None] = lake.read("agreements", pair | {"modality": ALL}, ["mean"])["mean"].to_pylist()
+    return means[0] if means else None
 
 
 def modality_alone(one: Finished) -> str | None:
@@ -166,15 +160,6 @@ def _feature_sets(one: Finished) -> tuple[str, ...]:
 def _settings(one: Finished) -> dict[str, Any]:
     settings: dict[str, Any] = one.told.get("settings", {})
     return settings
-
-
-def _vectors(lake: Lake, feature_set: str, modality: str) -> dict[tuple[str, str], np.ndarray]:
-    """By scan the vectors of a feature set; those with a number that is not finite are left out, as in training."""
-    where = {"feature_set": feature_set, "modality": modality}
-    rows = lake.read("features", where, ["cohort", "scan_id", "values"])
-    values = np.asarray(rows["values"].combine_chunks().flatten()).reshape(len(rows), FEATURE_LENGTH)
-    scans = zip(rows["cohort"].to_pylist(), rows["scan_id"].to_pylist(), strict=True)
-    return {scan: vector for scan, vector in zip(scans, values, strict=True) if np.isfinite(vector).all()}
 
 
 def _row(
