@@ -88,13 +88,13 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
         synthetic |= SYNTHETIC in volume.description
         files.append(_file_entry(file, volume))
     faults += _different_grids(scan, grids, rules)
-    if scan.box and REFERENCE in grids and (outside := _leaves(scan.box, grids[REFERENCE])):
+    if scan.box and grids and (outside := _leaves(scan.box, _reference(grids))):
         faults.append(_fault(scan, BAD_BOX, outside, scan.folder))
     if faults:
         return ReadScan(None, tuple(faults))
     if scan.box:
         mask = {"tumour_box": list(scan.box.bounds), "tumour_voxels": 0, "mask_labels": []}
-    row = _row(scan, rules, files, grids[REFERENCE], mask)
+    row = _row(scan, rules, files, _reference(grids), mask)
     if synthetic:
         row["warnings"].append(SYNTHETIC)
     return ReadScan(row)
@@ -196,6 +196,11 @@ def _different_grids(scan: FoundScan, grids: dict[str, _Grid], rules: ImageRules
     if faults and not rules.several_grids:
         faults.append("If the cohort is not aligned yet, its description has to say so ([preprocessing], done).")
     return [_fault(scan, DIFFERENT_GRIDS, " ".join(faults), scan.folder)] if faults else []
+
+
+def _reference(grids: dict[str, _Grid]) -> _Grid:
+    """The grid of ``REFERENCE``, or of the first image where there is none, as in a case of fewer modalities."""
+    return grids.get(REFERENCE) or next(iter(grids.values()))
 
 
 def _leaves(box: GivenBox, grid: _Grid) -> str:

@@ -52,6 +52,10 @@ class Recalibration:
         """By the names under which they are kept."""
         return {"calibration.line": self.line, "calibration.lines": self.lines, "calibration.drawn": self.drawn}
 
+    def moved(self, probability: np.ndarray) -> np.ndarray:
+        """Probabilities of any shape, recalibrated."""
+        return _moved(probability, self.line)
+
     def estimate(self, probability: np.ndarray, fits: np.ndarray | None = None) -> Estimate:
         """Of one scan.
 

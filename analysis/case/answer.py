@@ -1,0 +1,147 @@
+"""What a model says of a case, with what has to be known to read it: for a terminal, a program, a page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from modeling.ensemble.card import NOT_A_DEVICE, RULES, right_about
+from modeling.ensemble.neighbours import NEAREST, Surroundings
+from modeling.ensemble.recalibration import COVERS, Estimate
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from analysis.case.images import CaseImages
+    from modeling.ensemble.model import Model
+
+
+@dataclass(frozen=True)
+class Share:
+    """A branch's part in the answer: mean and SD over fits of its attention, or of what its vectors add to the
+    probability. None where the case lacks the branch, or nothing is left without it."""
+
+    branch: str
+    mean: float | None
+    sd: float | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model says of a case.
+
+    Attributes:
+        case, model: who was asked about whom.
+        estimate: probability of methylation, calibrated, with its interval.
+        fits: how many of the model's fits it rests on.
+        shares: of the model's branches. attention: whether they are attention, or what leaving each out changes.
+        surroundings: the nearest training patients, and how far out the case lies.
+    """
+
+    case: CaseImages
+    model: Model
+    estimate: Estimate
+    fits: int
+    shares: tuple[Share, ...]
+    attention: bool
+    surroundings: Surroundings
+
+    @property
+    def rule(self) -> str:
+        """What is called methylated here."""
+        return RULES[self.model.description.told.label_rule]
+
+    @property
+    def base(self) -> float:
+        """Share of methylated patients in training."""
+        training = self.model.description.training
+        return float(training["methylated"] / training["scans"])
+
+    @property
+    def right(self) -> str:
+        """How often the model is right."""
+        return right_about(self.model.description)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What has to be known before anything else; shown in red."""
+        told = []
+        description, where = self.model.description, self.surroundings
+        if not description.trained:
+            told.append(f"This model rests on {description.rests_on}.")
+        if self.case.synthetic:
+            told.append("This case is SYNTHETIC: made up, and of nobody.")
+        if where.same:
+            told.append(
+                f"This case has the vectors of training scan {where.same.cohort} {where.same.scan_id}. The answer is "
+                f"of the {self.fits} fits that were not trained on its patient."
+            )
+        if where.outside:
+            told.append(
+                f"This case lies outside of what the model was trained on: further from its nearest patients than "
+                f"{100 * where.percentile:.0f} of 100 training patients are. The probability is worth little."
+            )
+        if description.calibration["slope"] <= 0:
+            told.append("The model told nobody apart in training; the probability is the share of methylated patients.")
+        return tuple(told)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is odd about the case."""
+        told = [f"{warning[:1].upper()}{warning[1:]}." for warning in self.case.warnings]
+        if self.case.missing:
+            told.insert(0, f"There is no {', '.join(self.case.missing)}; the model was not shown it.")
+        return tuple(told)
+
+    @property
+    def place(self) -> str:
+        """Where the case lies among the training patients, in words."""
+        where = self.surroundings
+        side = "outside" if where.outside else "inside"
+        return (
+            f"Distance {where.distance:.2f} to its {len(where.nearest)} nearest patients; training patients' own: "
+            f"median {where.usual:.2f}, 99th percentile {where.limit:.2f}. It lies {side}, at percentile "
+            f"{100 * where.percentile:.0f}."
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        where, description = self.surroundings, self.model.description
+        return {
+            "case": {
+                "name": self.case.name, "files": list(self.case.files), "tumour_box": list(self.case.tumour_box),
+                "missing": list(self.case.missing), "synthetic": self.case.synthetic, "notes": list(self.notes),
+            },
+            "model": {
+                "model_id": self.model.model_id, "experiment": description.experiment, "kind": description.told.model,
+                "feature_sets": [one["feature_set"] for one in description.feature_sets],
+                "label_rule": description.told.label_rule, "rests_on": description.rests_on,
+                "trained": description.trained, "metrics": description.metrics,
+            },
+            "probability": self.estimate.probability, "low": self.estimate.low, "high": self.estimate.high,
+            "interval": COVERS, "rule": self.rule, "base_rate": self.base, "fits": self.fits,
+            "shares": {"are": "attention" if self.attention else "change of the probability by the modality",
+                       "of": [asdict(share) for share in self.shares]},
+            "nearest": [asdict(one) for one in where.nearest],
+            "outside": {"flagged": where.outside, "distance": where.distance, "median": where.usual,
+                        "limit": where.limit, "percentile": where.percentile},
+            "same_as": asdict(where.same) if where.same else None,
+            "warnings": list(self.warnings), "right_about": self.right, "use": NOT_A_DEVICE,
+        }  # fmt: skip
+
+    def __rich__(self) -> RenderableType:
+        from analysis.case.terminal import shown
+
+        return shown(self)
+
+
+def branch_name(name: str) -> str:
+    """A branch as it is shown: with several feature sets, its backbone and its modality."""
+    before, _, modality = name.rpartition(":")
+    return f"{before.rpartition('-')[0]} {modality}" if before else modality
+
+
+def nearest_title(answer: Answer) -> str:
+    """Above the nearest patients."""
+    methylated = sum(one.methylated for one in answer.surroundings.nearest)
+    return f"The {NEAREST} nearest training patients: {methylated} of them methylated"

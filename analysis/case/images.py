@@ -1,0 +1,138 @@
+"""One case: which file of a folder is which image, and whether they can be used, checked as ingest checks a scan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ingest.boxes import GivenBox
+from ingest.cohort import MASK, Cohort, ImageRules, load_cohort
+from ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
+from ingest.folders import FoundFile, FoundScan
+from ingest.images import SYNTHETIC, read_scan
+from lake.errors import InputError
+from lake.tables import MODALITIES
+
+HINTS = {
+    TWO_FILES: "Leave one of them in the folder, or put the others elsewhere.",
+    DIFFERENT_GRIDS: "Give images on one grid; or say by --cohort FILE.toml, with [preprocessing] done = [], that they "
+    "are raw, for a model that was trained on preprocessed scans.",
+    UNKNOWN_MASK_LABELS: "Give the tumour's --box, or name the labels in a description: --cohort FILE.toml.",
+}
+"""What to do about what can be wrong with a case."""
+
+GIVE_BOX = (
+    "Give the tumour's mask, --mask FILE, or its box in voxels of the image turned to LPS: --box X0 X1 Y0 Y1 Z0 Z1."
+)
+
+
+@dataclass(frozen=True)
+class CaseImages:
+    """The images of one case, read and found sound.
+
+    Attributes:
+        name: the folder's. files: role, uri and sha256 of each file, as in table scans.
+        tumour_box: x0 x1 y0 y1 z0 z1, half-open, in LPS voxels.
+        warnings: oddities. synthetic: whether the headers say that the scan is made up.
+        cohort: whose naming was asked for; None where the shipped ones were tried.
+    """
+
+    name: str
+    files: tuple[dict[str, Any], ...]
+    tumour_box: tuple[int, ...]
+    warnings: tuple[str, ...]
+    synthetic: bool
+    cohort: Cohort | None = None
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Modalities that the case does not have."""
+        there = {file["role"] for file in self.files}
+        return tuple(modality for modality in MODALITIES if modality not in there)
+
+
+def read_case(
+    folder: Path, *, mask: Path | None = None, box: Sequence[int] | None = None, cohort: str | None = None
+) -> CaseImages:
+    """The images in a folder, of which each is known by the end of its name.
+
+    Args:
+        folder: it holds NIfTI files, or folders of DICOM series, of one case.
+        mask: the tumour's mask, in place of one in the folder.
+        box: x0 x1 y0 y1 z0 z1, half-open, in LPS voxels of T1wCE or, without it, of the first image; in place of a
+            mask.
+        cohort: a cohort, or the path of its description, that says how files end; the shipped ones where None.
+
+    Raises:
+        InputError: there are no images, two for one modality, neither mask nor box, or one cannot be used: what is
+            wrong, and with which file.
+    """
+    if not folder.is_dir():
+        raise InputError(f"The case {folder} is not a folder.", hint="Give the folder that holds its images.")
+    if mask and box:
+        raise InputError("Both a mask and a box are given.", hint="Give one of the two.")
+    described = load_cohort(cohort) if cohort else None
+    cohorts = [described] if described else [load_cohort(name) for name in _shipped()]
+    rules = [one.images for one in cohorts if one.images]
+    if not rules:
+        raise InputError(f"The description of {cohort} says nothing of images.", hint="Add an [images] section to it.")
+    endings = {role: tuple(end for one in rules for end in one.roles.get(role, ())) for role in (*MODALITIES, MASK)}
+    files = _found(folder, endings, mask, without_mask=mask is not None or box is not None)
+    if not any(file.role != MASK for file in files):
+        ends = ", ".join(sorted({end for role in MODALITIES for end in endings[role]}, key=str.casefold))
+        raise InputError(
+            f"{folder} holds no image that can be told by its name.",
+            hint=f"Names are expected to end in one of {ends}, before .nii or .nii.gz; --cohort brings other names.",
+        )
+    if not box and not any(file.role == MASK for file in files):
+        raise InputError(f"{folder} holds no mask of the tumour, and no box was given.", hint=GIVE_BOX)
+    labels = {label: meaning for one in rules for label, meaning in one.mask_labels.items()}
+    names = {file.role: endings[file.role] for file in files}
+    raw = described is not None and described.raw
+    name = folder.resolve().name
+    given = _given(box) if box else None
+    scan = FoundScan("case", name, name, name, 0, str(folder), tuple(files), "", given)
+    read = read_scan(scan, ImageRules((), names, labels, several_grids=raw))
+    if read.row is None:
+        reasons = {row["reason"] for row in read.exclusions}
+        hint = next((told for reason, told in HINTS.items() if reason in reasons), "Replace it from its source.")
+        raise InputError(" ".join(row["detail"] for row in read.exclusions), hint=hint)
+    row = read.row
+    told = tuple(warning for warning in row["warnings"] if warning != SYNTHETIC)
+    synthetic = SYNTHETIC in row["warnings"]
+    return CaseImages(name, tuple(row["files"]), tuple(row["tumour_box"]), told, synthetic, described)
+
+
+def _shipped() -> list[str]:
+    folder = resources.files("ingest") / "cohorts"
+    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
+
+
+def _found(
+    folder: Path, endings: dict[str, tuple[str, ...]], mask: Path | None, *, without_mask: bool
+) -> list[FoundFile]:
+    """The folder's images in the order of their roles and names; the mask last."""
+    found = [FoundFile(MASK, str(mask), 0, 0)] if mask else []
+    for path in sorted(folder.absolute().iterdir()):
+        stem = path.name if path.is_dir() else re.sub(r"\.nii(\.gz)?$", "", path.name)
+        if stem == path.name and not path.is_dir():
+            continue
+        for role, ends in endings.items():
+            if any(_ends(stem, end) for end in ends) and not (role == MASK and without_mask):
+                found.append(FoundFile(role, f"{path}/" if path.is_dir() else str(path), 0, 0))
+    order = [*MODALITIES, MASK]
+    return sorted(found, key=lambda file: (order.index(file.role), file.uri))
+
+
+def _ends(stem: str, end: str) -> bool:
+    """Whether a name is ``end``, or ends so after anything that is no letter or digit."""
+    return re.search(rf"(?:^|[^a-z0-9]){re.escape(end.casefold())}$", stem.casefold()) is not None
+
+
+def _given(box: Sequence[int]) -> GivenBox:
+    empty = [axis for axis, low, high in zip("xyz", box[::2], box[1::2], strict=True) if low >= high]
+    return GivenBox(tuple(box), "--box", f"--box: it is empty along {empty[0]}." if empty else "")

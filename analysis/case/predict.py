@@ -1,0 +1,81 @@
+"""`gliolake predict`: one case asked of an exported model, from its files to a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+
+from analysis.case.answer import Answer, Share
+from analysis.case.images import CaseImages, read_case
+from analysis.case.page import check_output, write_page
+from analysis.case.vectors import case_vectors, own_recipes, ready
+from lake.errors import InputError
+from lake.progress import track
+from modeling.ensemble.model import Model, load_model
+
+
+def predict(
+    folder: Path,
+    model: Path,
+    *,
+    mask: Path | None = None,
+    box: Sequence[int] | None = None,
+    cohort: str | None = None,
+    output: Path | None = None,
+    progress: bool = True,
+) -> Answer:
+    """What a model says of the case in a folder; written as OUT.html and OUT.png as well.
+
+    Args:
+        folder, mask, box, cohort: see ``analysis.case.images.read_case``.
+        model: folder of an exported model.
+        output: path of the two files without their endings; named as the case, in the current folder, where None.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        InputError: an image cannot be used, or the case has nothing that the model reads.
+        NotAModel, NewerModel, DamagedFile: the model cannot be used.
+        OtherRecipe: its vectors cannot be made here.
+    """
+    asked = load_model(model)
+    recipes = own_recipes(asked.description)
+    case = read_case(folder, mask=mask, box=box, cohort=cohort)
+    target = check_output(output or Path(case.name))
+    bar = track(f"asking about {case.name}", 3) if progress else nullcontext(lambda: None)
+    with bar as advance, ready(case, asked.description) as as_cut:
+        advance()
+        values = case_vectors(as_cut, asked.description, recipes)
+        advance()
+        answer = ask(asked, values, case)
+        write_page(answer, as_cut, next(iter(recipes.values()))[1], target)
+        advance()
+    return answer
+
+
+def ask(model: Model, values: np.ndarray, case: CaseImages) -> Answer:
+    """What a model says of a case with these vectors (K, 400), NaN in a missing branch; at least one is there."""
+    there = np.isfinite(values).all(-1) & model.fitted.shown
+    if not there.any():
+        raise InputError(f"{case.name} has nothing that the model was shown when it was tested.")
+    without = np.repeat(values[None], len(values), 0)
+    without[np.arange(len(values)), np.arange(len(values))] = np.nan
+    told = model.fitted.tell(np.concatenate((values[None], without)))
+    surroundings = model.reference.look(values)
+    counted = surroundings.fits if surroundings.fits.any() else np.ones(model.fitted.count, np.bool_)
+    shares = [Share(name, None, None) for name in model.description.branches]
+    for branch in np.flatnonzero(there):
+        if told.attention is not None:
+            part = told.attention[counted, 0, branch]
+        elif there.sum() > 1:
+            whole, rest = (model.recalibration.moved(told.probability[counted, row]) for row in (0, 1 + branch))
+            part = whole - rest
+        else:  # without its only branch nothing could be said
+            continue
+        shares[branch] = Share(model.description.branches[branch], float(part.mean()), float(part.std()))
+    return Answer(
+        case, model, model.recalibration.estimate(told.probability[:, 0], counted), int(counted.sum()), tuple(shares),
+        told.attention is not None, surroundings,
+    )  # fmt: skip
