@@ -51,8 +51,8 @@ QUALIFY row_number() OVER (PARTITION BY kept_out.name ORDER BY walk.hops, walk.p
 -- Each thing that must never happen, and how often it did. Every row has to show 0.
 CREATE VIEW split_audit AS
 WITH hashes AS (
-    SELECT scans.cohort, scans.scan_id, file.voxel_sha256
-    FROM scans, unnest(scans.files) AS listed (file)
+    SELECT cohort, scan_id, file.voxel_sha256
+    FROM (SELECT cohort, scan_id, unnest(files) AS file FROM scans)
     WHERE file.role <> 'mask'
 ), both_sides AS (
     SELECT 'training' AS side, * FROM training_scans
