@@ -330,7 +330,7 @@ def ccc(
     lake: LakeOption,
     feature_sets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FIRST SECOND]", help="Two feature sets; every pair that shares scans if not given."),
+        typer.Argument(metavar="FIRST SECOND", help="Two feature sets; every pair that shares scans if not given."),
     ] = None,
     rescans: Annotated[
         bool,
@@ -346,8 +346,8 @@ def ccc(
 ) -> None:
     """Lin's concordance of feature sets, feature by feature, with 95 % intervals over patients.
 
-    Networks are compared with each other, and just so one network in fp32 with itself in bf16, or one sampling of
-    slices with another: each recipe is a feature set. Run again, it computes only what has changed.
+    Networks are compared with each other; just so one network in fp32 with itself in bf16, or one sampling of slices
+    with another, for each recipe is a feature set. Run again, it computes only what has changed.
     """
     from analysis.agreement import compare
     from analysis.agreement_published import ingest_published
@@ -513,6 +513,56 @@ def tables(as_json: JsonOption = False) -> None:
         console.print(f"[bold]{table.name}[/]: {table.doc} (key: {', '.join(table.key)})")
         for column in table.columns:
             console.print(f"  {column.name}  [dim]{column.doc}[/]", highlight=False)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def dictionary(
+    name: Annotated[str | None, typer.Argument(help="A table or view; a list of all if not given.")] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write all of it as a document.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what tables and views hold, column by column."""
+    from lake.errors import known_name
+    from sql import dictionary as room
+
+    relations = room.dictionary()
+    if output is not None:
+        output.write_text(room.markdown(relations.values()), "utf-8")
+    elif name is not None:
+        _print(relations[known_name("table or view", name, relations)], as_json)
+    else:
+        _print(room.Overview(relations), as_json)
+
+
+@app.command(rich_help_panel="Ask the lake")
+def export(
+    lake: LakeOption,
+    name: Annotated[
+        str | None, typer.Argument(metavar="VIEW", help="A table or view; `gliolake dictionary` lists all.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--to", help="csv, parquet, tsv or xlsx; by the file's ending if not given.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="The file; VIEW.FORMAT if not given.")] = None,
+    bids: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Instead of a view: the patients, as a BIDS derivative dataset.")
+    ] = None,
+    cohort: Annotated[str | None, typer.Option(help="With --bids: only this cohort's scans.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a table or view into a file for other programs, or the patients as a BIDS dataset."""
+    if bids is not None:
+        from sql.bids import export_bids
+
+        _print(export_bids(_lake(lake), bids, cohort=cohort, overwrite=overwrite), as_json)
+        return
+    from lake.errors import InputError
+    from sql.export import export as run
+
+    if name is None:
+        raise InputError("Nothing was named to export.", hint="Give a table or view, or --bids DIR.")
+    _print(run(_lake(lake), name, output, form=form, overwrite=overwrite), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")

@@ -18,12 +18,13 @@ import duckdb
 import pyarrow as pa
 
 from features.kinetics import kinetics_labels
-from lake.errors import DamagedFile, InputError
+from lake.errors import DamagedFile
 from lake.log import State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
 from sql.definitions import definitions, view_statements
+from sql.export_file import written
 
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""
@@ -97,14 +98,8 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
     Raises:
         InputError: the file is there and ``overwrite`` is off, or its folder is not.
     """
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} is there already.", hint="Give another name, or --overwrite.")
-    if not target.parent.is_dir():
-        raise InputError(f"The folder {target.parent} does not exist.")
     rows = {}
-    part = target.with_name(target.name + ".part")
-    part.unlink(missing_ok=True)
-    with connect(lake) as source, duckdb.connect() as writer:
+    with written(target, overwrite=overwrite) as part, connect(lake) as source, duckdb.connect() as writer:
         writer.execute(f"ATTACH '{_quoted(str(part))}' AS written (STORAGE_VERSION '{COMPATIBLE}')")
         for name in relations(source):
             content = source.sql(f'SELECT * FROM "{name}"').to_arrow_table()
@@ -113,7 +108,6 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
             writer.execute(f'CREATE TABLE written."{name}" AS SELECT {_casts(content.schema)} FROM content')
             writer.unregister("content")
         writer.execute(_comments("written"))
-    part.replace(target)
     return rows
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -18,6 +14,8 @@ from rich.text import Text
 from lake.errors import InputError
 from lake.store import Lake
 from sql.catalog import connect, damage_named, relations
+from sql.export import write as write_rows
+from sql.export_cells import plain
 
 FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 50
@@ -54,16 +52,11 @@ def _hint(error: duckdb.Error, names: list[str]) -> str:
 
 
 def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
-    """Write an answer to a byte stream as ``csv``, ``json`` (a list of objects) or ``parquet``.
-
-    Nested columns are written as JSON text in CSV, which has no form for them.
-    """
-    if form == "csv":
-        pyarrow.csv.write_csv(_flat(answer), stream)
-    elif form == "json":
-        stream.write(json.dumps(answer.to_pylist(), default=_plain).encode() + b"\n")
+    """Write an answer to a byte stream as ``json`` (a list of objects) or in one of ``sql.export.FORMATS``."""
+    if form == "json":
+        stream.write(json.dumps(answer.to_pylist(), default=plain).encode() + b"\n")
     else:
-        pq.write_table(answer, stream)
+        write_rows(answer.schema, answer.to_batches(), form, stream)
     stream.flush()
 
 
@@ -103,19 +96,5 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, float):
         return f"{value:.4g}"
-    text = json.dumps(value, default=_plain) if isinstance(value, (list, dict)) else str(value)
+    text = json.dumps(value, default=plain) if isinstance(value, (list, dict)) else str(value)
     return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + " …"
-
-
-def _flat(answer: pa.Table) -> pa.Table:
-    for index, field in enumerate(answer.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v, default=_plain) for v in answer.column(index).to_pylist()]
-            answer = answer.set_column(index, field.name, pa.array(texts, pa.string()))
-    return answer
-
-
-def _plain(value: Any) -> str | float:
-    if isinstance(value, Decimal):
-        return float(value)
-    return value.isoformat() if isinstance(value, (date, datetime)) else str(value)

@@ -1,0 +1,177 @@
+"""The data dictionary: what every table and view holds, column by column, for people, scripts and exported files.
+
+Tables are described in ``lake.tables``; views by the comments above them in the SQL files (``sql.definitions``). A
+view's column that its comment does not describe is described as the column of the same name and type in what the view
+reads.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from lake.store import Lake
+from lake.tables import TABLES
+from sql.catalog import connect
+from sql.definitions import Definition, definitions
+from sql.export_cells import RULES
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+DOCUMENT = Path("docs/data-dictionary.md")
+REMAKE = f"gliolake dictionary --output {DOCUMENT}"
+"""The command that makes the document anew."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its name, DuckDB type and description. optional: whether it may be null, where that is laid down."""
+
+    name: str
+    type: str
+    doc: str
+    optional: bool | None = None
+
+
+@dataclass(frozen=True)
+class Relation:
+    """A table or view. ``key`` names the columns that identify a row, ``partition_by`` those of which folders are."""
+
+    name: str
+    kind: str
+    doc: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...] = ()
+    partition_by: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For people."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        yield Text.assemble((self.name, "bold"), f", {self.kind}: {self.doc}")
+        if self.key:
+            yield Text(f"key: {', '.join(self.key)}", style="dim")
+        grid = RichTable(show_edge=False, header_style="bold")
+        for title in ("column", "type", "null", "what it is"):
+            grid.add_column(title, overflow="fold")
+        for column in self.columns:
+            grid.add_row(*map(Text, (column.name, column.type, "yes" if column.optional else "", column.doc)))
+        yield grid
+
+
+@dataclass(frozen=True)
+class Overview:
+    """All tables and views, a line to each."""
+
+    relations: Mapping[str, Relation]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``: everything, by name."""
+        return {name: relation.as_dict() for name, relation in self.relations.items()}
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """For people."""
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        grid = RichTable(show_edge=False, header_style="bold")
+        for title in ("name", "kind", "what it holds"):
+            grid.add_column(title, overflow="fold")
+        for relation in self.relations.values():
+            grid.add_row(*map(Text, (relation.name, relation.kind, relation.doc)))
+        yield grid
+        yield Text("gliolake dictionary NAME describes one, column by column.", style="dim")
+
+
+def dictionary(connection: duckdb.DuckDBPyConnection | None = None) -> dict[str, Relation]:
+    """Every table and view by name, tables first, then views in the order of their definition.
+
+    Args:
+        connection: one to any lake; to an empty one that is made for it where None. It tells the types.
+    """
+    if connection is None:
+        with tempfile.TemporaryDirectory(prefix="gliolake-dictionary-") as folder:
+            lake = Lake(Path(folder, "lake"), create=True)
+            with connect(lake) as empty:
+                return dictionary(empty)
+    types = _types(connection)
+    found = {name: _table(name, types) for name in TABLES}
+    for made in definitions().values():
+        if made.kind != "MACRO":
+            found[made.name] = _view(made, types, found)
+    return found
+
+
+def _types(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, str]]:
+    """Columns of every relation, in order, and their DuckDB types."""
+    types: dict[str, dict[str, str]] = {}
+    asked = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE NOT internal ORDER BY column_index"
+    for relation, column, kind in connection.execute(asked).fetchall():
+        types.setdefault(relation, {})[column] = kind
+    return types
+
+
+def _table(name: str, types: Mapping[str, Mapping[str, str]]) -> Relation:
+    table = TABLES[name]
+    known = types.get(name, {})  # of a bulky table the catalog knows nothing
+    columns = tuple(Column(c.name, known.get(c.name, str(c.type)), c.doc, c.optional) for c in table.columns)
+    return Relation(name, "table", table.doc, columns, table.key, table.partition_by)
+
+
+def _view(made: Definition, types: Mapping[str, Mapping[str, str]], known: Mapping[str, Relation]) -> Relation:
+    """A view, with columns described by its own comment or by the first relation it reads that has such a column."""
+    sources = [known[source].columns for source in reversed(made.reads) if source in known]
+    read = {(column.name, column.type): column.doc for columns in sources for column in columns if column.doc}
+    columns = tuple(
+        Column(c, kind, made.columns.get(c) or read.get((c, kind), "")) for c, kind in types[made.name].items()
+    )
+    return Relation(made.name, "view" if made.kind == "VIEW" else "view, computed once", made.doc, columns)
+
+
+def markdown(relations: Iterable[Relation]) -> str:
+    """The dictionary as a document."""
+    lines = [*_INTRODUCTION, *(f"- **{topic}**: {rule}" for topic, rule in RULES.items())]
+    for relation in relations:
+        lines += ["", f"## {relation.name}", "", *_section(relation)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(relation: Relation) -> Iterator[str]:
+    yield f"*{relation.kind}*: {_escaped(relation.doc)}"
+    if relation.key:
+        folders = f" Folders: {', '.join(relation.partition_by)}." if relation.partition_by else ""
+        yield _escaped(f"Key: {', '.join(relation.key)}.{folders}")
+    yield from ("", "| column | type | what it is |", "|---|---|---|")
+    for column in relation.columns:
+        null = " (may be null)" if column.optional else ""
+        yield f"| {_escaped(column.name)} | {column.type} | {_escaped(column.doc)}{null} |"
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([|<*_\[\]])", r"\\\1", text)
+
+
+_INTRODUCTION = f"""# Data dictionary
+
+What every table and view of a lake holds. Made from `lake/tables.py` and the comments in `sql/*.sql` by
+`{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
+
+A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, when a
+connection opens.
+
+## How exported files write it
+
+`gliolake export NAME --to csv`, or tsv, xlsx, parquet:
+""".splitlines()

@@ -1,0 +1,152 @@
+"""Any table or view of the lake as a file for other programs: CSV, TSV, an Excel workbook or Parquet.
+
+Rows pass through in batches, so that a table larger than memory is exported too. How each format writes what it holds
+is said in ``sql.export_cells.RULES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from math import ceil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import duckdb
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from lake.errors import InputError, known_name
+from lake.progress import track
+from lake.store import Lake
+from lake.tables import TABLES
+from sql.catalog import connect, damage_named, relations
+from sql.definitions import definitions
+from sql.dictionary import Relation, dictionary
+from sql.export_cells import DESCRIPTION, harmless_cells, in_utc
+from sql.export_file import written
+
+FORMATS = ("csv", "parquet", "tsv", "xlsx")
+BATCH = 8192
+"""Rows of a batch, and of a row group of Parquet."""
+
+LONG = 20
+"""Batches from which on a progress bar is worth its line."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and where."""
+
+    name: str
+    file: str
+    rows: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+    def __rich__(self) -> str:
+        from rich.markup import escape
+
+        return escape(f"{self.file}: {self.rows:,} rows of {self.name}")
+
+
+def export(
+    lake: Lake, name: str, target: Path | None = None, *, form: str | None = None, overwrite: bool = False
+) -> Exported:
+    """Write a table or view into a file.
+
+    Args:
+        lake: the lake.
+        name: the table or view.
+        target: the file; NAME.FORMAT in the current folder where None.
+        form: one of FORMATS; by the ending of the file where None.
+        overwrite: replace the file if it is there.
+
+    Raises:
+        InputError: there is no such table, view or format; the rows are not for export, or the format cannot hold
+            them; the file is there.
+        DamagedFile: a file of the lake is missing or altered.
+        StorageFull: no space is left for the file.
+    """
+    form = _format(form, target)
+    target = target or Path(f"{name}.{form}")
+    with connect(lake) as connection, damage_named(), written(target, overwrite=overwrite) as part:
+        _check_name(connection, name)
+        relation = dictionary(connection)[name]
+        ((rows,),) = connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()
+        if form == "xlsx":
+            from sql.export_xlsx import check_size
+
+            check_size(name, rows, len(relation.columns))
+        reader = connection.sql(f'FROM "{name}" {_order(name)}').to_arrow_reader(BATCH)
+        batches = _watched(reader, f"{name} to {form}", ceil(rows / BATCH))
+        with part.open("wb") as stream:
+            write(_described(reader.schema, relation), batches, form, stream)
+    return Exported(name, str(target), rows)
+
+
+def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str, stream: BinaryIO) -> None:
+    """Write rows in one of FORMATS. What the schema and its fields say of themselves goes into Parquet and xlsx.
+
+    Raises:
+        InputError: the format cannot hold the rows.
+    """
+    if form == "xlsx":
+        from sql.export_xlsx import write_xlsx
+
+        write_xlsx(schema, batches, stream)
+        return
+    change = in_utc if form == "parquet" else harmless_cells
+    schema = change(pa.RecordBatch.from_pylist([], schema)).schema
+    if form == "parquet":
+        writer = pq.ParquetWriter(stream, schema, compression="zstd")
+    else:
+        options = pyarrow.csv.WriteOptions(delimiter="\t" if form == "tsv" else ",")
+        writer = pyarrow.csv.CSVWriter(stream, schema, write_options=options)
+    with writer:
+        for batch in batches:
+            writer.write_batch(change(batch))
+
+
+def _format(form: str | None, target: Path | None) -> str:
+    if form is not None:
+        return known_name("format", form, FORMATS)
+    if target is None:
+        raise InputError("No format was named.", hint=f"Choose one with --to: {', '.join(FORMATS)}.")
+    return known_name("format", target.suffix.removeprefix("."), FORMATS, hint="--to names it.")
+
+
+def _check_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+    if name in TABLES and TABLES[name].bulky:
+        raise InputError(
+            f"Table {name} is not for export: a row of it is a whole image.",
+            hint="Table volumes says what there is; `gliolake preview SCAN` draws it.",
+        )
+    known_name("table or view", name, relations(connection), hint="`gliolake dictionary` lists all.")
+
+
+def _order(name: str) -> str:
+    """What puts the rows in one order, so that the same content is the same bytes."""
+    if name in TABLES:
+        return "ORDER BY " + ", ".join(f'"{column}"' for column in TABLES[name].key)
+    return "" if name in definitions() and definitions()[name].ordered else "ORDER BY ALL"
+
+
+def _described(schema: pa.Schema, relation: Relation) -> pa.Schema:
+    docs = {column.name: column.doc for column in relation.columns}
+    fields = [field.with_metadata({DESCRIPTION: docs[field.name]}) for field in schema]
+    return pa.schema(fields, {DESCRIPTION: f"{relation.name}: {relation.doc}"})
+
+
+def _watched(batches: Iterable[pa.RecordBatch], what: str, total: int) -> Iterator[pa.RecordBatch]:
+    """The batches, with a progress bar if there are many."""
+    if total < LONG:
+        yield from batches
+        return
+    with track(what, total) as advance:
+        for batch in batches:
+            yield batch
+            advance()
