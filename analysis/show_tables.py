@@ -26,7 +26,7 @@ def results(rows: Sequence[Row]) -> Table:
             table.add_section()
         _add(
             table, row["label"] if name != last else "", row["metric"],
-            _mean(row["published"], row["published_sem"]),
+            plus_minus(row["published"], row["published_sem"]),
             reproduced(row), number(row["difference"], "+.3f"), number(row["optimism"], "+.3f"),
             "" if row["folds"] is None else str(row["folds"]), _basis(row) if name != last else "",
         )  # fmt: skip
@@ -46,8 +46,8 @@ def comparisons(rows: Sequence[Row]) -> Table:
             table.add_section()
         fresh = pair != last
         _add(
-            table, _placed(row["first_label"], row["split"]) if fresh else "",
-            _placed(row["second_label"], row["second_split"]) if fresh else "",
+            table, placed(row["first_label"], row["split"]) if fresh else "",
+            placed(row["second_label"], row["second_split"]) if fresh else "",
             row["metric"], row["test"], number(row["difference"], "+.3f") + span(row["low"], row["high"], "+.3f"),
             number(row["p"], ".3g"), number(row["p_holm"], ".3g"), str(row["units"]), row["note"] or "",
             _basis(row) if fresh else "",
@@ -131,7 +131,7 @@ FOOT = {
 def reproduced(row: Row) -> str:
     """Mean ± SEM, and the wider kind of interval for the row's split."""
     kind = "corrected_" if row["split"] == "internal" else ""
-    return _mean(row["reproduced"], row["sem"]) + span(row[f"{kind}low"], row[f"{kind}high"])
+    return plus_minus(row["reproduced"], row["sem"]) + span(row[f"{kind}low"], row[f"{kind}high"])
 
 
 def number(value: float | None, style: str = ".3f") -> str:
@@ -151,11 +151,13 @@ def _add(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def _mean(mean: float | None, sem: float | None) -> str:
+def plus_minus(mean: float | None, sem: float | None) -> str:
+    """A mean with its standard error, where there is one."""
     return number(mean) if sem is None or mean is None else f"{mean:.3f} ± {sem:.3f}"
 
 
-def _placed(label: str, split: str) -> str:
+def placed(label: str, split: str) -> str:
+    """A row's label, with the split that its figures are of unless it is the usual one."""
     return label if split == "internal" else f"{label} ({split})"
 
 

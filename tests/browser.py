@@ -37,6 +37,7 @@ def chromium(profile: Path) -> Iterator[Chrome]:
     # With the driver's path given, selenium looks for none and downloads none.
     opened = Chrome(options, Service(driver))
     try:
+        opened.get("about:blank")  # not the page for new tabs, which asks for much
         yield opened
     finally:
         opened.quit()

@@ -1,0 +1,97 @@
+"""Who was studied: the flow of scans into the splits, who the patients are, and the proof that no split leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from analysis.report.table import Cell, Column, Table, count, make_table, shown, text
+from analysis.show import ask
+from analysis.show_tables import Row
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+FLOW = "FROM flowchart"
+CHARACTERISTICS = "FROM characteristics"
+AUDIT = "FROM split_audit"
+LEAKS = "FROM leaks_avoided ORDER BY cohort, scan_id"
+CONFLICTS = """SELECT cohort_a, label_rule_a, status_a, cohort_b, label_rule_b, status_b, explained_by_rules,
+    count(*) AS pairs, count(DISTINCT patient_id) AS patients
+FROM label_conflicts GROUP BY ALL ORDER BY ALL"""
+
+_FLOW = (
+    text("cohort", "cohort"), text("these remain", "remaining_are"), count("scans", "remaining"),
+    count("left out here", "left_out"), text("why", "why"),
+)  # fmt: skip
+_CHECKS = (
+    text("what must never happen", "check"),
+    Column(
+        "violations",
+        lambda row: Cell(f"{row['violations']:,}", row["violations"], "failed" if row["violations"] else ""),
+        numeric=True,
+    ),
+    Column("examples", lambda row: Cell(shown((row["examples"] or [])[:5]))),
+)
+_LEAKS = (
+    text("cohort", "cohort"), text("scan", "scan_id"), text("is a patient of", "training_cohort"),
+    text("by", "training_scan_id"), text("through", "kinds"), text("path", "path", "wide"),
+)  # fmt: skip
+_CONFLICTS = (
+    text("cohort", "cohort_a"), text("by the rule", "label_rule_a"), text("calls", "status_a"),
+    text("other cohort", "cohort_b"), text("by its rule", "label_rule_b"), text("calls it", "status_b"),
+    text("both right by their rule", "explained_by_rules"), count("pairs", "pairs"), count("patients", "patients"),
+)  # fmt: skip
+
+
+def cohort_tables(connection: DuckDBPyConnection) -> Iterator[Table]:
+    """Flow, characteristics, audit of the splits, leaks that were stopped, and labels that contradict each other."""
+    yield make_table(
+        "flow", "From scans to splits", _FLOW, ask(connection, FLOW, {}), FLOW,
+        empty="No cohort that could train or test was ingested.",
+    )  # fmt: skip
+    rows = ask(connection, CHARACTERISTICS, {})
+    yield make_table(
+        "characteristics", "Patients of the two splits", _characteristics(rows), rows, CHARACTERISTICS,
+        note="One scan per patient. Released vectors come without a word on their patients, who are not counted here.",
+        empty="No scan is in a split.",
+    )  # fmt: skip
+    yield make_table("audit", "Audit of the splits", _CHECKS, ask(connection, AUDIT, {}), AUDIT)
+    yield make_table(
+        "leaks", "Leaks that were stopped", _LEAKS, ask(connection, LEAKS, {}), LEAKS,
+        note="External scans that are no training scan by their id, but belong to a training patient: each path names "
+        "the links that show it. They are in no split.",
+        empty="No external scan belongs to a training patient by a link alone.",
+    )  # fmt: skip
+    yield make_table(
+        "conflicts", "Labels that contradict each other", _CONFLICTS, ask(connection, CONFLICTS, {}), CONFLICTS,
+        note="Pairs of names for one examination that two sources call differently. Where the count of methylated "
+        "sites shows both to be right by their own rule, the rules differ and not the tumour.",
+        empty="No two sources call one examination differently.",
+    )  # fmt: skip
+
+
+def audit_verdict(connection: DuckDBPyConnection) -> tuple[str, bool]:
+    """The audit in a sentence, and whether it holds."""
+    rows = ask(connection, AUDIT, {})
+    broken = sum(row["violations"] > 0 for row in rows)
+    stopped = ask(connection, "SELECT count(*) AS n FROM leaks_avoided", {})[0]["n"]
+    if broken:
+        return f"The audit of the splits FAILS in {broken} of {len(rows)} checks.", False
+    return f"The audit of the splits holds in all {len(rows)} checks, and {stopped:,} leaks were stopped.", True
+
+
+def _characteristics(rows: list[Row]) -> tuple[Column, ...]:
+    """Columns of counts with their share of the split."""
+    attributes = [row for row in rows if row["attribute"] == rows[0]["attribute"]]
+
+    def share(split: str) -> Column:
+        total = sum(row[split] for row in attributes)
+
+        def cell(row: Row) -> Cell:
+            percent = f" ({100 * row[split] / total:.0f} %)" if total else ""
+            return Cell(f"{row[split]:,}{percent}", row[split])
+
+        return Column(split, cell, numeric=True)
+
+    return text("", "attribute"), text("group", "group"), share("training"), share("external")

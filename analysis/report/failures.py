@@ -1,0 +1,48 @@
+"""What failed and what was left out: rows of the study, runs that ended with an error, scans that no step could use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from analysis.report.standing import moment
+from analysis.report.table import Cell, Column, Table, count, make_table, spelled, text
+from analysis.show import ask
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+ROWS = """SELECT "table", label, detail FROM study_rows
+WHERE study = $study AND state = 'failed' ORDER BY position"""
+RUNS = "FROM runs WHERE outcome <> 'done' ORDER BY started, run_id"
+EXCLUSIONS = """SELECT cohort, step, reason, count(DISTINCT scan_id) AS scans, min(scan_id) AS example
+FROM exclusions GROUP BY ALL ORDER BY ALL"""
+
+_RUNS = (
+    text("run", "run_id"), text("command", "command"), Column("began", lambda row: Cell(moment(row["started"]))),
+    text("outcome", "outcome", "failed"),
+)  # fmt: skip
+_EXCLUSIONS = (
+    text("cohort", "cohort"), text("step", "step"), text("reason", "reason"), count("scans", "scans"),
+    text("for example", "example"),
+)  # fmt: skip
+
+
+def failures(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
+    """Three tables, each of which is best empty."""
+    yield make_table(
+        "failed-rows", "Rows of the study that failed",
+        (text("table", "table"), text("row", "label"), text("why", "detail", "failed")),
+        ask(connection, ROWS, {"study": study}),
+        spelled(ROWS, study=study),
+        empty="No row of the study failed.",
+    )  # fmt: skip
+    yield make_table(
+        "failed-runs", "Runs that did not end well", _RUNS, ask(connection, RUNS, {}), RUNS,
+        note="Runs of all commands on this lake. A later run may have made good what an earlier one left undone.",
+        empty="Every run of this lake is done.",
+    )  # fmt: skip
+    yield make_table(
+        "exclusions", "Scans that were left out", _EXCLUSIONS, ask(connection, EXCLUSIONS, {}), EXCLUSIONS,
+        empty="No step left a scan out.",
+    )  # fmt: skip

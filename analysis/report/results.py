@@ -1,0 +1,192 @@
+"""A study's tables in a report: published beside reproduced, comparisons, correlations, subgroups, and optimism."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from analysis.report.table import (
+    Cell,
+    Column,
+    Table,
+    bases_of,
+    basis,
+    count,
+    estimate,
+    figure,
+    make_table,
+    shown,
+    spelled,
+    text,
+    without_folders,
+)
+from analysis.show import MISSING, QUERIES, ask, by_reason
+from analysis.show_tables import FOOT, Row, placed, plus_minus, reproduced
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+TITLES = {
+    "table_1": "the network, its baseline, and systems it is set against",
+    "table_2": "modalities, alone and left out",
+    "table_3": "backbones",
+    "table_4": "backbones together",
+    "figure_7a": "with and without delta T1",
+    "figure_7b": "patients from outside",
+}
+"""What the tables of a study are about, as ``gliolake`` reads their names."""
+
+TESTS_OF_AUC = ("corrected t", "DeLong", "rank-sum")
+OF_A_TEST = ("difference", "low", "high", "p", "p_holm")
+"""What a line of a pair has of each test, under the test's name, a space, and this."""
+
+AUCS = "FROM results WHERE study = $study AND \"table\" = $table AND metric = 'auc'"
+OTHERS = "FROM results WHERE study = $study AND \"table\" = $table AND metric <> 'auc'"
+OPTIMISM = """
+    SELECT *, weights = 'trained' AS trained FROM optimism
+    WHERE "study" = $study AND metric = 'auc' ORDER BY position
+"""
+
+_REPRODUCED = Column("reproduced", lambda row: Cell(reproduced(row), row["reproduced"]), numeric=True)
+_PUBLISHED = Column(
+    "published", lambda row: Cell(plus_minus(row["published"], row["published_sem"]), row["published"]), numeric=True
+)
+_STANDING = Column(
+    "rests on",
+    lambda row: Cell("failed", look="failed") if row["state"] == "failed" else basis().cell(row),
+)
+RESULTS = (
+    text("", "label"), _PUBLISHED, _REPRODUCED, figure("difference", "difference", "+.3f"),
+    figure("optimism", "optimism", "+.3f"), count("folds", "folds"), count("patients", "patients"), _STANDING,
+)  # fmt: skip
+METRICS = (text("", "label"), text("metric", "metric"), *RESULTS[1:])
+PAIRS = (
+    Column("", lambda row: Cell(shown(placed(row["first_label"], row["split"])))),
+    Column("against", lambda row: Cell(shown(placed(row["second_label"], row["second_split"])))),
+)
+
+
+def _test(name: str, over: str) -> tuple[Column, ...]:
+    difference, low, high = (f"{name} {key}" for key in ("difference", "low", "high"))
+    return (
+        estimate(f"difference {over}", difference, low, high, "+.3f"),
+        figure(f"p, {name}", f"{name} p", ".3g"),
+        figure("after Holm", f"{name} p_holm", ".3g"),
+    )
+
+
+COMPARED = (
+    *PAIRS, *_test("corrected t", "over folds"), *_test("DeLong", "over scans"),
+    figure("p, rank-sum", "rank-sum p", ".3g"), basis(),
+)  # fmt: skip
+TESTS = (
+    *PAIRS, text("metric", "metric"), text("test", "test"), estimate("difference", "difference", "low", "high", "+.3f"),
+    figure("p", "p", ".3g"), figure("after Holm", "p_holm", ".3g"), count("units", "units"), text("note", "note"),
+    basis(),
+)  # fmt: skip
+CORRELATED = (
+    text("", "name"), text("the study says", "published"), figure("r by its own figures", "published_r", "+.2f"),
+    estimate("reproduced r", "r", "low", "high", "+.2f"), figure("r²", "r2", ".2f"), figure("p", "p", ".3g"),
+    count("models", "points"),
+    Column("note", lambda row: Cell(shown(row["note"]), look="" if row["trained"] else "warning")),
+)  # fmt: skip
+GROUPS = (
+    text("", "label"), text("split", "split"), text("by", "attribute"), text("group", "group"), count("scans", "scans"),
+    count("patients", "patients"), count("methylated", "positive"), estimate("AUC", "auc", "low", "high"),
+    text("note", "note"), basis(),
+)  # fmt: skip
+CARELESS = (
+    text("", "label"), text("table", "table"), text("split", "split"), figure("published", "published"),
+    figure("honest", "honest"), figure("careless", "careless"), figure("optimism", "optimism", "+.3f"), basis(),
+)  # fmt: skip
+
+
+def title_of(table: str) -> str:
+    """A heading for a table of a study, from its name."""
+    name = table.replace("_", " ").capitalize()
+    return f"{name}: {TITLES[table]}" if table in TITLES else name
+
+
+def published_tables(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
+    """For each table of the study its AUCs, and folded its other metrics."""
+    named = 'SELECT "table" FROM study_rows WHERE study = $study GROUP BY "table" ORDER BY min(position)'
+    for name in [row["table"] for row in ask(connection, named, {"study": study})]:
+        asked = {"studies": [study], "what": name}
+        rows = [row for row in ask(connection, QUERIES["results"], asked) if row["table"] == name]
+        missing = by_reason([row for row in ask(connection, MISSING["results"], asked) if row["table"] == name])
+        aucs = [row for row in rows if row["metric"] == "auc"]
+        others = [
+            row for row in rows
+            if row["metric"] != "auc" and not (row["published"] is None and row["reproduced"] is None)
+        ]  # fmt: skip
+        yield make_table(
+            name, title_of(name), RESULTS, aucs, spelled(AUCS, study=study, table=name), note=FOOT["results"],
+            bases=bases_of(aucs), missing=tuple(map(without_folders, missing)),
+            remarks=tuple(f"{shown(row['label'])}: {shown(row['detail'])}" for row in aucs if _remarkable(row)),
+        )  # fmt: skip
+        if others:
+            yield make_table(
+                f"{name}-metrics", f"{title_of(name).split(':')[0]}: precision, accuracy and recall", METRICS, others,
+                spelled(OTHERS, study=study, table=name), bases=bases_of(others), folded=True,
+            )  # fmt: skip
+
+
+def statistics(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
+    """Comparisons, correlations and subgroups."""
+    asked = {"studies": [study]}
+    rows, missing = ask(connection, QUERIES["comparisons"], asked), ask(connection, MISSING["comparisons"], asked)
+    words = {row["weights"]: row["basis"] for row in ask(connection, "SELECT DISTINCT weights, basis FROM bases", {})}
+    for row in rows:
+        row["basis"] = " against ".join(words.get(kind, kind) for kind in (row["basis"] or "").split(" against "))
+    query = spelled("FROM comparisons WHERE study = $study", study=study)
+    yield make_table(
+        "comparisons", "Comparisons of AUC", COMPARED, _one_line_per_pair(rows), f"{query} AND metric = 'auc'",
+        note=FOOT["comparisons"], bases=bases_of(rows), missing=tuple(map(without_folders, by_reason(missing))),
+    )  # fmt: skip
+    if rows:
+        yield make_table(
+            "comparisons-tests", "All tests, of all metrics", TESTS, rows, query, bases=bases_of(rows), folded=True
+        )
+    rows = ask(connection, QUERIES["correlations"], asked)
+    untrained = any(not row["trained"] for row in rows)
+    yield make_table(
+        "correlations", "Correlations that the study states", CORRELATED, rows,
+        spelled("FROM correlations WHERE study = $study", study=study), note=FOOT["correlations"],
+        bases=("vectors that the notes name",) if untrained else (),
+    )  # fmt: skip
+    rows = ask(connection, QUERIES["subgroups"], asked)
+    leading = [row for row in rows if row["name"] == rows[0]["name"]]
+    if leading:
+        yield make_table(
+            "subgroups-leading", f"Subgroups: {shown(leading[0]['label'])}", GROUPS[1:], leading,
+            spelled("FROM subgroups WHERE study = $study AND name = $name", study=study, name=leading[0]["name"]),
+            note=FOOT["subgroups"], bases=bases_of(leading),
+        )  # fmt: skip
+    yield make_table(
+        "subgroups", "Subgroups of all models that are looked at", GROUPS, rows, spelled("FROM subgroups WHERE study = $study", study=study),
+        note=FOOT["subgroups"], bases=bases_of(rows), folded=True,
+    )  # fmt: skip
+
+
+def optimism(connection: DuckDBPyConnection, study: str) -> Table:
+    """Each finished row beside what it would have shown had its test scans been used to choose."""
+    rows = ask(connection, OPTIMISM, {"study": study})
+    return make_table(
+        "optimism-auc", "AUC, honest and careless", CARELESS, rows,
+        spelled("FROM optimism WHERE study = $study AND metric = 'auc'", study=study), bases=bases_of(rows),
+    )  # fmt: skip
+
+
+def _remarkable(row: Row) -> bool:
+    return bool(row["state"] == "done" and row["detail"])
+
+
+def _one_line_per_pair(rows: Sequence[Row]) -> list[Row]:
+    """What the tests say of the AUCs of each pair, side by side."""
+    lines: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row["metric"] == "auc":
+            nothing = {f"{test} {key}": None for test in TESTS_OF_AUC for key in OF_A_TEST}
+            line = lines.setdefault((row["first"], row["second"]), row | nothing)
+            line |= {f"{row['test']} {key}": row[key] for key in OF_A_TEST}
+    return list(lines.values())
