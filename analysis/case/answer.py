@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Share:
-    """A branch's part in the answer: mean and SD over fits of its attention, or of what its vectors add to the
-    probability. None where the case lacks the branch, or nothing is left without it."""
+    """A modality's part in the answer: mean and SD over fits of its attention, or of what it adds to the probability.
+    None where the case lacks it or the model was not shown it, or where nothing is left without it."""
 
-    branch: str
-    mean: float | None
-    sd: float | None
+    modality: str
+    mean: float | None = None
+    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class Answer:
         case, model: who was asked about whom.
         estimate: probability of methylation, calibrated, with its interval.
         fits: how many of the model's fits it rests on.
-        shares: of the model's branches. attention: whether they are attention, or what leaving each out changes.
+        shares: of the modalities that the model reads. attention: whether they are attention, or what leaving each
+            out takes away.
         surroundings: the nearest training patients, and how far out the case lies.
+        pages: files that show it.
     """
 
     case: CaseImages
@@ -45,6 +47,7 @@ class Answer:
     shares: tuple[Share, ...]
     attention: bool
     surroundings: Surroundings
+    pages: tuple[str, ...] = ()
 
     @property
     def rule(self) -> str:
@@ -106,39 +109,52 @@ class Answer:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        where, description = self.surroundings, self.model.description
+        where, told = self.surroundings, self.estimate
+        shares = "attention" if self.attention else "what the modality adds to the probability"
         return {
-            "case": {
-                "name": self.case.name, "files": list(self.case.files), "tumour_box": list(self.case.tumour_box),
-                "missing": list(self.case.missing), "synthetic": self.case.synthetic, "notes": list(self.notes),
-            },
-            "model": {
-                "model_id": self.model.model_id, "experiment": description.experiment, "kind": description.told.model,
-                "feature_sets": [one["feature_set"] for one in description.feature_sets],
-                "label_rule": description.told.label_rule, "rests_on": description.rests_on,
-                "trained": description.trained, "metrics": description.metrics,
-            },
-            "probability": self.estimate.probability, "low": self.estimate.low, "high": self.estimate.high,
-            "interval": COVERS, "rule": self.rule, "base_rate": self.base, "fits": self.fits,
-            "shares": {"are": "attention" if self.attention else "change of the probability by the modality",
-                       "of": [asdict(share) for share in self.shares]},
+            "case": self._case(),
+            "model": self._model(),
+            "probability": told.probability,
+            "low": told.low,
+            "high": told.high,
+            "interval": COVERS,
+            "rule": self.rule,
+            "base_rate": self.base,
+            "fits": self.fits,
+            "shares": {"are": shares, "of": [asdict(share) for share in self.shares]},
             "nearest": [asdict(one) for one in where.nearest],
-            "outside": {"flagged": where.outside, "distance": where.distance, "median": where.usual,
-                        "limit": where.limit, "percentile": where.percentile},
+            "outside": {
+                "flagged": where.outside, "distance": where.distance, "median": where.usual, "limit": where.limit,
+                "percentile": where.percentile,
+            },
             "same_as": asdict(where.same) if where.same else None,
-            "warnings": list(self.warnings), "right_about": self.right, "use": NOT_A_DEVICE,
+            "warnings": list(self.warnings),
+            "right_about": self.right,
+            "use": NOT_A_DEVICE,
+            "pages": list(self.pages),
+        }  # fmt: skip
+
+    def _case(self) -> dict[str, Any]:
+        case = self.case
+        return {
+            "name": case.name, "files": [{key: file[key] for key in ("role", "uri", "sha256")} for file in case.files],
+            "tumour_box": list(case.tumour_box), "missing": list(case.missing), "synthetic": case.synthetic,
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+    def _model(self) -> dict[str, Any]:
+        description = self.model.description
+        return {
+            "model_id": self.model.model_id, "experiment": description.experiment, "kind": description.told.model,
+            "feature_sets": [one["feature_set"] for one in description.feature_sets],
+            "label_rule": description.told.label_rule, "rests_on": description.rests_on,
+            "trained": description.trained, "metrics": description.metrics,
         }  # fmt: skip
 
     def __rich__(self) -> RenderableType:
         from analysis.case.terminal import shown
 
         return shown(self)
-
-
-def branch_name(name: str) -> str:
-    """A branch as it is shown: with several feature sets, its backbone and its modality."""
-    before, _, modality = name.rpartition(":")
-    return f"{before.rpartition('-')[0]} {modality}" if before else modality
 
 
 def nearest_title(answer: Answer) -> str:

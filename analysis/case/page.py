@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from analysis.case.answer import Answer, branch_name, nearest_title
+from analysis.case.answer import Answer, nearest_title
 from features.clips import ClipSettings
 from lake.errors import InputError
 from modeling.ensemble.card import NOT_A_DEVICE
@@ -39,8 +39,8 @@ def check_output(output: Path) -> Path:
     return target
 
 
-def write_page(answer: Answer, seen: CaseImages, settings: ClipSettings, target: Path) -> None:
-    """Write both files.
+def write_page(answer: Answer, seen: CaseImages, settings: ClipSettings, target: Path) -> tuple[str, ...]:
+    """Write both files, and return where they are.
 
     Args:
         answer: what the model says. seen: the images that clips were cut from. settings: how.
@@ -49,8 +49,10 @@ def write_page(answer: Answer, seen: CaseImages, settings: ClipSettings, target:
     from analysis.case.panels import slices
 
     sheet = slices(seen, settings)
-    Path(f"{target}.png").write_bytes(draw_page(answer, sheet))
-    Path(f"{target}.html").write_text(html_page(answer, sheet), encoding="utf-8")
+    page, picture = Path(f"{target}.html"), Path(f"{target}.png")
+    page.write_text(html_page(answer, sheet), encoding="utf-8")
+    picture.write_bytes(draw_page(answer, sheet))
+    return str(page), str(picture)
 
 
 def draw_page(answer: Answer, sheet: Image) -> bytes:
@@ -65,7 +67,7 @@ def draw_page(answer: Answer, sheet: Image) -> bytes:
         figure = Figure(figsize=SIZE)
         lines = [fill(warning, 175) for warning in answer.warnings]
         red = sum(1 + line.count("\n") for line in lines)
-        top = 0.925 - 0.019 * red
+        top = 0.905 - 0.0195 * red
         _head(figure, answer, "\n".join(lines))
         margins = {"left": 0.02, "right": 0.975, "top": top, "bottom": 0.135}
         grid = figure.add_gridspec(1, 2, width_ratios=(1.36, 1), wspace=0.13, **margins)
@@ -94,7 +96,7 @@ def html_page(answer: Answer, sheet: Image) -> str:
     packed = BytesIO()
     sheet.save(packed, format="PNG")
     return environment.from_string(folder.joinpath("page.html.j2").read_text("utf-8")).render(
-        answer=answer, style=style, mark=MARK, covers=COVERS, use=NOT_A_DEVICE, branch_name=branch_name,
+        answer=answer, style=style, mark=MARK, covers=COVERS, use=NOT_A_DEVICE,
         nearest_title=nearest_title(answer), sheet=_data(packed.getvalue(), "image/png"), pictures=_pictures(answer),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )  # fmt: skip
@@ -103,7 +105,7 @@ def html_page(answer: Answer, sheet: Image) -> str:
 def title_of(panel: str, answer: Answer) -> str:
     """Above a picture."""
     return {
-        "probability": "Probability of a methylated MGMT promoter, with 95 % interval",
+        "probability": "Probability of a methylated MGMT promoter",
         "shares": "What the model looked at" if answer.attention else "What each modality adds",
         "place": "Is anybody in training like this case?",
     }[panel]
@@ -117,7 +119,7 @@ def _pictures(answer: Answer) -> list[dict[str, str]]:
     from analysis.figures.style import WIDTH, saved, styled
 
     told = answer.estimate
-    parts = [f"{branch_name(share.branch)} {share.mean:.2f}" for share in answer.shares if share.mean is not None]
+    parts = [f"{share.modality} {share.mean:.2f}" for share in answer.shares if share.mean is not None]
     alts = {
         "probability": f"Probability {told.probability:.2f}, interval {told.low:.2f} to {told.high:.2f}.",
         "shares": f"{', '.join(parts) or 'Nothing to show'}.",

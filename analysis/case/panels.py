@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.case.answer import Answer, branch_name
+from analysis.case.answer import Answer
 from analysis.case.images import CaseImages
 from analysis.figures.style import BLUE, HAIR, INK, ORANGE, PENCIL, RED, VERMILION, readable
 from features.clips import ClipSettings
@@ -68,8 +68,8 @@ def draw_probability(axes: Axes, answer: Answer) -> None:
 
 
 def draw_shares(axes: Axes, answer: Answer) -> None:
-    """A bar for each branch, with its SD over fits; a branch that the case lacks has a word in place of a bar."""
-    names = [branch_name(share.branch) for share in answer.shares]
+    """A bar for each modality, with its SD over fits; one that was not shown has words in place of a bar."""
+    names = [share.modality for share in answer.shares]
     for place, share in enumerate(answer.shares):
         if share.mean is None or share.sd is None:
             axes.annotate(" not shown", (0, place), va="center", color=PENCIL, fontsize=8)

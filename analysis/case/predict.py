@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from analysis.case.vectors import case_vectors, own_recipes, ready
 from lake.errors import InputError
 from lake.progress import track
 from modeling.ensemble.model import Model, load_model
+from modeling.problem import modality_of
 
 
 def predict(
@@ -50,9 +52,9 @@ def predict(
         values = case_vectors(as_cut, asked.description, recipes)
         advance()
         answer = ask(asked, values, case)
-        write_page(answer, as_cut, next(iter(recipes.values()))[1], target)
+        pages = write_page(answer, as_cut, next(iter(recipes.values()))[1], target)
         advance()
-    return answer
+    return replace(answer, pages=pages)
 
 
 def ask(model: Model, values: np.ndarray, case: CaseImages) -> Answer:
@@ -60,21 +62,22 @@ def ask(model: Model, values: np.ndarray, case: CaseImages) -> Answer:
     there = np.isfinite(values).all(-1) & model.fitted.shown
     if not there.any():
         raise InputError(f"{case.name} has nothing that the model was shown when it was tested.")
-    without = np.repeat(values[None], len(values), 0)
-    without[np.arange(len(values)), np.arange(len(values))] = np.nan
+    names = np.array([modality_of(name) for name in model.description.branches])
+    modalities = list(dict.fromkeys(names.tolist()))
+    without = np.stack([np.where((names == one)[:, None], np.float32(np.nan), values) for one in modalities])
     told = model.fitted.tell(np.concatenate((values[None], without)))
     surroundings = model.reference.look(values)
     counted = surroundings.fits if surroundings.fits.any() else np.ones(model.fitted.count, np.bool_)
-    shares = [Share(name, None, None) for name in model.description.branches]
-    for branch in np.flatnonzero(there):
-        if told.attention is not None:
-            part = told.attention[counted, 0, branch]
-        elif there.sum() > 1:
-            whole, rest = (model.recalibration.moved(told.probability[counted, row]) for row in (0, 1 + branch))
-            part = whole - rest
-        else:  # without its only branch nothing could be said
-            continue
-        shares[branch] = Share(model.description.branches[branch], float(part.mean()), float(part.std()))
+    whole, *rest = model.recalibration.moved(told.probability[counted]).T
+    shares = []
+    for one, left in zip(modalities, rest, strict=True):
+        own = there & (names == one)
+        part = None
+        if own.any() and told.attention is not None:
+            part = told.attention[counted, 0][:, own].sum(1)
+        elif own.any() and (there & ~own).any():  # without its only modality nothing could be said
+            part = whole - left
+        shares.append(Share(one) if part is None else Share(one, float(part.mean()), float(part.std())))
     return Answer(
         case, model, model.recalibration.estimate(told.probability[:, 0], counted), int(counted.sum()), tuple(shares),
         told.attention is not None, surroundings,

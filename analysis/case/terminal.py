@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.case.answer import Answer, branch_name, nearest_title
+from analysis.case.answer import Answer, nearest_title
 from analysis.show_tables import number
 from modeling.ensemble.card import NOT_A_DEVICE
 from modeling.ensemble.recalibration import COVERS
@@ -31,7 +31,7 @@ def shown(answer: Answer) -> RenderableType:
     )  # fmt: skip
     parts: list[RenderableType] = [head, *red, verdict, _shares(answer), _nearest(answer), Text(answer.place)]
     parts += [Text(note) for note in answer.notes]
-    foot: list[Text] = [Text(f"\n{answer.right}"), Text(NOT_A_DEVICE, style="dim")]
+    foot: list[Text] = [Text(f"\n{answer.right}"), Text(NOT_A_DEVICE, style="dim"), Text(" and ".join(answer.pages))]
     return Group(*parts, *foot)
 
 
@@ -39,10 +39,10 @@ def _shares(answer: Answer) -> Table:
     from rich.table import Table
 
     what = "attention" if answer.attention else "probability it adds"
-    table = Table("branch", what, "SD over fits")
+    table = Table("modality", what, "SD over fits")
     style = ".2f" if answer.attention else "+.2f"
     for share in answer.shares:
-        table.add_row(branch_name(share.branch), number(share.mean, style), number(share.sd, ".2f"))
+        table.add_row(share.modality, number(share.mean, style), number(share.sd, ".2f"))
     return table
 
 
