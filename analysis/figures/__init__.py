@@ -1,1 +1,1 @@
-"""Figures: each drawn from a view, so that its numbers can be queried, in one style."""
+"""The figures of a study, each drawn from the rows of one SQL view."""

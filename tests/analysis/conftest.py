@@ -85,7 +85,8 @@ class MadeStudy:
                         }
                     )  # fmt: skip
                     if model.startswith("snn"):
-                        self._attention(name, split, repeat, fold, cohort, n, len(feature_sets))
+                        fit = {"experiment": name, "split": split, "repeat": repeat, "fold": fold}
+                        self._attention(fit, cohort, n, len(feature_sets))
                 for metric, value in scores(truth, probability).items():
                     figures.setdefault((split, metric), []).append(value)
                     place = {"experiment": name, "split": split, "repeat": repeat, "fold": fold, "metric": metric}
@@ -94,17 +95,14 @@ class MadeStudy:
             self.summary(name, split, metric, float(np.mean([value for value in values if value is not None])))
         return name
 
-    def _attention(self, name: str, split: str, repeat: int, fold: int, cohort: str, scan: int, sets: int) -> None:
+    def _attention(self, fit: dict[str, Any], cohort: str, scan: int, sets: int) -> None:
         """The weights of a scan's branches: later branches weigh more, and the first ones less from scan to scan."""
         weights = np.arange(1.0, 1 + len(BRANCHES) * sets) + scan % 3
         for place, weight in enumerate(weights / weights.sum()):
             modality = BRANCHES[place % len(BRANCHES)] if sets == 1 else f"set-{place // 5}:{BRANCHES[place % 5]}"
             self.rows["attention"].append(
-                {
-                    "experiment": name, "split": split, "repeat": repeat, "fold": fold, "cohort": cohort,
-                    "scan_id": f"scan-{scan:04d}", "modality": modality, "weight": float(weight),
-                }
-            )  # fmt: skip
+                {**fit, "cohort": cohort, "scan_id": f"scan-{scan:04d}", "modality": modality, "weight": float(weight)}
+            )
 
     def summary(self, experiment: str, split: str, metric: str, mean: float) -> None:
         """A row of table summaries, in place of another of the same experiment, split and metric."""
