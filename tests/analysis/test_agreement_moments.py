@@ -1,0 +1,90 @@
+"""Concordance from moments: that of the vectors, however they are cut up; and intervals that hold the truth."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import pearsonr
+
+from analysis.agreement_moments import Moments, grouped, interval, mean_known, without_each
+from lake.agreement import concordance
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 9), st.sampled_from([0.0, 3.0, -2e5]),
+    st.sampled_from([1e-3, 1.0, 1e6]),
+)  # fmt: skip
+def test_sums_of_parts_give_the_coefficient_of_all(
+    seed: int, rows: int, groups: int, offset: float, scale: float
+) -> None:
+    stream = np.random.default_rng(seed)
+    x = (offset + scale * stream.standard_normal((rows, 7))).astype(np.float32)
+    y = (x + scale * stream.standard_normal((rows, 7))).astype(np.float32)
+    x[:, 0] = y[:, 0] = 0.1  # one constant: nothing can be said
+    x[:, 1], y[:, 1] = 0.1, 0.3  # two constants: no agreement
+    y[:, 2] = x[:, 2]
+    of = stream.integers(0, groups, rows)
+    parts = grouped(x, y, of)
+    found = reduce(add, parts.values()).concordance()
+    np.testing.assert_allclose(found, concordance(x, y), rtol=1e-9, atol=1e-12)
+    assert np.isnan(found[0])
+    for name, rest in without_each(parts).items() if len(parts) > 1 else ():
+        np.testing.assert_allclose(rest.concordance(), concordance(x[of != name], y[of != name]), rtol=1e-9, atol=1e-12)
+
+
+def test_it_is_pearsons_r_times_how_far_the_line_is_the_diagonal() -> None:
+    stream = np.random.default_rng(1)
+    x = 1e4 + stream.standard_normal((200, 5))
+    y = 0.5 * x + 5e3 + 0.3 * stream.standard_normal((200, 5))
+    expected = []
+    for a, b in zip(x.T, y.T, strict=True):
+        ratio, shift = a.std() / b.std(), (a.mean() - b.mean()) / np.sqrt(a.std() * b.std())
+        expected.append(pearsonr(a, b).statistic * 2 / (ratio + 1 / ratio + shift**2))
+    np.testing.assert_allclose(Moments.of(x, y).concordance(), expected, rtol=1e-9)
+
+
+def simulated(stream: np.random.Generator, patients: int, features: int, each: int) -> tuple[np.ndarray, ...]:
+    """Both sides of ``each`` scans per patient, which differ little, and whose patient each is; the truth is 0.48."""
+    shared = stream.standard_normal((patients, features))
+    x, y = (shared + 0.8 * stream.standard_normal((patients, features)) + off for off in (0.0, 0.9))
+    of = np.repeat(np.arange(patients), each)
+    return *(side[of] + 0.05 * stream.standard_normal((len(of), features)) for side in (x, y)), of
+
+
+TRUTH = 2 / (2 * (1 + 0.8**2 + 0.05**2) + 0.9**2)
+
+
+@pytest.mark.parametrize("groups", [60, 17], ids=["each patient", "groups of unequal size"])
+def test_the_interval_holds_the_truth_as_often_as_it_says_and_patients_are_its_unit(groups: int) -> None:
+    x, y, patient = simulated(np.random.default_rng(2), patients=60, features=2000, each=3)
+    sizes = np.bincount(np.unique(patient) % groups)
+
+    def held(of: np.ndarray, sizes: np.ndarray) -> float:
+        parts = grouped(x, y, of)
+        rest = without_each(parts)
+        left_out = np.array([rest[name].concordance() for name in sorted(rest)])
+        low, high = interval(reduce(add, parts.values()).concordance(), left_out, sizes)
+        return float(((low <= TRUTH) & (high >= TRUTH)).mean())
+
+    assert 0.93 < held(patient % groups, sizes) < 0.97
+    scans = np.arange(len(patient))
+    assert held(scans, np.ones(len(scans))) < 0.8  # as if three scans told three times as much
+
+
+def test_perfect_agreement_is_certain_and_one_group_tells_nothing() -> None:
+    x = np.random.default_rng(3).standard_normal((9, 4))
+    rest = without_each(grouped(x, x, np.arange(9)))
+    low, high = interval(np.ones(4), np.array([one.concordance() for one in rest.values()]), np.ones(9, np.int64))
+    np.testing.assert_allclose([low, high], 1, rtol=1e-12)
+    low, high = interval(np.ones(4), np.empty((0, 4)), np.empty(0, np.int64))
+    assert np.isnan([low, high]).all()
+
+
+def test_a_mean_is_over_what_is_known() -> None:
+    assert mean_known(np.array([[1.0, np.nan, 3.0], [np.nan] * 3])) == pytest.approx([2.0, np.nan], nan_ok=True)
