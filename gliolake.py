@@ -16,6 +16,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from duckdb import DuckDBPyConnection
     from rich.console import Console
 
     from features.weights import WeightsStatus
@@ -360,6 +361,38 @@ def ccc(
 
 
 @app.command(rich_help_panel="Compute")
+def suspects(
+    lake: LakeOption,
+    feature_set: Annotated[
+        str | None, typer.Option(help="Vectors to compare; the best founded of the lake if not given.")
+    ] = None,
+    false_pairs: Annotated[
+        float, typer.Option(help="Pairs of different people to expect among those found in the whole search.")
+    ] = 0.1,
+    as_json: JsonOption = False,
+) -> None:
+    """List pairs of scans too alike to be two people, for you to review. Nothing is joined until a label file says so."""
+    from analysis.suspects import find_suspects as run
+
+    _print(run(_lake(lake), feature_set, false_pairs=false_pairs), as_json)
+
+
+@app.command("map", rich_help_panel="Compute")
+def map_scans(
+    lake: LakeOption,
+    feature_set: Annotated[
+        str | None, typer.Option(help="Only this feature set; all if not given (gliolake status lists them).")
+    ] = None,
+    seed: SeedOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Lay scans out on a plane by their vectors, like ones near each other. What is mapped and unchanged is left."""
+    from analysis.maps import map_feature_sets as run
+
+    _print(run(_lake(lake), feature_set, seed=seed), as_json)
+
+
+@app.command(rich_help_panel="Compute")
 def search(
     lake: LakeOption,
     feature_set: Annotated[str, typer.Option(help="Vectors to train on (gliolake status lists them).")],
@@ -444,17 +477,35 @@ def predict(
 
 @app.command(rich_help_panel="Ask the lake")
 def sql(
-    statement: Annotated[str, typer.Argument(metavar="SQL", help="One statement; - reads it from standard input.")],
     lake: LakeOption,
+    statement: Annotated[
+        str | None, typer.Argument(metavar="SQL", help="One statement; - reads it from standard input.")
+    ] = None,
+    example: Annotated[str | None, typer.Option(metavar="NAME", help="Ask this example instead.")] = None,
+    examples: Annotated[bool, typer.Option("--examples", help="Only list the examples.")] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
     """Ask a question in SQL, over all tables and views. Nothing can be written."""
-    from lake.errors import known_name
+    from lake.errors import InputError, known_name
+    from lake.progress import note
     from sql import query
+    from sql.questions import question, questions
 
     known_name("format", form, query.FORMATS)
-    answer = query.query(_lake(lake), sys.stdin.read() if statement == "-" else statement)
+    if examples:
+        print("\n".join(f"{one.name}: {one.question}" for one in questions().values()))
+        return
+    if (statement is None) == (example is None):
+        raise InputError("Give one statement, or --example NAME.", hint="--examples lists the examples.")
+    if example is not None:
+        asked = question(example).sql
+        if form == "table" and output is None:
+            note(asked)
+    else:
+        asked = sys.stdin.read() if statement == "-" else statement or ""
+    opened = _lake(lake)
+    answer = query.query(opened, asked)
     if output is not None:
         with output.open("wb") as file:
             query.write(answer, "csv" if form == "table" else form, file)
@@ -462,6 +513,8 @@ def sql(
         query.show(answer, _console())
     else:
         query.write(answer, form, sys.stdout.buffer)
+    if not answer.num_rows and (missing := query.nothing_found(opened, asked)):
+        note(missing)
 
 
 @app.command(rich_help_panel="Ask the lake")
@@ -626,7 +679,36 @@ def demo(
     raise typer.Exit(run(folder, seed=seed))
 
 
-def _lake(root: str, create: bool = False) -> Lake:
+def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
+    """Open a lake for questions in SQL: a read-only DuckDB connection with all tables and views, as of now.
+
+    >>> import gliolake
+    >>> con = gliolake.connect("/data/lake")
+    >>> con.sql("FROM training").df()                              # pandas
+    >>> con.sql("FROM results").pl()                               # Polars
+    >>> con.sql("FROM vectors").to_arrow_table()                   # Arrow; .arrow() reads it batch by batch
+    >>> con.sql("FROM scans WHERE scan_id = $id", params={"id": "BraTS2021_00000"}).df()
+
+    ``con.sql("SHOW TABLES")`` names the tables and views, ``con.sql("DESCRIBE training")`` their columns. Commits made
+    later are seen by connecting again. What would write, or read anything else on this machine, fails.
+
+    Args:
+        lake: a folder, or ``s3://bucket/prefix`` as text; the variable GLIOLAKE_LAKE if not given.
+
+    Raises:
+        NotALake: there is no lake there, or none was named.
+        DamagedFile: a committed file that every connection reads is missing or altered.
+    """
+    from lake.errors import NotALake
+    from sql.catalog import connect as open_catalog
+
+    root = lake or os.environ.get("GLIOLAKE_LAKE")
+    if not root:
+        raise NotALake("No lake was named.", hint="Give its folder, or set GLIOLAKE_LAKE.")
+    return open_catalog(_lake(root))
+
+
+def _lake(root: str | Path, create: bool = False) -> Lake:
     from lake.store import Lake
 
     return Lake(root, create=create)

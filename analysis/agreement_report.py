@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 SUMMARY = "SELECT * FROM ccc_summary WHERE list_contains($pairs, first || ' ' || second)"
 
 FOOT = (
-    "Lin's concordance: 1 where both give the same numbers. Mean over features; 95 % interval by a jackknife over "
-    "patients. Table ccc has every feature."
+    "Lin's concordance is 1 where both give the same numbers. Means are over features, intervals (95 %) by a jackknife "
+    "over patients; table ccc has every feature."
 )
 
 
@@ -28,7 +29,7 @@ class AgreementReport:
 
     Attributes:
         rows: of view ccc_summary.
-        computed: pairs that were computed now; the others were there.
+        computed: so many pairs were computed now; the others were there.
         single: whether one pair was asked for, and all modalities are to be shown.
     """
 
@@ -45,18 +46,22 @@ class AgreementReport:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(
-            "first", "second", "modality", "mean CCC", "published", "features", "scans", "patients", "rests on"
-        )
-        for row in self.rows:
-            if not self.single and row["modality"] != "all":
-                continue
+        shown = [row for row in self.rows if self.single or row["modality"] == "all"]
+        table = Table("first", "second", "modality", "mean CCC", "published", "features", "scans", "patients")
+        for row in shown:
             cells = [
                 row["first"], row["second"], row["modality"], number(row["mean"]) + span(row["low"], row["high"]),
-                number(row["published"]), str(row["features"]), str(row["scans"]), str(row["patients"]), row["basis"],
+                number(row["published"]), *(f"{row[count]:,}" for count in ("features", "scans", "patients")),
             ]  # fmt: skip
             table.add_row(*map(Text, cells))
-        return Group(table, Text(FOOT, style="dim"))
+        resting = defaultdict(set)
+        for row in shown:
+            resting[row["basis"]].add(f"{row['first']} and {row['second']}")
+        if len(resting) == 1:
+            bases = [f"Rests on: {basis}" for basis in resting]
+        else:
+            bases = [f"{'; '.join(sorted(pairs))} rest on: {basis}" for basis, pairs in sorted(resting.items())]
+        return Group(table, *map(Text, bases), Text(f"{self.computed} computed now. {FOOT}", style="dim"))
 
 
 def report(lake: Lake, pairs: Sequence[tuple[str, str]], computed: int, *, single: bool) -> AgreementReport:
