@@ -371,7 +371,7 @@ def suspects(
     ] = 0.1,
     as_json: JsonOption = False,
 ) -> None:
-    """List pairs of scans too alike to be two people, for you to review. Nothing is joined until a label file says so."""
+    """List pairs of scans too alike to be two people, for review. Nothing is joined until a label file says so."""
     from analysis.suspects import find_suspects as run
 
     _print(run(_lake(lake), feature_set, false_pairs=false_pairs), as_json)
@@ -535,6 +535,24 @@ def preview(
     from features.preview import preview as run
 
     print(run(_lake(lake), scan, output or Path(f"{scan}.png"), cohort=cohort, box=box, volumes=volumes))
+
+
+@app.command(rich_help_panel="Ask the lake")
+def report(
+    lake: LakeOption,
+    study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
+    output: Annotated[Path, typer.Option(metavar="FILE.html", help="The page; an earlier report is replaced.")] = Path(
+        "report.html"
+    ),
+    force: Annotated[
+        bool, typer.Option("--force", help="Report a study that is still being computed; the page says so.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a study on one page for a browser: answer, tables, figures, provenance. The page needs no network."""
+    from analysis.report.page import report as run
+
+    _print(run(_lake(lake), output, study, force=force), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")

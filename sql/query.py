@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
+import re
 from typing import Any, BinaryIO
 
 import duckdb
@@ -11,44 +13,70 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lake.errors import InputError
+from lake.errors import InputError, unknown_name
 from lake.store import Lake
 from sql.catalog import connect, damage_named, relations
 from sql.export import write as write_rows
 from sql.export_cells import plain
+from sql.next_step import why_empty
 
 FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 50
-LONGEST_CELL = 240
+LONGEST_CELL = 320
+
+READING = ("SELECT", "EXPLAIN", "MULTI")
+"""DuckDB's types of statements that are let through; MULTI is PIVOT."""
+
+ELSEWHERE = "Queries can read the lake's tables and views and nothing else."
 
 
 def query(lake: Lake, statement: str) -> pa.Table:
-    """The answer to one SQL statement.
+    """The answer to one SQL statement that reads.
 
     Raises:
-        InputError: DuckDB refuses the statement; the message is its own, without internals.
+        InputError: the statement is not one, does not read, or DuckDB refuses it; then the message is DuckDB's own.
         DamagedFile: a file that the query needs is missing or altered.
     """
     with connect(lake) as connection:
         try:
+            _check(connection.extract_statements(statement))
             with damage_named():
                 return connection.sql(statement).to_arrow_table()
-        except AttributeError:  # DuckDB answers None to a statement that returns no rows
-            raise InputError("The statement returns no rows.", hint="The lake is read-only: use SELECT.") from None
         except duckdb.Error as error:
-            raise InputError(_first_line(error), hint=_hint(error, relations(connection))) from None
+            raise _refusal(error, relations(connection)) from None
 
 
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).strip().split("\n\n", maxsplit=1)[0]
+def nothing_found(lake: Lake, statement: str) -> str:
+    """For a statement that found no rows: the table whose rows are missing, and the command that makes them, if so."""
+    read = re.findall(r"\b(?:FROM|JOIN)\s+\"?(\w+)", re.sub(r"--.*", "", statement), re.IGNORECASE)
+    return why_empty(map(str.lower, read), {file.table for file in lake.state().files.values()})
 
 
-def _hint(error: duckdb.Error, names: list[str]) -> str:
-    if isinstance(error, duckdb.CatalogException):
-        return f"Tables and views: {', '.join(sorted(names))}."
-    if isinstance(error, (duckdb.PermissionException, duckdb.InvalidInputException)):
-        return "Queries can read the lake's tables and views and nothing else."
-    return ""
+def _check(statements: list[duckdb.Statement]) -> None:
+    """That there is one statement, and that it reads."""
+    if len(statements) != 1:
+        raise InputError(
+            f"That is {len(statements)} statements." if statements else "There is no statement.",
+            hint="Ask one at a time, e.g. gliolake sql 'FROM flowchart'.",
+        )
+    if statements[0].type.name not in READING:
+        raise InputError(
+            f"The lake is read-only: a statement of type {statements[0].type.name} is refused.",
+            hint="SELECT, FROM, DESCRIBE, SUMMARIZE, PIVOT and EXPLAIN are answered; --output keeps an answer.",
+        )
+
+
+def _refusal(error: duckdb.Error, names: list[str]) -> InputError:
+    """DuckDB's error for the person who asked: without internals, and for an unknown name the nearest ones."""
+    if unknown := re.search(r"Table with name \"?([\w.]+)\"? does not exist", str(error)):
+        near = difflib.get_close_matches(unknown[1].lower(), names, n=3, cutoff=0.5)
+        return unknown_name("table or view", unknown[1], near, hint="`gliolake sql 'SHOW TABLES'` names all.")
+    first, *rest = str(error).strip().split("\n\n")
+    if first.startswith("Traceback"):  # of the file system, as DuckDB hands it on
+        first = first.splitlines()[-1]
+    place = [part for part in rest if part.startswith("LINE ")]
+    elsewhere = isinstance(error, duckdb.PermissionException) or "extension" in first or "read-only" in first
+    return InputError("\n".join([first, *place]), hint=ELSEWHERE if elsewhere else "")
 
 
 def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
@@ -64,8 +92,10 @@ def show(answer: pa.Table, console: Console) -> None:
     """Print an answer for people: at most ``MOST_ROWS`` rows, as a table where it fits, else row by row."""
     rows = [{name: _cell(value) for name, value in row.items()} for row in answer.slice(0, MOST_ROWS).to_pylist()]
     widths = [max([len(name), *(len(row[name]) for row in rows)]) for name in answer.column_names]
-    if sum(width + 3 for width in widths) <= console.width or not rows:
+    if sum(width + 3 for width in widths) <= console.width:
         console.print(_grid(answer.schema, rows))
+    elif not rows:
+        console.print(f"No rows of {', '.join(answer.column_names)}.", markup=False, highlight=False)
     else:
         for number, row in enumerate(rows, start=1):
             console.print(f"row {number}", style="dim")

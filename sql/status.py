@@ -12,6 +12,7 @@ from rich.text import Text
 
 from lake.store import Lake
 from sql.catalog import connect
+from sql.next_step import next_step
 
 SPLITS = ("training_scans", "training", "overlap", "external", "external_strict", "external_listed")
 
@@ -23,9 +24,10 @@ SELECT cohorts.cohort, cohorts.role,
     (SELECT count(DISTINCT scan_id) FROM exclusions WHERE exclusions.cohort = cohorts.cohort) AS excluded
 FROM cohorts ORDER BY cohort
 """
+# From the commit log, of the branch that has most scans: a large lake's vectors are gigabytes to read.
 _FEATURE_SETS = """
-SELECT feature_set, weights, cohort, count(DISTINCT scan_id) AS scans, count(DISTINCT modality) AS branches
-FROM features JOIN feature_sets USING (feature_set) GROUP BY ALL ORDER BY ALL
+SELECT feature_set, weights, cohort, max(scans) AS scans, count(*) AS branches
+FROM vectors JOIN feature_sets USING (feature_set) GROUP BY ALL ORDER BY ALL
 """
 _EXPERIMENTS = """
 SELECT experiment, model, feature_set, weights, label_rule, metrics.split, round(avg(value), 3) AS auc,
@@ -38,7 +40,7 @@ _RUNS = "SELECT run_id, command, outcome FROM runs ORDER BY started DESC LIMIT 5
 
 @dataclass(frozen=True)
 class Status:
-    """Counts by cohort, split, feature set and experiment, and the latest runs."""
+    """Counts by cohort, split, feature set and experiment, the latest runs, and the command that comes next, if any."""
 
     root: str
     version: int
@@ -49,6 +51,7 @@ class Status:
     feature_sets: list[dict[str, Any]]
     experiments: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    next_step: str
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -64,6 +67,8 @@ class Status:
         yield from _shown("Feature sets", self.feature_sets)
         yield from _shown("Experiments (mean AUC over folds)", self.experiments)
         yield from _shown("Latest runs", self.runs)
+        if self.next_step:
+            yield Text(f"Next: {self.next_step}")
 
 
 def status(lake: Lake) -> Status:
@@ -83,6 +88,7 @@ def status(lake: Lake) -> Status:
             feature_sets=_rows(connection, _FEATURE_SETS),
             experiments=_rows(connection, _EXPERIMENTS),
             runs=_rows(connection, _RUNS),
+            next_step=next_step({file.table for file in lake.state().files.values()}),
         )
 
 

@@ -1,0 +1,13 @@
+-- How well does each experiment tell methylation, and how much would a careless protocol have flattered it?
+--   auc: mean over folds, with the 95 % interval low to high: inside by the corrected resampled t, outside by bootstrap
+--   optimism: what choosing on the test part would have added to it
+--   basis: what the vectors rest on
+SELECT
+    summary.split, bases.model, bases.feature_set, summary.experiment,
+    summary.mean AS auc,
+    coalesce(summary.corrected_low, summary.low) AS low,
+    coalesce(summary.corrected_high, summary.high) AS high,
+    summary.optimism, summary.patients, bases.basis
+FROM summaries AS summary JOIN bases USING (experiment)
+WHERE summary.metric = 'auc'
+ORDER BY summary.split DESC, auc DESC, summary.experiment;

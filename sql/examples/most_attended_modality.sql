@@ -1,0 +1,15 @@
+-- Which modality do the networks look at most, in methylated and in unmethylated scans?
+--   attention: mean weight over fits and scans; the weights of a scan sum to 1
+--   most_attended_in: share of the scans in which it has the largest weight, each fit counted
+SELECT
+    bases.model, seen.experiment, seen.split, called.methylated, seen.modality,
+    avg(seen.weight) AS attention,
+    avg((seen.weight = largest)::INTEGER) AS most_attended_in,
+    bases.basis
+FROM (
+    SELECT *, max(weight) OVER (PARTITION BY experiment, split, repeat, fold, cohort, scan_id) AS largest FROM attention
+) AS seen
+JOIN predictions AS called USING (experiment, split, repeat, fold, cohort, scan_id)
+JOIN bases USING (experiment)
+GROUP BY ALL
+ORDER BY seen.experiment, seen.split, called.methylated, attention DESC;
