@@ -70,7 +70,7 @@ class Claim:
     def verdict(self) -> str:
         """What the interval says of the published figure, and of chance."""
         if self.value is None:
-            return f"There is no figure: {self.why}."
+            return f"There is no figure. {self.why[:1].upper()}{self.why[1:]}"
         if self.low is None or self.high is None:
             return "There is no interval, so nothing can be held against it."
         told = []
@@ -136,7 +136,7 @@ def _sentence(claims: list[Claim]) -> str:
     first = claims[0]
     against = "" if first.published is None else f", where {number(first.published)} was published"
     if first.value is None:
-        return f"The study's {first.label} could not be computed{against}: {first.why}."
+        return f"The study's {first.label} could not be computed{against}. {first.why[:1].upper()}{first.why[1:]}"
     verdict = first.verdict[0].lower() + first.verdict[1:]
     return (
         f"On {first.patients:,} {first.title} the study's {first.label} reaches an AUC of {number(first.value)} "

@@ -40,7 +40,7 @@ _LEAKS = (
 _CONFLICTS = (
     text("cohort", "cohort_a"), text("by the rule", "label_rule_a"), text("calls", "status_a"),
     text("other cohort", "cohort_b"), text("by its rule", "label_rule_b"), text("calls it", "status_b"),
-    text("both right by their rule", "explained_by_rules"), count("pairs", "pairs"), count("patients", "patients"),
+    text("both right", "explained_by_rules"), count("pairs", "pairs"), count("patients", "patients"),
 )  # fmt: skip
 
 
@@ -61,13 +61,13 @@ def cohort_tables(connection: DuckDBPyConnection) -> Iterator[Table]:
         "leaks", "Leaks that were stopped", _LEAKS, ask(connection, LEAKS, {}), LEAKS,
         note="External scans that are no training scan by their id, but belong to a training patient: each path names "
         "the links that show it. They are in no split.",
-        empty="No external scan belongs to a training patient by a link alone.",
+        empty="No external scan belongs to a training patient by a link alone.", speaks=True,
     )  # fmt: skip
     yield make_table(
         "conflicts", "Labels that contradict each other", _CONFLICTS, ask(connection, CONFLICTS, {}), CONFLICTS,
         note="Pairs of names for one examination that two sources call differently. Where the count of methylated "
         "sites shows both to be right by their own rule, the rules differ and not the tumour.",
-        empty="No two sources call one examination differently.",
+        empty="No two sources call one examination differently.", speaks=True,
     )  # fmt: skip
 
 

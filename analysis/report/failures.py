@@ -12,8 +12,8 @@ from analysis.show import ask
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-ROWS = """SELECT "table", label, detail FROM study_rows
-WHERE study = $study AND state = 'failed' ORDER BY position"""
+ROWS = """SELECT detail, count(*) AS rows, list("table" || ': ' || label ORDER BY position) AS labels
+FROM study_rows WHERE study = $study AND state = 'failed' GROUP BY detail ORDER BY min(position)"""
 RUNS = "FROM runs WHERE outcome <> 'done' ORDER BY started, run_id"
 EXCLUSIONS = """SELECT cohort, step, reason, count(DISTINCT scan_id) AS scans, min(scan_id) AS example
 FROM exclusions GROUP BY ALL ORDER BY ALL"""
@@ -32,17 +32,17 @@ def failures(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
     """Three tables, each of which is best empty."""
     yield make_table(
         "failed-rows", "Rows of the study that failed",
-        (text("table", "table"), text("row", "label"), text("why", "detail", "failed")),
+        (text("why", "detail", "failed"), count("rows", "rows"), text("which", "labels")),
         ask(connection, ROWS, {"study": study}),
         spelled(ROWS, study=study),
-        empty="No row of the study failed.",
+        empty="No row of the study failed.", speaks=True,
     )  # fmt: skip
     yield make_table(
         "failed-runs", "Runs that did not end well", _RUNS, ask(connection, RUNS, {}), RUNS,
         note="Runs of all commands on this lake. A later run may have made good what an earlier one left undone.",
-        empty="Every run of this lake is done.",
+        empty="Every run of this lake is done.", speaks=True,
     )  # fmt: skip
     yield make_table(
         "exclusions", "Scans that were left out", _EXCLUSIONS, ask(connection, EXCLUSIONS, {}), EXCLUSIONS,
-        empty="No step left a scan out.",
+        empty="No step left a scan out.", speaks=True,
     )  # fmt: skip

@@ -16,9 +16,10 @@ from analysis.report.cohort import audit_verdict, cohort_tables
 from analysis.report.failures import failures
 from analysis.report.pictures import Picture, pictures
 from analysis.report.provenance import Documents, provenance
-from analysis.report.results import optimism, published_tables, statistics
+from analysis.report.results import comparisons, correlations, optimism, published_tables, subgroups
 from analysis.report.standing import Standing, standing
 from analysis.report.table import Table
+from analysis.show_tables import FOOT
 from lake.errors import InputError
 from lake.log import read_record
 
@@ -140,11 +141,15 @@ def gather(lake: Lake, study: str | None = None, *, force: bool = False, progres
         flow = [figure for figure in figures if figure.name == "figure-flowchart"]
         audited, holds = audit_verdict(connection)
         sections = (
-            Section("rests-on", "What it rests on", (rests_on.table,), rests_on.warnings),
+            Section("rests-on", "What it rests on", (rests_on.table,)),
             Section("cohort", "Cohort and splits", (*flow, *cohort_tables(connection)), (audited,)),
             Section(
                 "results", "Published beside reproduced",
-                (*published_tables(connection, name), *statistics(connection, name)),
+                (
+                    *published_tables(connection, name), *comparisons(connection, name),
+                    correlations(connection, name), *subgroups(connection, name),
+                ),
+                (FOOT["results"],),
             ),
             Section("optimism", "Optimism", (optimism(connection, name),), (OPTIMISM,)),
             Section("figures", "Figures", tuple(one for one in figures if one not in flow), missing=tuple(missing)),
@@ -172,7 +177,7 @@ def _filled(sections: tuple[Section, ...]) -> set[str]:
     filled = {"answer"}
     for section in sections:
         for part in section.parts:
-            if isinstance(part, Picture) or (part.rows if isinstance(part, Table) else part.documents):
+            if isinstance(part, Picture) or (part.rows or part.speaks if isinstance(part, Table) else part.documents):
                 filled.add(part.name)
     return filled
 
@@ -181,7 +186,7 @@ def _titles(sections: tuple[Section, ...]) -> dict[str, str]:
     """What a link to an anchor is called: the number of its section, and its title."""
     titles = {"answer": "1, The answer"}
     for number, section in enumerate(sections, start=2):
-        titles |= {part.name: f"{number}, {part.title}" for part in section.parts}
+        titles |= {part.name: f"{number}, {part.title.split(':')[0]}" for part in section.parts}
     return titles
 
 

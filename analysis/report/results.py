@@ -1,4 +1,4 @@
-"""A study's tables in a report: published beside reproduced, comparisons, correlations, subgroups, and optimism."""
+"""Results of a study in a report: published beside reproduced, comparisons, correlations, subgroups, and optimism."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def published_tables(connection: DuckDBPyConnection, study: str) -> Iterator[Tab
             if row["metric"] != "auc" and not (row["published"] is None and row["reproduced"] is None)
         ]  # fmt: skip
         yield make_table(
-            name, title_of(name), RESULTS, aucs, spelled(AUCS, study=study, table=name), note=FOOT["results"],
+            name, title_of(name), RESULTS, aucs, spelled(AUCS, study=study, table=name),
             bases=bases_of(aucs), missing=tuple(map(without_folders, missing)),
             remarks=tuple(f"{shown(row['label'])}: {shown(row['detail'])}" for row in aucs if _remarkable(row)),
         )  # fmt: skip
@@ -131,11 +131,14 @@ def published_tables(connection: DuckDBPyConnection, study: str) -> Iterator[Tab
             )  # fmt: skip
 
 
-def statistics(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
-    """Comparisons, correlations and subgroups."""
+def comparisons(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
+    """A line per pair of rows, and folded a line per test and metric."""
     asked = {"studies": [study]}
-    rows, missing = ask(connection, QUERIES["comparisons"], asked), ask(connection, MISSING["comparisons"], asked)
+    failed = {row["name"] for row in ask(connection, MISSING["overview"], asked)}
+    # Rows that failed are told of with their tables.
+    missing = [row for row in ask(connection, MISSING["comparisons"], asked) if row["name"] not in failed]
     words = {row["weights"]: row["basis"] for row in ask(connection, "SELECT DISTINCT weights, basis FROM bases", {})}
+    rows = ask(connection, QUERIES["comparisons"], asked)
     for row in rows:
         row["basis"] = " against ".join(words.get(kind, kind) for kind in (row["basis"] or "").split(" against "))
     query = spelled("FROM comparisons WHERE study = $study", study=study)
@@ -143,29 +146,29 @@ def statistics(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
         "comparisons", "Comparisons of AUC", COMPARED, _one_line_per_pair(rows), f"{query} AND metric = 'auc'",
         note=FOOT["comparisons"], bases=bases_of(rows), missing=tuple(map(without_folders, by_reason(missing))),
     )  # fmt: skip
-    if rows:
-        yield make_table(
-            "comparisons-tests", "All tests, of all metrics", TESTS, rows, query, bases=bases_of(rows), folded=True
-        )
-    rows = ask(connection, QUERIES["correlations"], asked)
-    untrained = any(not row["trained"] for row in rows)
     yield make_table(
+        "comparisons-tests", "All tests, of all metrics", TESTS, rows, query, bases=bases_of(rows), folded=True
+    )
+
+
+def correlations(connection: DuckDBPyConnection, study: str) -> Table:
+    """A line per correlation that the study states."""
+    rows = ask(connection, QUERIES["correlations"], {"studies": [study]})
+    return make_table(
         "correlations", "Correlations that the study states", CORRELATED, rows,
         spelled("FROM correlations WHERE study = $study", study=study), note=FOOT["correlations"],
-        bases=("vectors that the notes name",) if untrained else (),
+        bases=() if all(row["trained"] for row in rows) else ("vectors that the notes name",),
     )  # fmt: skip
-    rows = ask(connection, QUERIES["subgroups"], asked)
+
+
+def subgroups(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
+    """The groups of the first model, and folded those of all that are looked at."""
+    rows = ask(connection, QUERIES["subgroups"], {"studies": [study]})
+    query = spelled("FROM subgroups WHERE study = $study", study=study)
     leading = [row for row in rows if row["name"] == rows[0]["name"]]
-    if leading:
-        yield make_table(
-            "subgroups-leading", f"Subgroups: {shown(leading[0]['label'])}", GROUPS[1:], leading,
-            spelled("FROM subgroups WHERE study = $study AND name = $name", study=study, name=leading[0]["name"]),
-            note=FOOT["subgroups"], bases=bases_of(leading),
-        )  # fmt: skip
-    yield make_table(
-        "subgroups", "Subgroups of all models that are looked at", GROUPS, rows, spelled("FROM subgroups WHERE study = $study", study=study),
-        note=FOOT["subgroups"], bases=bases_of(rows), folded=True,
-    )  # fmt: skip
+    title = f"Subgroups: {shown(leading[0]['label'])}" if leading else "Subgroups"
+    yield make_table("subgroups", title, GROUPS[1:], leading, query, note=FOOT["subgroups"], bases=bases_of(leading))
+    yield make_table("subgroups-all", "Subgroups of all models", GROUPS, rows, query, bases=bases_of(rows), folded=True)
 
 
 def optimism(connection: DuckDBPyConnection, study: str) -> Table:

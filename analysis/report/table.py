@@ -25,7 +25,7 @@ _PATH = re.compile(
 
 @dataclass(frozen=True)
 class Cell:
-    """What is shown, what it sorts by where that is a number, and how it looks: plain, warning, failed, code or wide."""
+    """What is shown, what it sorts by if that is a number, and how it looks: plain, warning, failed, code or wide."""
 
     text: str
     value: float | None = None
@@ -57,6 +57,7 @@ class Table:
         empty: what is said where there is no row.
         left_out: rows that the page does not show.
         folded: whether it has to be unfolded.
+        speaks: whether having no row is an answer too.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Table:
     empty: str = "Nothing yet."
     left_out: int = 0
     folded: bool = False
+    speaks: bool = False
 
 
 def make_table(
