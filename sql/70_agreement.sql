@@ -23,7 +23,9 @@ FROM (
     FROM patients LEFT JOIN scans USING (cohort, scan_id)
 );
 
--- One row per backbone that the study has a name of its own for: that name (of its text's IRCSN, the model that it names).
+-- One row per backbone that the study has a name of its own for. IRCSN is here what its text says that it is, R(2+1)D.
+--   backbone: network, as gliolake names it
+--   network: the same, as the study names it
 CREATE VIEW study_networks AS
 SELECT backbone, network FROM (VALUES
     ('vivit_b_16x2', 'ViViT'),
@@ -33,63 +35,69 @@ SELECT backbone, network FROM (VALUES
     ('i3d_nl10_resnet101_v1_kinetics400', 'I3D')
 ) AS known (backbone, network);
 
--- One row per feature set: its network, by the study's name where it has one, and what its vectors rest on, in words.
--- One cohort with synthetic scans makes the whole set synthetic.
+-- One row per feature set, as a side of a comparison.
+--   network: by the study's name where it has one, else the backbone's
+--   basis: what its vectors rest on, in words; one cohort with synthetic scans makes the whole set synthetic
+--   meaning: how much figures of such weights mean, from 1 for trained ones down to 4 for random ones
 CREATE VIEW agreement_sides AS
 SELECT
-    feature_set, backbone, weights, list_position(['trained', 'released', 'untrained', 'random'], weights) AS meaning,
-    coalesce(network, backbone) AS network, lower(network) AS published_as,
-    CASE weights
+    feature_set, backbone, coalesce(network, backbone) AS network,
+    if(synthetic, 'SYNTHETIC scans, ', '') || CASE weights
         WHEN 'trained' THEN 'trained weights'
         WHEN 'released' THEN 'the study''s released vectors'
         WHEN 'random' THEN 'random weights: no training went into the vectors'
         ELSE weights || ' weights'
     END AS basis,
-    feature_set IN (
-        SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort) WHERE list_contains(scans.warnings, 'synthetic')
+    list_position(['trained', 'released', 'untrained', 'random'], weights) AS meaning
+FROM (
+    SELECT *, feature_set IN (
+        SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort)
+        WHERE list_contains(scans.warnings, 'synthetic')
     ) AS synthetic
-FROM feature_sets LEFT JOIN study_networks USING (backbone);
+    FROM feature_sets
+) LEFT JOIN study_networks USING (backbone);
 
--- One row per pair of networks in a published table: its mean over features.
+-- One row per pair of networks in a published table.
+--   first_network: by the study's name
+--   second_network: by the study's name
+--   published: mean over features of the concordance, as printed
 CREATE VIEW published_agreements AS
 SELECT
-    source, first AS first_published, second AS second_published,
-    coalesce(any_value(one.network), first) AS first_network, coalesce(any_value(two.network), second) AS second_network,
-    avg(ccc ORDER BY feature) AS published, count(DISTINCT feature) AS features
+    source, coalesce(one.network, first) AS first_network, coalesce(two.network, second) AS second_network,
+    avg(ccc ORDER BY feature) AS published
 FROM published_ccc
 LEFT JOIN (SELECT DISTINCT network FROM study_networks) AS one ON lower(one.network) = first
 LEFT JOIN (SELECT DISTINCT network FROM study_networks) AS two ON lower(two.network) = second
-GROUP BY source, first, second;
+GROUP BY ALL;
 
 -- Figure 6. One row per pair of feature sets and modality, all of them together included: the mean concordance over
--- features with a 95 % interval, and the published mean of the same two networks, which is not told by modality. Where
--- first and second are one feature set, the first and second examination of the same patients are compared. A published
--- pair that the lake has no vectors of both of has no feature sets and no mean.
+-- features. Where both are one feature set, the first and second examination of the same patients are compared. A
+-- published pair of networks that the lake has not compared has neither feature sets nor a mean.
+--   first_network: the first one's network, by the study's name where it has one
+--   second_network: the second one's
+--   published: mean over features of the published table, on the row of all modalities: it does not tell them apart
+--   basis: what both sides rest on, in words
+--   note: what is compared, where that is not two networks, and where the published figure is from
 CREATE VIEW ccc_summary AS
 WITH ours AS (
     SELECT
         found.first, found.second, one.network AS first_network, two.network AS second_network, found.modality,
-        found.mean, found.low, found.high, found.features, found.scans, found.patients,
-        printed.published, printed.source, one.published_as AS first_published, two.published_as AS second_published,
-        concat_ws('; ',
-            CASE WHEN one.synthetic OR two.synthetic THEN 'SYNTHETIC scans' END,
-            one.basis,
-            CASE WHEN two.basis <> one.basis THEN two.basis END
-        ) AS basis,
+        found.mean, found.low, found.high, found.features, found.scans, found.patients, printed.published,
+        one.basis || if(two.basis <> one.basis, '; ' || two.basis, '') AS basis,
         concat_ws('; ',
             CASE WHEN found.first = found.second THEN 'first and second examination of the same patients'
                 WHEN one.backbone = two.backbone THEN 'one network, two recipes' END,
-            CASE WHEN printed.published IS NOT NULL THEN 'published: mean over features of ' || printed.source END
+            'published: mean over features of ' || printed.source
         ) AS note
     FROM agreements AS found
     JOIN agreement_sides AS one ON one.feature_set = found.first
     JOIN agreement_sides AS two ON two.feature_set = found.second
     LEFT JOIN published_agreements AS printed
-        ON found.modality = 'all' AND found.first <> found.second
-        AND (printed.first_published, printed.second_published)
-            IN ((one.published_as, two.published_as), (two.published_as, one.published_as))
+        ON found.modality = 'all'
+        AND (printed.first_network, printed.second_network)
+            IN ((one.network, two.network), (two.network, one.network))
 )
-SELECT * EXCLUDE (source, first_published, second_published) FROM ours
+FROM ours
 UNION ALL
 SELECT
     NULL, NULL, printed.first_network, printed.second_network, 'all', NULL, NULL, NULL, NULL, NULL, NULL,
@@ -98,36 +106,46 @@ SELECT
 FROM published_agreements AS printed
 WHERE NOT EXISTS (
     FROM ours
-    WHERE (printed.first_published, printed.second_published)
-        IN ((ours.first_published, ours.second_published), (ours.second_published, ours.first_published))
+    WHERE (printed.first_network, printed.second_network)
+        IN ((ours.first_network, ours.second_network), (ours.second_network, ours.first_network))
 )
 ORDER BY first IS NULL, first, second, first_network, second_network,
     list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'DeltaT1', 'all'], modality);
 
--- One row per feature: its class of Kinetics-400, the published concordance of each pair of networks, and the lake's own
--- beside it: the mean over modalities. Where several pairs of feature sets are of the same two networks, those whose
--- weights mean most are shown, the first of them by name.
+-- One row per feature: the published concordance of each pair of networks, and beside it the lake's own, the mean over
+-- modalities. Where several pairs of feature sets are of the same two networks, that whose weights mean most is shown,
+-- the first of them by name.
+--   vivit_slowfast: ViViT and SlowFast, as published
+--   vivit_ircsn: ViViT and IRCSN, as published
+--   vivit_i3d: ViViT and I3D, as published
+--   slowfast_ircsn: SlowFast and IRCSN, as published
+--   slowfast_i3d: SlowFast and I3D, as published
+--   i3d_ircsn: I3D and IRCSN, as published
+--   our_vivit_slowfast: ViViT and SlowFast, of the lake's own vectors
+--   our_vivit_ircsn: ViViT and IRCSN, of the lake's own vectors
+--   our_vivit_i3d: ViViT and I3D, of the lake's own vectors
+--   our_slowfast_ircsn: SlowFast and IRCSN, of the lake's own vectors
+--   our_slowfast_i3d: SlowFast and I3D, of the lake's own vectors
+--   our_i3d_ircsn: I3D and IRCSN, of the lake's own vectors
 --   basis: what the lake's own columns rest on, in words
 CREATE VIEW ccc_table_s4 AS
-WITH choices AS (
-    SELECT
-        found.first, found.second,
-        least(one.published_as, two.published_as) || ' ' || greatest(one.published_as, two.published_as) AS networks,
-        row_number() OVER (
-            PARTITION BY networks
-            ORDER BY greatest(one.meaning, two.meaning), one.meaning + two.meaning, found.first, found.second
-        ) AS place
-    FROM (SELECT DISTINCT first, second FROM agreements WHERE first <> second) AS found
-    JOIN agreement_sides AS one ON one.feature_set = found.first
-    JOIN agreement_sides AS two ON two.feature_set = found.second
-    WHERE one.published_as <> two.published_as
-), values_of AS (
-    SELECT least(first, second) || ' ' || greatest(first, second) AS networks, feature, ccc AS published, NULL AS ours
+WITH chosen AS (
+    SELECT first, second, summary.basis,
+        lower(least(first_network, second_network) || ' ' || greatest(first_network, second_network)) AS networks
+    FROM ccc_summary AS summary
+    JOIN agreement_sides AS one ON one.feature_set = first
+    JOIN agreement_sides AS two ON two.feature_set = second
+    WHERE modality = 'all' AND first_network <> second_network
+    QUALIFY row_number() OVER (
+        PARTITION BY networks ORDER BY greatest(one.meaning, two.meaning), one.meaning + two.meaning, first, second
+    ) = 1
+), figures AS (
+    SELECT least(first, second) || ' ' || greatest(first, second) AS networks, feature,
+        ccc AS published, NULL AS ours, NULL AS basis
     FROM published_ccc
     UNION ALL
-    SELECT choices.networks, ccc.feature, NULL, avg(ccc.ccc ORDER BY ccc.modality)
-    FROM ccc JOIN choices ON choices.first = ccc.first AND choices.second = ccc.second AND choices.place = 1
-    GROUP BY choices.networks, ccc.feature
+    SELECT networks, feature, NULL, avg(ccc ORDER BY modality), any_value(basis)
+    FROM ccc JOIN chosen USING (first, second) GROUP BY networks, feature
 )
 SELECT
     feature, any_value(label) AS label,
@@ -143,10 +161,9 @@ SELECT
     max(ours) FILTER (networks = 'ircsn slowfast') AS our_slowfast_ircsn,
     max(ours) FILTER (networks = 'i3d slowfast') AS our_slowfast_i3d,
     max(ours) FILTER (networks = 'i3d ircsn') AS our_i3d_ircsn,
-    (
-        SELECT string_agg(DISTINCT basis, '; ' ORDER BY basis) FROM ccc_summary JOIN choices USING (first, second)
-        WHERE choices.place = 1 AND modality = 'all'
-    ) AS basis
-FROM values_of LEFT JOIN kinetics_labels USING (feature)
+    string_agg(DISTINCT basis, '; ' ORDER BY basis) FILTER (networks IN (
+        'slowfast vivit', 'ircsn vivit', 'i3d vivit', 'ircsn slowfast', 'i3d slowfast', 'i3d ircsn'
+    )) AS basis
+FROM figures LEFT JOIN kinetics_labels USING (feature)
 GROUP BY feature
 ORDER BY feature;
