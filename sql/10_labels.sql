@@ -9,6 +9,9 @@ SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS fewes
 FROM (SELECT getvariable('label_rules') AS rules);
 
 -- One row per labelled scan. Where several releases label it, the last by name counts.
+--   known: whether the call is methylated or unmethylated
+--   methylated: the call as the source made it; null where it is not known
+--   sources_disagree: whether releases that label the scan differ in call or index
 CREATE VIEW scan_labels AS
 SELECT
     labels.* REPLACE (
@@ -23,7 +26,10 @@ WINDOW
     latest AS (PARTITION BY cohort, scan_id ORDER BY source DESC)
 QUALIFY row_number() OVER latest = 1;
 
--- The call of each scan under each rule. An index decides under any rule; without one, a call stands as it was made.
+-- One row per scan with a known call and label rule: the call under that rule. An index decides under any rule; without
+-- one, a call stands as it was made.
+--   methylated: the call under the rule
+--   basis: what it is from: index, call by this rule, or call by another rule
 CREATE VIEW scan_calls AS
 SELECT
     scan.cohort,

@@ -1,6 +1,7 @@
 -- Patients: connected components of the links between scans.
 -- What many views rest on is a table of the catalog, computed once when a connection opens.
 
+-- One row per scan that anything in the lake names.
 CREATE VIEW scan_names AS
 SELECT cohort, scan_id FROM scans
 UNION
@@ -13,6 +14,8 @@ UNION
 SELECT cohort_b, scan_b FROM links;
 
 -- Links in both directions, between scans named cohort/scan_id. A suspicion joins nobody.
+--   here: one scan, as cohort/scan_id
+--   there: the scan that it is linked with
 CREATE VIEW ties AS
 SELECT cohort_a || '/' || scan_a AS here, cohort_b || '/' || scan_b AS there, kind, evidence
 FROM links WHERE kind <> 'suspected'
@@ -36,6 +39,8 @@ WITH RECURSIVE smallest (scan, component) USING KEY (scan) AS (
 SELECT scan, component FROM smallest;
 
 -- Every scan with its patient, and with its session: scans of one session are one examination under several names.
+--   patient_id: the patient: the first name, as cohort/scan_id, among the scans that links join
+--   session_id: the examination: the first of its names
 CREATE TABLE patients AS
 SELECT
     name.cohort,
@@ -50,6 +55,11 @@ LEFT JOIN components(['declared', 'same content']) AS examination
 
 -- One call per patient and rule. Of several scans' calls the best founded counts: an index before a call by the rule
 -- itself, that before a call by another rule; then the earliest scan's. Whether the others agree is said, not hidden.
+--   methylated: the patient's call under the rule
+--   basis: what it is from: index, call by this rule, or call by another rule
+--   calls: scans of the patient that have a call
+--   conflict: whether those calls differ
+--   conflicting_calls: where they differ, each with its scan and its basis
 CREATE TABLE mgmt AS
 WITH found AS MATERIALIZED (
     SELECT

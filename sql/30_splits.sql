@@ -1,6 +1,11 @@
 -- Splits: which scans train, which test from outside. Patients are split, never scans.
 
 -- Every labelled scan with its cohort's role, its patient, and its patient's call under both rules.
+--   known: whether the scan's own call is methylated or unmethylated
+--   methylated: the scan's own call; null where it is not known
+--   methylated_brats21: the patient's call by BraTS21's rule (table mgmt)
+--   methylated_ucsf: the patient's call by UCSF's rule
+--   has_images: whether the lake has sound images of the scan
 CREATE TABLE labelled AS
 SELECT
     label.cohort, label.scan_id, cohorts.role, patients.patient_id, patients.session_id,
@@ -23,12 +28,15 @@ LEFT JOIN mgmt AS by_ucsf
 CREATE VIEW training_scans AS
 SELECT * EXCLUDE (role, known) FROM labelled WHERE role = 'training' AND known;
 
--- The same, one scan per patient: one that has images if any has, then the first visit, then the first by name.
+-- Training scans, one per patient: one that has images if any has, then the first visit, then the first by name.
 CREATE VIEW training AS
 SELECT * FROM training_scans
 QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY has_images DESC, visit_day, cohort, scan_id) = 1;
 
 -- Scans of an external cohort with a call that are a training scan under another name, said or seen to be so.
+--   training_cohort: cohort of the training scan that it is
+--   training_scan_id: that training scan
+--   training_methylated: the call there
 CREATE VIEW overlap AS
 SELECT
     labelled.* EXCLUDE (role, known),
@@ -49,13 +57,13 @@ WHERE role = 'external' AND known
     AND patient_id NOT IN (SELECT patient_id FROM training_scans)
 QUALIFY row_number() OVER (PARTITION BY patient_id ORDER BY has_images DESC, visit_day, cohort, scan_id) = 1;
 
--- Of those, the patients that no link ties to any scan of a training cohort, labelled or not.
+-- External scans of patients that no link ties to any scan of a training cohort, labelled or not.
 CREATE VIEW external_strict AS
 SELECT * FROM external
 WHERE patient_id NOT IN (
     SELECT patient_id FROM patients JOIN cohorts USING (cohort) WHERE cohorts.role = 'training'
 );
 
--- Of those, the scans on a list that a user gave; a scan on two lists has two rows.
+-- External scans on a list that a user gave; a scan on two lists has two rows.
 CREATE VIEW external_listed AS
 SELECT lists.list, external.* FROM external JOIN lists USING (cohort, scan_id);

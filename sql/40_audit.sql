@@ -2,6 +2,15 @@
 
 -- Pairs of names for one examination whose sources make different calls, and whether the index shows both to be right
 -- by their own rule.
+--   cohort_a: cohort of the first name
+--   scan_a: the scan under that name
+--   status_a: the call there
+--   label_rule_a: the rule that call was made by
+--   cohort_b: cohort of the second name
+--   scan_b: the scan under that name
+--   status_b: the call there
+--   label_rule_b: the rule that call was made by
+--   explained_by_rules: whether the index makes both calls right, each by its own rule
 CREATE VIEW label_conflicts AS
 SELECT
     one.patient_id,
@@ -22,6 +31,10 @@ WHERE one.known AND two.known AND one.methylated <> two.methylated;
 
 -- Labelled external scans that are no training scan themselves, but belong to a training patient through other scans:
 -- the leaks that matching by id alone would let through. The path names every link from the scan to the training scan.
+--   training_cohort: cohort of the training scan at the path's end
+--   training_scan_id: that training scan
+--   path: every link on the way to it
+--   kinds: kinds of those links
 CREATE VIEW leaks_avoided AS
 WITH RECURSIVE kept_out AS (
     SELECT cohort, scan_id, patient_id, cohort || '/' || scan_id AS name FROM labelled
@@ -49,6 +62,9 @@ JOIN training_scans ON walk.place = training_scans.cohort || '/' || training_sca
 QUALIFY row_number() OVER (PARTITION BY kept_out.name ORDER BY walk.hops, walk.place) = 1;
 
 -- Each thing that must never happen, and how often it did. Every row has to show 0.
+--   check: what must not happen
+--   violations: how often it did; has to be 0
+--   examples: where
 CREATE VIEW split_audit AS
 WITH hashes AS (
     SELECT cohort, scan_id, file.voxel_sha256
@@ -83,6 +99,7 @@ SELECT 'a scan in a split has no call under a rule', count(*), list(scan_id)
 FROM both_sides WHERE methylated_brats21 IS NULL OR methylated_ucsf IS NULL;
 
 -- Every scan that was ever named, with the first reason for which it is in no split, or why it cannot be used there.
+--   step: step of the flowchart that left the scan out; 6 for none
 CREATE VIEW scan_fates AS
 SELECT
     cohort, scan_id, role,
@@ -130,6 +147,11 @@ FROM (
 );
 
 -- Figure 2 as a query: for each cohort and step, what was left out and why, and how many scans remain.
+--   step: from 0, in order
+--   remaining_are: what the scans are that remain after the step
+--   remaining: how many remain
+--   left_out: how many the step left out
+--   why: reasons, with how often each
 CREATE VIEW flowchart AS
 WITH fates AS MATERIALIZED (
     SELECT * FROM scan_fates

@@ -2,6 +2,11 @@
 
 -- One row per feature set, cohort and branch: how many scans have its vector, and in how many files and bytes they lie.
 -- It is from the commit log: counting the vectors themselves would open them all.
+--   feature_set: recipe of the vectors (table feature_sets)
+--   cohort: name of the cohort
+--   modality: FLAIR, T1, T1wCE, T2 or DeltaT1
+--   scans: scans that have a vector
+--   files: files that they lie in
 CREATE VIEW vectors AS
 SELECT
     "partition"['feature_set'] AS feature_set, "partition"['cohort'] AS cohort, "partition"['modality'] AS modality,
@@ -9,7 +14,12 @@ SELECT
 FROM data_files WHERE "table" = 'features'
 GROUP BY ALL ORDER BY ALL;
 
--- One column per branch; NULL where a modality is missing.
+-- One row per scan and feature set: its vectors, a column to each branch; null where a modality is missing.
+--   FLAIR: 400 numbers of FLAIR
+--   T1: 400 numbers of T1
+--   T1wCE: 400 numbers of contrast-enhanced T1
+--   T2: 400 numbers of T2
+--   DeltaT1: 400 numbers of the difference T1wCE − T1
 CREATE VIEW features_wide AS
 SELECT
     feature_set, cohort, scan_id,
@@ -23,6 +33,9 @@ GROUP BY feature_set, cohort, scan_id;
 
 -- What a model is given: 5 × 400 numbers per scan, its patient, its split and its call under both rules.
 -- Released vectors carry no patient ids; each is taken as a patient of its own and can only train.
+--   split: training or external; null for neither
+--   input: the vectors of FLAIR, T1, T1wCE, T2 and DeltaT1, in this order; null where a modality is missing
+--   synthetic: whether the scan is synthetic
 CREATE VIEW snn_input AS
 SELECT
     wide.feature_set, feature_sets.weights, wide.cohort, wide.scan_id,

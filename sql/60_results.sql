@@ -1,6 +1,7 @@
 -- Results of a study beside what it published: its tables and figures as views, and what each row rests on.
 
--- What the figures of an experiment rest on, in words.
+-- One row per experiment: what its figures rest on, in words.
+--   basis: what the figures rest on, in words
 CREATE VIEW bases AS
 SELECT
     experiment, model, feature_set, weights,
@@ -16,6 +17,11 @@ FROM experiments;
 -- One row per row of a study and metric. The study's released script filled "precision" with accuracy, so accuracy is
 -- shown as well. Of internal figures low and high are by bootstrap over patients and corrected_low and corrected_high
 -- by the corrected resampled t; of external ones there is the bootstrap alone.
+--   published: published mean
+--   published_sem: published standard error of the mean
+--   reproduced: our mean over folds
+--   difference: reproduced less published
+--   note: what the row rests on, or why a figure is missing
 CREATE VIEW results AS
 SELECT
     study."study", study."table", study.position, study.label, study.name, study.split, study.state, study.detail,
@@ -51,8 +57,13 @@ LEFT JOIN summaries AS summary
 WHERE metric.metric <> 'accuracy' OR study.state <> 'quoted'
 ORDER BY study."study", study.position, metric.place;
 
+-- Table 1 of the study: rows of results that belong to it.
 CREATE VIEW table_1 AS SELECT * FROM results WHERE "table" = 'table_1';
+-- Table 2 of the study: rows of results that belong to it.
 CREATE VIEW table_2 AS SELECT * FROM results WHERE "table" = 'table_2';
+-- Table 3 of the study: rows of results that belong to it.
 CREATE VIEW table_3 AS SELECT * FROM results WHERE "table" = 'table_3';
+-- Table 4 of the study: rows of results that belong to it.
 CREATE VIEW table_4 AS SELECT * FROM results WHERE "table" = 'table_4';
+-- Figure 7 of the study: rows of results that belong to it.
 CREATE VIEW figure_7 AS SELECT * FROM results WHERE "table" IN ('figure_7a', 'figure_7b');

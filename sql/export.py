@@ -76,15 +76,15 @@ def export(
     with connect(lake) as connection, damage_named(), written(target, overwrite=overwrite) as part:
         _check_name(connection, name)
         relation = dictionary(connection)[name]
-        ((rows,),) = connection.execute(f'SELECT count(*) FROM "{name}"').fetchall()
+        rows = _count(connection, name)
         if form == "xlsx":
             from sql.export_xlsx import check_size
 
             check_size(name, rows, len(relation.columns))
-        reader = connection.sql(f'FROM "{name}" {_order(name)}').to_arrow_reader(BATCH)
-        batches = _watched(reader, f"{name} to {form}", ceil(rows / BATCH))
+        schema = _described(connection.sql(f'FROM "{name}" LIMIT 0').to_arrow_table().schema, relation)
+        batches = _watched(_batches(connection, name), f"{name} to {form}", ceil(rows / BATCH))
         with part.open("wb") as stream:
-            write(_described(reader.schema, relation), batches, form, stream)
+            write(schema, batches, form, stream)
     return Exported(name, str(target), rows)
 
 
@@ -128,11 +128,32 @@ def _check_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
     known_name("table or view", name, relations(connection), hint="`gliolake dictionary` lists all.")
 
 
-def _order(name: str) -> str:
-    """What puts the rows in one order, so that the same content is the same bytes."""
+def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    """Rows; those of a table as the commit log has them, which opens no file."""
     if name in TABLES:
-        return "ORDER BY " + ", ".join(f'"{column}"' for column in TABLES[name].key)
-    return "" if name in definitions() and definitions()[name].ordered else "ORDER BY ALL"
+        asked, given = 'SELECT coalesce(sum("rows"), 0) FROM data_files WHERE "table" = $name', {"name": name}
+    else:
+        asked, given = f'SELECT count(*) FROM "{name}"', {}
+    ((rows,),) = connection.sql(asked, params=given).fetchall()
+    return int(rows)
+
+
+def _batches(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[pa.RecordBatch]:
+    """The rows in one order, so that the same content is the same bytes.
+
+    A table comes a partition at a time: what has to be sorted in memory is one partition, not a table.
+    """
+    if name not in TABLES:
+        own_order = name in definitions() and definitions()[name].ordered
+        yield from connection.sql(f'FROM "{name}" {"" if own_order else "ORDER BY ALL"}').to_arrow_reader(BATCH)
+        return
+    table = TABLES[name]
+    asked = 'SELECT DISTINCT "partition" FROM data_files WHERE "table" = $name'
+    partitions = [partition for (partition,) in connection.sql(asked, params={"name": name}).fetchall()]
+    where = " AND ".join(["true", *(f'"{column}" = ${column}' for column in table.partition_by)])
+    key = ", ".join(f'"{column}"' for column in table.key)
+    for given in sorted(partitions, key=lambda partition: [partition[column] for column in table.partition_by]):
+        yield from connection.sql(f'FROM "{name}" WHERE {where} ORDER BY {key}', params=given).to_arrow_reader(BATCH)
 
 
 def _described(schema: pa.Schema, relation: Relation) -> pa.Schema:

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 RULES = {
-    "order of rows": "That of a table's key, of a view's own ORDER BY, or else of the columns from left to right, so "
-    "that the same content is the same bytes.",
+    "order of rows": "A table's by its folders, then by its key; a view's by its own ORDER BY, or else by its columns "
+    "from left to right. So the same content is the same bytes.",
     "times": "UTC, as ISO 8601 has them: 2025-03-01T12:00:00.000000Z.",
     "missing values": 'An empty cell; in csv and tsv an empty text is "". A number that is none is nan.',
     "lists and structs": "JSON text in csv, tsv and xlsx; nested in parquet.",
