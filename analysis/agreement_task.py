@@ -19,7 +19,7 @@ from lake.log import DataFile
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH
 
-Rows = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
 
 
@@ -102,8 +102,8 @@ def usable(values: Vectors) -> npt.NDArray[np.bool_]:
     return np.asarray(np.isfinite(values).all(axis=1))
 
 
-def rescanned(scans: pa.Table, there: npt.NDArray[np.bool_]) -> tuple[Rows, Rows]:
-    """Rows of the first and of the second examination of each patient who has two with a vector.
+def rescanned(scans: pa.Table, there: npt.NDArray[np.bool_]) -> tuple[Places, Places]:
+    """Places of the first and of the second examination of each patient who has two with a vector.
 
     Scans of one examination under several names follow each other; the first that has a vector stands for it.
 

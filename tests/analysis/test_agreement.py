@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import agreement
+from analysis import agreement_plan
 from analysis.agreement import compare
 from lake.agreement import concordance
 from lake.compaction import compact
@@ -116,9 +116,9 @@ def test_each_feature_has_the_coefficient_of_the_scans_that_both_sets_have(lake:
 
 
 def test_files_blocks_and_workers_leave_no_trace(tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(agreement, "BLOCK", 16)
-    monkeypatch.setattr(agreement, "EACH", 20)
-    monkeypatch.setattr(agreement, "GROUPS", 7)
+    monkeypatch.setattr(agreement_plan, "BLOCK", 16)
+    monkeypatch.setattr(agreement_plan, "EACH", 20)
+    monkeypatch.setattr(agreement_plan, "GROUPS", 7)
     vectors, links = made_up(50), [(n, n + 1) for n in range(0, 40, 4)]
     one, many = (
         fill(Lake(tmp_path / name, create=True), vectors, map(label, range(50)), links=links, commits=commits)
@@ -132,7 +132,7 @@ def test_files_blocks_and_workers_leave_no_trace(tmp_path: Path, label: Any, mon
     compact(many, fewest=2)
     assert compare(many, workers=1).computed == 1  # other files, and the same figures to the bit
     assert figures(many) == expected
-    monkeypatch.setattr(agreement, "BLOCK", 1000)
+    monkeypatch.setattr(agreement_plan, "BLOCK", 1000)
     many.transact(lambda tx: tx.delete("agreements", {}), run_id="r")
     compare(many)
     found = figures(many)
@@ -193,7 +193,7 @@ def test_examinations_are_in_the_order_of_their_days_and_no_patient_is_cut(
     vectors = {(name, m, "a-1"): stream.standard_normal(400).astype(np.float32) for name in names for m in MODALITIES}
     fill(lake, vectors, (label(n, scan_id=name) for n, name in enumerate(names)))
     tie(lake, [(name[:3], name) for name in names if "_" in name])
-    monkeypatch.setattr(agreement, "BLOCK", 4)
+    monkeypatch.setattr(agreement_plan, "BLOCK", 4)
     told = {row["modality"]: row for row in compare(lake, ["a-1"], rescans=True).rows}
     x, y = ([vectors[f"P-{n}{day}", "T2", "a-1"] for n in range(9)] for day in ("", "_FU020d"))
     assert told["T2"]["mean"] == pytest.approx(concordance(x, y).mean())
@@ -221,8 +221,9 @@ def test_the_studys_pair_stands_beside_its_published_figure(lake: Lake, label: A
     ("names", "rescans", "told"),
     [
         (["a-2", "b-1"], False, "no feature set named 'a-2'"),
-        (["a-1"], False, "needs another feature set"),
-        (["a-1", "a-1"], False, "needs another feature set"),
+        (["a-1"], False, "takes two feature sets"),
+        (["a-1", "a-1"], False, "takes two feature sets"),
+        (["a-1", "b-1", "c-1"], False, "given: a-1, b-1, c-1"),
         (["a-1", "b-1"], True, "within one feature set"),
         (["a-1", "c-1"], False, "No scan has vectors of both a-1 and c-1"),
         (["a-1"], True, "No patient has two examinations with vectors of a-1"),
