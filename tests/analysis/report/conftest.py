@@ -1,0 +1,104 @@
+"""A study full of texts that would do harm if a page believed them, and pages as tests read them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from lake.store import Lake
+
+HOSTILE = (
+    """<script>document.title = "hit"</script>""",
+    """"><img src=x onerror='document.title = "hit"'>""",
+    """' onfocus='document.title = "hit"' autofocus='""",
+    """</svg></style></script></title><script>document.title = "hit"</script>""",
+)
+"""Texts as a label, a site, a path of links or an error may have them."""
+
+BEGAN = datetime(2026, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+class Tables(HTMLParser):
+    """The tables of a page: by the name of their part, the rows of their bodies.
+
+    A cell is its text, its value for sorting (None where it has none), and its class.
+    """
+
+    def __init__(self, page: bytes) -> None:
+        super().__init__()
+        self.rows: dict[str, list[list[tuple[str, str | None, str]]]] = {}
+        self.part, self.body = "", False
+        self.cell: tuple[str | None, str] | None = None
+        self.text = ""
+        self.feed(page.decode("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = dict(attrs)
+        if "part" in (told.get("class") or "").split():
+            self.part = told["id"] or ""
+        elif tag == "tbody":
+            self.body, self.rows[self.part] = True, []
+        elif self.body and tag == "tr":
+            self.rows[self.part].append([])
+        elif self.body and tag in ("td", "th"):
+            self.cell, self.text = (told.get("data-value"), told.get("class") or ""), ""
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self.cell is not None:
+            self.rows[self.part][-1].append((self.text, *self.cell))
+            self.cell = None
+        elif tag == "tbody":
+            self.body = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def run_row(run_id: str, outcome: str, *, study: str = "made", **told: Any) -> dict[str, Any]:
+    """A row of table runs of a study; of another command where ``command`` is told."""
+    return {
+        "run_id": run_id, "command": "study", "arguments": json.dumps({"study": study}), "code_version": "0",
+        "host": "somewhere", "started": BEGAN, "outcome": outcome, **told,
+    }  # fmt: skip
+
+
+def put(lake: Lake, table: str, *rows: dict[str, Any], run_id: str = "made") -> None:
+    """Put rows into a table of the lake."""
+    lake.transact(lambda transaction: transaction.upsert(table, list(rows)), run_id=run_id)
+
+
+@pytest.fixture(scope="module")
+def hostile(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A lake whose every text that comes from a file is hostile, with a study that can be reported."""
+    script, attribute, quote, closing = HOSTILE
+    made = type(finished)(Lake(tmp_path_factory.mktemp("hostile") / "lake", create=True))
+    for row in made.rows["labels"]:
+        row |= {"site": attribute, "diagnosis": closing, "sex": quote, "source": script}
+    made.experiment("one", external=True)
+    made.experiment("other", weights=script)
+    made.rows["experiments"][0]["settings"] = json.dumps({"diagnosis": closing, "external": script})
+    made.row("snn", "table_1", "one", label=script, auc=0.666, detail=attribute)
+    made.row("mlp", "table_1", "other", label=attribute, against="snn")
+    made.row("broken", closing, state="failed", label=quote, detail=f"{closing} in /data/of a person/scan.nii.gz")
+    made.row("beyond", "figure_7b", "one", label=quote, split="external", auc=0.624)
+    lake = made.commit()
+    link = {"cohort_a": "there", "scan_a": "scan-0005", "cohort_b": "here", "scan_b": "scan-0003", "kind": "follow-up"}
+    put(lake, "links", link | {"evidence": "".join(HOSTILE), "score": 1.0})
+    left_out = {"cohort": script, "scan_id": attribute, "step": quote, "reason": closing, "detail": "", "source": ""}
+    put(lake, "exclusions", left_out | {"fingerprint": ""})
+    put(lake, "runs", run_row("failed", f"{script}: /data/of/{closing}", command="ingest", ended=BEGAN))
+    file = {"bytes": 1, "mtime_ns": 1, "voxel_sha256": "0", "dtype": "u1"}
+    files = [
+        file | {"role": role, "uri": f"/data/private/{role}{script.replace('/', '')}.nii", "sha256": sha}
+        for role, sha in (("FLAIR", "b" * 64), ("T1", "a" * 64))
+    ]
+    put(lake, "scans", {
+        "cohort": "here", "scan_id": "scan-0004", "source_id": "", "subject_id": "", "visit_day": 0, "files": files,
+        "shape": [], "spacing_mm": [], "affine": [], "orientation": "", "tumour_box": [], "tumour_voxels": 0,
+        "mask_labels": [], "warnings": [], "fingerprint": "",
+    })  # fmt: skip
+    return lake
