@@ -30,6 +30,7 @@ QUALIFY row_number() OVER latest = 1;
 -- one, a call stands as it was made.
 --   methylated: the call under the rule
 --   basis: what it is from: index, call by this rule, or call by another rule
+--   label_rule: the rule
 CREATE VIEW scan_calls AS
 SELECT
     scan.cohort,

@@ -60,6 +60,7 @@ LEFT JOIN components(['declared', 'same content']) AS examination
 --   calls: scans of the patient that have a call
 --   conflict: whether those calls differ
 --   conflicting_calls: where they differ, each with its scan and its basis
+--   label_rule: the rule
 CREATE TABLE mgmt AS
 WITH found AS MATERIALIZED (
     SELECT

@@ -100,6 +100,7 @@ FROM both_sides WHERE methylated_brats21 IS NULL OR methylated_ucsf IS NULL;
 
 -- Every scan that was ever named, with the first reason for which it is in no split, or why it cannot be used there.
 --   step: step of the flowchart that left the scan out; 6 for none
+--   reason: why it is in no split or cannot be used there; null where it is in one and can
 CREATE VIEW scan_fates AS
 SELECT
     cohort, scan_id, role,

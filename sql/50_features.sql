@@ -7,6 +7,7 @@
 --   modality: FLAIR, T1, T1wCE, T2 or DeltaT1
 --   scans: scans that have a vector
 --   files: files that they lie in
+--   bytes: bytes of those files
 CREATE VIEW vectors AS
 SELECT
     "partition"['feature_set'] AS feature_set, "partition"['cohort'] AS cohort, "partition"['modality'] AS modality,

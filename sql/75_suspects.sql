@@ -1,6 +1,8 @@
 -- Pairs of scans that look like one person, for somebody to decide on; and the map on which like scans lie close.
 
 -- What the vectors of each feature set rest on, in words. One synthetic scan makes the whole set synthetic.
+--   synthetic: whether a scan of the set is synthetic
+--   basis: what the vectors rest on, in words
 CREATE VIEW feature_bases AS
 SELECT
     feature_set, weights, synthetic,
@@ -23,6 +25,9 @@ FROM (
 
 -- One row per scan and feature set that was mapped: its place, and by what a figure may colour it. The call is by
 -- BraTS21's rule, the site that of the labels, or the cohort where they name none.
+--   split: training, external or neither
+--   site: hospital or collection, or the cohort where labels name none
+--   methylated: the scan's call by BraTS21's rule
 CREATE VIEW figure_map AS
 SELECT
     place.feature_set, place.cohort, place.scan_id, place.x, place.y, place.method,
@@ -40,6 +45,25 @@ ORDER BY place.feature_set, place.cohort, place.scan_id;
 
 -- One row per suspected pair, the most alike first: the review list. Nothing follows from a row here; if_true says what
 -- would, if the two were declared one patient, and leak whether a training patient would leave the external set.
+--   feature_set: vectors by which the two look alike (table feature_sets)
+--   status_a: MGMT call of the first scan
+--   status_b: MGMT call of the second
+--   same_call: whether the two calls agree
+--   index_a: methylated CpG sites of the first scan
+--   index_b: methylated CpG sites of the second
+--   age_a: age in years of the first scan
+--   age_b: age in years of the second
+--   age_difference: years between them
+--   sex_a: sex of the first scan
+--   sex_b: sex of the second
+--   same_sex: whether it is the same
+--   site_a: site of the first scan
+--   site_b: site of the second
+--   split_a: training, external or neither: the side of the first scan
+--   split_b: training, external or neither: the side of the second
+--   one_patient_by_now: whether other links make the two one patient
+--   leak: whether one of the two trains and the other tests from outside
+--   if_true: what would follow if the two were declared one patient
 CREATE VIEW suspects AS
 WITH side AS (
     SELECT

@@ -3,6 +3,13 @@
 -- Figure 2. One row per box of the flowchart of patients, cohort by cohort from the top: how many scans remain after a
 -- step, what was left out at it and why, which leaks were stopped, and who is left for training and testing. Calls under
 -- both rules are counted among scans that remain.
+--   step: step of the flowchart
+--   kind: remaining, left out, leak stopped, or final
+--   what: what the box says
+--   scans: scans that it counts
+--   methylated_brats21: those methylated by BraTS21's rule; null of scans left out
+--   methylated_ucsf: those methylated by UCSF's rule; null of scans left out
+--   basis: SYNTHETIC scans, where the cohort has some; else empty
 CREATE VIEW figure_2 AS
 WITH fates AS MATERIALIZED (
     SELECT fate.cohort, fate.step, fate.reason, label.methylated_brats21, label.methylated_ucsf
@@ -45,6 +52,8 @@ QUALIFY row_number() OVER (
 
 -- One row per scan and branch of the first of a study's leading rows that weighs its branches: the mean over fits of the
 -- weight, and of the predicted probability.
+--   probability: predicted probability of methylation, mean over fits
+--   weight: attention received by the branch, mean over fits
 CREATE VIEW scan_attention AS
 WITH leader AS (
     SELECT * EXCLUDE (position, model) FROM leading_rows
@@ -65,6 +74,7 @@ FROM leader JOIN predicted USING (experiment) JOIN weighed USING (experiment, sp
 
 -- Figure 3. One row per branch of three example scans of the internal test parts, which are chosen by rule: the surest
 -- right prediction of either class, and the surest wrong one.
+--   chosen_as: why the scan is an example: the surest right one of a class, or the surest wrong one
 CREATE VIEW figure_3 AS
 WITH judged AS (
     SELECT DISTINCT ON ("study", cohort, scan_id) "study", cohort, scan_id, probability,
@@ -88,6 +98,10 @@ ORDER BY found."study", chosen.chosen_as = 'surest wrong', chosen.chosen_as,
 -- Figure 4. One row per threshold of a leading row's decision curves: net benefit of following the model, of treating
 -- everybody and nobody. Thresholds from 0.2 to 0.8 are marked sensible: beyond them hardly any answer of a model would
 -- change what a doctor does.
+--   threshold: probability from which on one would treat
+--   net_benefit: net benefit of following the model
+--   treat_none: net benefit of treating nobody: 0
+--   sensible: whether the threshold is from 0.2 to 0.8
 CREATE VIEW figure_4 AS
 SELECT
     curves."study", curves.name, leader.label, leader.model, curves.split, curves.x AS threshold,
@@ -99,6 +113,11 @@ ORDER BY curves."study", curves.split DESC, leader.position, curves.point;
 
 -- Figure 5. One row per split and branch: the mean over patients of the attention that the branch received, its 95 %
 -- interval (normal, patients being the unit), and what it would be if all branches counted alike.
+--   mean: mean attention of the branch over patients
+--   low: 95 % interval of the mean
+--   high: its upper end
+--   uniform: attention if all branches counted alike
+--   patients: patients that the mean is over
 CREATE VIEW figure_5 AS
 WITH of_patient AS (
     SELECT "study", name, label, split, modality, basis, patient_id, avg(weight ORDER BY cohort, scan_id) AS weight
@@ -116,6 +135,16 @@ ORDER BY "study", split DESC, list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'Delt
 
 -- One row per point of a leading row's ROC curves, with the band at it, and with the area under the curve: the AUC of
 -- one mean prediction per scan, which is not the mean of the folds' AUCs that tables of results show.
+--   false_positive_rate: 1 − specificity
+--   true_positive_rate: sensitivity at it
+--   auc: area under the curve, of one mean prediction per scan
+--   auc_low: 95 % interval of the AUC, by bootstrap over patients
+--   auc_high: its upper end
+--   methylated: methylated scans
+--   low: 95 % interval of the true positive rate
+--   high: its upper end
+--   scans: scans that the curve is over
+--   patients: whose patients are so many
 CREATE VIEW figure_roc AS
 SELECT
     roc."study", roc.name, leader.label, leader.model, roc.split,
@@ -131,6 +160,12 @@ ORDER BY roc."study", leader.position, roc.split DESC, roc.point;
 
 -- One row per bin of a leading row's calibration curves (curve: reliability), with Wilson's 95 % interval of the share
 -- methylated; and one per twentieth of the scale (curve: histogram), with how many scans were given a probability in it.
+--   curve: reliability or histogram
+--   predicted: mean predicted probability of the bin; of a histogram, the middle of the twentieth
+--   observed: share methylated in the bin
+--   low: 95 % interval of that share
+--   high: its upper end
+--   scans: scans in the bin
 CREATE VIEW figure_calibration AS
 WITH bins AS (
     SELECT
@@ -159,6 +194,8 @@ ORDER BY found."study", leader.position, found.split DESC, found.curve DESC, fou
 
 -- One row per row of a study: its AUC as reproduced, with the 95 % interval that tables show (internal, corrected
 -- resampled t; external, bootstrap over patients), as published, and why there is none.
+--   low: 95 % interval of the reproduced AUC
+--   high: its upper end
 CREATE VIEW figure_forest AS
 SELECT
     "study", "table", position, name, label, split, state, reproduced,
@@ -168,6 +205,7 @@ FROM results WHERE metric = 'auc'
 ORDER BY "study", position;
 
 -- One row per group of patients of the first of a study's leading rows, with the AUC in it; the group all holds everyone.
+--   methylated: methylated scans in the group
 CREATE VIEW figure_subgroups AS
 SELECT
     found."study", found.name, leader.label, found.split, found.attribute, found."group", found.scans, found.patients,
@@ -178,3 +216,11 @@ JOIN (
 ) AS leader USING ("study", name)
 ORDER BY found."study", found.split DESC,
     list_position(['all', 'site', 'sex', 'age', 'grade', 'diagnosis'], found.attribute), found."group";
+
+-- Figure 6. One row per pair of networks, all modalities together: the mean concordance of their features, with a 95 %
+-- interval, and the mean of the published one. What is published rests on nothing here.
+CREATE VIEW figure_6 AS
+SELECT first, second, first_network, second_network, mean, low, high, features, scans, patients, published,
+    if(mean IS NULL, '', basis) AS basis, note
+FROM ccc_summary WHERE modality = 'all'
+ORDER BY first IS NULL, first_network, second_network, first, second;

@@ -2,6 +2,10 @@
 -- which files a figure comes from.
 
 -- One row per group of patients that training or external holds: how many of the scans that stand for them are in it.
+--   attribute: what patients are grouped by
+--   group: the group
+--   training: training scans in it, one per patient
+--   external: external scans in it, one per patient
 CREATE VIEW characteristics AS
 WITH chosen AS (
     SELECT 'training' AS split, * FROM training
@@ -35,6 +39,9 @@ ORDER BY place, "group";
 
 -- One row per finished row of a study and metric: the honest figure, and what the same run would have shown if its test
 -- scans had been used to choose.
+--   honest: the figure that tables of results show
+--   optimism: what a careless selection would have added
+--   careless: honest and optimism together
 CREATE VIEW optimism AS
 SELECT
     "study", "table", position, label, name, split, metric, published,
@@ -45,6 +52,10 @@ ORDER BY "study", position, metric;
 
 -- One row per experiment and file that its figures come from: images and masks of its scans, the label files of their
 -- patients, the list that chose external scans, the files of released vectors. Of a path only the file's name is kept.
+--   role: modality, mask, labels, list, or vectors and labels
+--   scan_id: scan that the file is of; null for files of many scans
+--   file: name of the file, without its folder
+--   sha256: sha256 of the file
 CREATE VIEW provenance AS
 WITH used AS (
     SELECT DISTINCT experiment, cohort, scan_id FROM predictions

@@ -141,22 +141,26 @@ def _view(made: Definition, types: Mapping[str, Mapping[str, str]], known: Mappi
 
 
 def markdown(relations: Iterable[Relation]) -> str:
-    """The dictionary as a document."""
-    lines = [*_INTRODUCTION, *(f"- **{topic}**: {rule}" for topic, rule in RULES.items())]
+    """The dictionary as a document. Columns that another relation has just so are told once."""
+    relations = list(relations)
+    lines = [*_INTRODUCTION, "", *(f"- **{topic}**: {_escaped(rule)}" for topic, rule in RULES.items()), ""]
+    lines += ["## All of them", "", ", ".join(f"[{each.name}](#{each.name})" for each in relations)]
+    told: dict[tuple[Column, ...], str] = {}
     for relation in relations:
-        lines += ["", f"## {relation.name}", "", *_section(relation)]
+        lines += ["", f"## {relation.name}", "", f"*{relation.kind}*: {_escaped(relation.doc)}"]
+        if relation.key:
+            folders = f" Folders: {', '.join(relation.partition_by)}." if relation.partition_by else ""
+            lines += ["", _escaped(f"Key: {', '.join(relation.key)}.{folders}")]
+        same = told.setdefault(relation.columns, relation.name)
+        lines += ["", *(_table_of(relation.columns) if same == relation.name else [f"Columns: as [{same}](#{same})."])]
     return "\n".join(lines) + "\n"
 
 
-def _section(relation: Relation) -> Iterator[str]:
-    yield f"*{relation.kind}*: {_escaped(relation.doc)}"
-    if relation.key:
-        folders = f" Folders: {', '.join(relation.partition_by)}." if relation.partition_by else ""
-        yield _escaped(f"Key: {', '.join(relation.key)}.{folders}")
-    yield from ("", "| column | type | what it is |", "|---|---|---|")
-    for column in relation.columns:
+def _table_of(columns: Iterable[Column]) -> Iterator[str]:
+    yield from ("| column | type | what it is |", "|---|---|---|")
+    for column in columns:
         null = " (may be null)" if column.optional else ""
-        yield f"| {_escaped(column.name)} | {column.type} | {_escaped(column.doc)}{null} |"
+        yield f"| {_escaped(column.name)} | {_escaped(column.type)} | {_escaped(column.doc)}{null} |"
 
 
 def _escaped(text: str) -> str:
@@ -173,5 +177,5 @@ connection opens.
 
 ## How exported files write it
 
-`gliolake export NAME --to csv`, or tsv, xlsx, parquet:
-""".splitlines()
+`gliolake export NAME --to csv` (or tsv, xlsx, parquet) writes a table or view as it is. `gliolake export --bids DIR`
+writes the patients as a BIDS derivative dataset, and it alone caps ages at 89 years. In all other files:""".splitlines()
