@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.figures.attention import attention
+from analysis.figures.cases import cases
+from analysis.figures.curves import calibration, roc
 from analysis.figures.decision import decision
+from analysis.figures.flowchart import flowchart
+from analysis.figures.forest import agreement, delta, forest, subgroups
+from analysis.figures.maps import scan_map
 from analysis.figures.style import Row, Sketch, saved, stamp, styled
 from analysis.show import the_study
 from lake.errors import InputError, known_name
@@ -72,10 +77,25 @@ def _of_rows(draw: Callable[[Sequence[Row]], Sketch]) -> Callable[[Sequence[Row]
 
 _ALL = (
     Figure(
+        "flowchart", "Who is in the study", "figure_2",
+        "From every scan that images or labels name down to those that train and those that test from outside. Boxes "
+        "at the side say what was left out and why. Red: scans of training patients under another name, which matching "
+        "by id alone would have let into the external set. Counterpart of the study's Figure 2.",
+        _of_rows(flowchart), "gliolake ingest fills it.",
+    ),
+    Figure(
+        "cases", "Example cases", "figure_3",
+        "Chosen by rule, not by eye: of the internal test parts the surest right prediction of either class and the "
+        "surest wrong one. Bars: attention of the branches; broken line: all alike. Images, where the files are still "
+        "there unchanged: the middle slice of the tumour in each modality, with the outline of its mask and the box "
+        "that networks see. Counterpart of the study's Figure 3.",
+        cases,
+    ),
+    Figure(
         "decision", "Decision curves", "figure_4",
         "Net benefit of treating those whom a model calls methylated at a threshold, beside treating all and none. The "
         "grey range holds thresholds at which a doctor may be in two minds. A model is of use where its line is the "
-        "highest. One mean prediction per scan; counterpart of the study's Figure 4.",
+        "highest. One mean prediction per scan. Counterpart of the study's Figure 4.",
         _of_rows(decision),
     ),
     Figure(
@@ -84,6 +104,54 @@ _ALL = (
         "all branches count alike. A weight says what the network listens to, not that it is right to do so. "
         "Counterpart of the study's Figure 5.",
         _of_rows(attention),
+    ),
+    Figure(
+        "ccc", "Agreement of networks", "figure_6",
+        "Lin's concordance of the same feature from two networks, mean over features: 1 if both give the same numbers, "
+        "0 if one says nothing of the other. Dots are computed here, with 95 % intervals over patients; diamonds are "
+        "the published means. Counterpart of the study's Figure 6.",
+        _of_rows(agreement), "gliolake ccc fills it.",
+    ),
+    Figure(
+        "delta", "With and without delta T1, and external validation", "figure_7",
+        "AUC, mean over folds. Dots are computed here, with 95 % intervals (internal, corrected resampled t; external, "
+        "bootstrap over patients); diamonds are published, with their standard error. Counterpart of the study's "
+        "Figure 7.",
+        _of_rows(delta),
+    ),
+    Figure(
+        "roc", "ROC curves", "figure_roc",
+        "Sensitivity against false alarms, of one mean prediction per scan, with pointwise 95 % bands by bootstrap "
+        "over patients. On the broken line a model is no better than chance. The AUC is that of the curve, not the "
+        "mean over folds that the tables show. The study has no such figure.",
+        _of_rows(roc),
+    ),
+    Figure(
+        "calibration", "Calibration curves", "figure_calibration",
+        "Of scans that were given a probability, the share that is methylated, in bins of about equally many scans, "
+        "with Wilson's 95 % intervals. On the broken line probabilities mean what they say. Grey bars: how many scans "
+        "were given which probability. The study has no such figure.",
+        _of_rows(calibration),
+    ),
+    Figure(
+        "forest", "All results of the study", "figure_forest",
+        "AUC of every row of the study, mean over folds. Dots are computed here, with 95 % intervals (internal, "
+        "corrected resampled t; external, bootstrap over patients); diamonds are published, with their standard error. "
+        "The numbers of the study's Tables 1 to 4 and Figure 7 as one picture.",
+        _of_rows(forest),
+    ),
+    Figure(
+        "map", "Map of the scans", "figure_map",
+        "Scans with like vectors lie near each other; axes have no meaning. Left by site, right by label: where sites "
+        "lie apart and labels do not, vectors know the scanner better than the tumour. The study has no such figure.",
+        _of_rows(scan_map), "gliolake map fills it.",
+    ),
+    Figure(
+        "subgroups", "Subgroups of patients", "figure_subgroups",
+        "AUC of one mean prediction per scan in groups of patients, with each group's own 95 % interval by bootstrap "
+        "over patients. Groups of fewer than ten patients of a class have none. Many groups are looked at, so some "
+        "stand out by chance. The study has no such figure.",
+        _of_rows(subgroups),
     ),
 )  # fmt: skip
 
@@ -109,7 +177,7 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
     rows: list[Row] = connection.sql(query, params=given).to_arrow_table().to_pylist()
     if not rows:
         raise InputError(f"There is nothing to draw for {name}: the view {figure.view} has no rows.", hint=figure.hint)
-    basis = ", ".join(sorted({row["basis"] or "" for row in rows} - set(SILENT)))
+    basis = "; ".join(sorted({one for row in rows for one in (row["basis"] or "").split("; ")} - set(SILENT)))
     with styled():
         sketch = figure.draw(rows, lake)
         stamp(sketch.figure, basis)
