@@ -29,12 +29,12 @@ def predict(
     output: Path | None = None,
     progress: bool = True,
 ) -> Answer:
-    """What a model says of the case in a folder; written as OUT.html and OUT.png as well.
+    """What a model says of the case in a folder.
 
     Args:
         folder, mask, box, cohort: see ``analysis.case.images.read_case``.
         model: folder of an exported model.
-        output: path of the two files without their endings; named as the case, in the current folder, where None.
+        output: path, without their endings, of the page and the picture that show it; None for neither.
         progress: show a progress bar on standard error.
 
     Raises:
@@ -45,14 +45,14 @@ def predict(
     asked = load_model(model)
     recipes = own_recipes(asked.description)
     case = read_case(folder, mask=mask, box=box, cohort=cohort)
-    target = check_output(output or Path(case.name))
+    target = check_output(output) if output else None
     bar = track(f"asking about {case.name}", 3) if progress else nullcontext(lambda: None)
     with bar as advance, ready(case, asked.description) as as_cut:
         advance()
         values = case_vectors(as_cut, asked.description, recipes)
         advance()
         answer = ask(asked, values, case)
-        pages = write_page(answer, as_cut, next(iter(recipes.values()))[1], target)
+        pages = write_page(answer, as_cut, next(iter(recipes.values()))[1], target) if target else ()
         advance()
     return replace(answer, pages=pages)
 

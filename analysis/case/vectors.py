@@ -52,8 +52,7 @@ def _own_recipe(one: Mapping[str, Any]) -> tuple[Choice, ClipSettings]:
         )
     if backbone not in BACKBONES:
         raise InputError(f"The model was trained on vectors of {backbone}, which this gliolake does not have.")
-    options = _options(backbone, network)
-    if options.engine == "mxnet":
+    if network.get("engine") == "mxnet":
         raise InputError(
             f"The vectors of {name} are computed by MXNet, in an environment of its own that predict does not open.",
             hint="Ask a model that was trained on vectors by OpenVINO.",
@@ -61,10 +60,10 @@ def _own_recipe(one: Mapping[str, Any]) -> tuple[Choice, ClipSettings]:
     known = {field.name for field in fields(ClipSettings)}
     try:
         settings = ClipSettings(**{key: value for key, value in clip.items() if key in known})
-    except TypeError as error:
-        raise InputError(f"The clips of {name} cannot be cut by what its recipe says: {error}.") from error
-    choice = Choice(backbone, options)
-    here = json.loads(make_recipe(choice.open(), settings, str(recipe.get("volumes", ""))).text)
+        choice = Choice(backbone, _options(backbone, network))
+        here = json.loads(make_recipe(choice.open(), settings, str(recipe.get("volumes", ""))).text)
+    except TypeError as error:  # a number where a text should be, or the other way round
+        raise InputError(f"The recipe of {name} is none that can be followed: {error}.") from error
     _refuse(_differences(recipe, here), "Vectors made here", f"those of {name}, on which the model was trained")
     return choice, settings
 

@@ -121,13 +121,13 @@ class Reference:
         """
         squares = np.zeros((len(vectors), len(self.vectors)))
         shared = np.zeros_like(squares)
-        for branch in range(self.vectors.shape[1]):
-            one, other = (of[:, branch].astype(np.float64) for of in (vectors, self.vectors))
-            with threadpool_limits(1):  # so that sums come out the same on any number of cores
+        with threadpool_limits(1):  # so that sums come out the same on any number of cores
+            for branch in range(self.vectors.shape[1]):
+                one, other = (of[:, branch].astype(np.float64) for of in (vectors, self.vectors))
                 apart = (one**2).sum(1)[:, None] + (other**2).sum(1) - 2 * one @ other.T
-            both = present[:, branch, None] & self.present[:, branch]
-            squares += np.where(both, np.maximum(apart, 0), 0)
-            shared += both
+                both = present[:, branch, None] & self.present[:, branch]
+                squares += np.where(both, np.maximum(apart, 0), 0)
+                shared += both
         away = np.full(squares.shape, np.inf)
         return np.sqrt(np.divide(squares, shared * FEATURE_LENGTH, out=away, where=shared > 0))
 

@@ -15,10 +15,9 @@ from lake.store import Lake
 from modeling.ensemble.export import NotTheModel, export_model
 from modeling.ensemble.folder import LARGEST, SUMS
 from modeling.ensemble.model import Model, load_model
-from modeling.experiment import Experiment, run_experiments
+from modeling.experiment import Experiment
 from modeling.inputs import read_cohorts
 from modeling.settings import defaults
-from modeling.train import keep
 
 ONE, TWO = ("random_conv-made",), ("random_conv-made", "random_conv-other")
 
@@ -26,13 +25,6 @@ ONE, TWO = ("random_conv-made",), ("random_conv-made", "random_conv-other")
 def experiment(model: str, sets: tuple[str, ...] = ONE, delta: str = "stored", **settings: Any) -> Experiment:
     quick = replace(defaults(model), **{"epochs": 3, **settings} if model != "logistic" else settings)
     return Experiment(model, sets, quick, delta=delta, repeats=2, folds=3)
-
-
-def trained(lake: Lake, told: Experiment) -> str:
-    """The name of the experiment, which is then in the lake."""
-    cohorts = read_cohorts(lake, told.feature_sets, told.label_rule, told.delta)
-    (result,) = run_experiments(cohorts, [told])
-    return keep(lake, "train", told, cohorts, result).experiment
 
 
 EVERY_KIND = [
@@ -48,10 +40,10 @@ EVERY_KIND = [
 
 @pytest.mark.parametrize("told", EVERY_KIND, ids=lambda told: f"{told.model} {len(told.feature_sets)}")
 def test_a_folder_says_of_every_scan_what_the_lake_has(
-    made: Lake, make_vectors: Any, tmp_path: Path, told: Experiment
+    made: Lake, make_vectors: Any, train: Any, tmp_path: Path, told: Experiment
 ) -> None:
     make_vectors(TWO[1], seed=1)
-    name = trained(made, told)
+    name = train(made, told)
     model = export_model(made, name, tmp_path / "model", progress=False)
     assert model.description.proof["difference"] == 0
     cohorts = read_cohorts(made, told.feature_sets, told.label_rule, told.delta)
@@ -69,9 +61,9 @@ def test_a_folder_says_of_every_scan_what_the_lake_has(
 
 
 @pytest.fixture
-def exported(made: Lake, tmp_path: Path) -> Model:
-    """A logistic regression as a folder."""
-    return export_model(made, trained(made, experiment("logistic")), tmp_path / "model", progress=False)
+def exported(made: Lake, plain: str, tmp_path: Path) -> Model:
+    """The quickest experiment as a folder, beside its lake."""
+    return export_model(made, plain, tmp_path / "model", progress=False)
 
 
 def test_the_same_lake_gives_the_same_bytes_and_only_a_model_is_replaced(
@@ -108,17 +100,18 @@ def test_a_card_tells_the_experiments_own_figures_and_what_they_rest_on(made: La
     assert told["settings"] == json.loads(row["settings"])
 
 
-def test_an_experiment_whose_rows_or_predictions_changed_is_not_exported(made: Lake, tmp_path: Path) -> None:
-    name = trained(made, experiment("logistic"))
+def test_an_experiment_whose_rows_or_predictions_changed_is_not_exported(
+    made: Lake, plain: str, tmp_path: Path
+) -> None:
 
     def moved(transaction: Any) -> None:
-        rows = transaction.read("predictions", {"experiment": name}).to_pylist()
+        rows = transaction.read("predictions", {"experiment": plain}).to_pylist()
         rows[7]["probability"] += 0.01
-        transaction.replace("predictions", {"experiment": name}, rows)
+        transaction.replace("predictions", {"experiment": plain}, rows)
 
     made.transact(moved, run_id="made")
     with pytest.raises(NotTheModel, match=r"differ by 0\.01") as error:
-        export_model(made, name, tmp_path / "model", progress=False)
+        export_model(made, plain, tmp_path / "model", progress=False)
     assert "its rows changed since" in str(error.value)
 
     def relabelled(transaction: Any) -> None:
@@ -127,15 +120,14 @@ def test_an_experiment_whose_rows_or_predictions_changed_is_not_exported(made: L
 
     made.transact(relabelled, run_id="made")
     with pytest.raises(NotTheModel, match=r"rows that .* was trained on have changed"):
-        export_model(made, name, tmp_path / "model", progress=False)
+        export_model(made, plain, tmp_path / "model", progress=False)
     assert not (tmp_path / "model").exists()
 
 
-def test_what_cannot_be_a_model_of_a_new_case_is_refused_by_name(made: Lake, tmp_path: Path) -> None:
-    name = trained(made, experiment("logistic"))
+def test_what_cannot_be_a_model_of_a_new_case_is_refused_by_name(made: Lake, plain: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no experiment named") as error:
-        export_model(made, name[:-1], tmp_path / "model", progress=False)
-    assert name in error.value.hint
+        export_model(made, plain[:-1], tmp_path / "model", progress=False)
+    assert plain in error.value.hint
     (row,) = made.read("experiments").to_pylist()
     told = json.loads(row["settings"])
     told["settings"]["harmonise"] = "combat"

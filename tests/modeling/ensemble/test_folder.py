@@ -17,20 +17,10 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from lake.errors import DamagedFile, GliolakeError
-from lake.store import Lake
-from modeling.ensemble.export import export_model
 from modeling.ensemble.folder import LARGEST, SUMS, NewerModel, NotAModel
 from modeling.ensemble.model import load_model
-from modeling.train import train
 
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.safetensors"
-
-
-@pytest.fixture
-def folder(made: Lake, tmp_path: Path) -> Path:
-    """An exported logistic regression of one branch."""
-    report = train(made, "random_conv-made", "logistic", modalities=["FLAIR"], repeats=1, folds=2, progress=False)
-    return export_model(made, report.experiment, tmp_path / "model", progress=False).folder
 
 
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -29,7 +29,7 @@ def reference() -> Reference:
 
 
 def test_a_case_like_those_of_training_is_inside_and_noise_is_outside(reference: Reference) -> None:
-    like = [reference.look(case) for case in made(60, 1)]
+    like = [reference.look(case) for case in made(30, 1)]
     assert np.mean([where.outside for where in like]) < 0.1
     assert np.mean([where.percentile for where in like]) == pytest.approx(0.5, abs=0.15)
     noise = reference.look(np.random.default_rng(2).normal(7, 30, (BRANCHES, 400)).astype(np.float32))

@@ -11,18 +11,18 @@ from scipy.special import expit, logit
 from modeling.ensemble.recalibration import Recalibration, as_recalibration, recalibrate
 
 
-def told(patients: int, sureness: float, seed: int = 0, fits: int = 20) -> Recalibration:
+def told(patients: int, sureness: float, seed: int = 0, fits: int = 20, resamples: int = 200) -> Recalibration:
     """From out-of-fold predictions whose logits are ``sureness`` times those by which the labels were drawn."""
     stream = np.random.default_rng(seed)
     true = stream.normal(0, 1, patients)
     labels = stream.random(patients) < expit(true)
     names = np.array([f"patient {i}" for i in range(patients)])
-    return recalibrate(expit(sureness * true), labels, names, fits=fits, seed=seed, resamples=400)
+    return recalibrate(expit(sureness * true), labels, names, fits=fits, seed=seed, resamples=resamples)
 
 
 @pytest.mark.parametrize("sureness", [4.0, 0.25])
 def test_too_much_and_too_little_sureness_are_undone(sureness: float) -> None:
-    found = told(3000, sureness)
+    found = told(3000, sureness, resamples=50)
     assert found.line[1] == pytest.approx(1 / sureness, rel=0.15)
     asked = found.estimate(np.full(20, expit(sureness * 0.8)))
     assert asked.low < expit(0.8) < asked.high
@@ -85,11 +85,11 @@ def test_the_same_predictions_give_the_same_bits_and_scans_of_a_patient_come_and
     stream = np.random.default_rng(0)
     labels = stream.random(40) < 0.5
     score = expit(logit(np.where(labels, 0.7, 0.3)) + stream.normal(0, 1, 40))
-    alone = recalibrate(score, labels, np.arange(40), fits=2, seed=0, resamples=500)
+    alone = recalibrate(score, labels, np.arange(40), fits=2, seed=0, resamples=300)
     copied = recalibrate(
         np.tile(score, 4), np.tile(labels, 4), np.tile(np.arange(40), 4), fits=2, seed=0, resamples=500
     )
-    strangers = recalibrate(np.tile(score, 4), np.tile(labels, 4), np.arange(160), fits=2, seed=0, resamples=500)
+    strangers = recalibrate(np.tile(score, 4), np.tile(labels, 4), np.arange(160), fits=2, seed=0, resamples=300)
     spread = [found.lines[:, 0].std() for found in (alone, copied, strangers)]
     assert spread[1] == pytest.approx(spread[0], rel=0.25), "four scans of a patient are no four patients"
     assert spread[2] < 0.7 * spread[1]
