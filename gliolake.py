@@ -472,7 +472,8 @@ def predict(
     """Ask an exported model about one case: probability, interval, what it looked at, and who is like it."""
     from analysis.case.predict import predict as run
 
-    _print(run(folder, model, mask=mask, box=box, cohort=cohort, output=output), as_json)
+    target = output or Path(folder.resolve().name)
+    _print(run(folder, model, mask=mask, box=box, cohort=cohort, output=target), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")
