@@ -624,17 +624,16 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write a table or view into a file for other programs, or the patients as a BIDS dataset."""
-    if bids is not None:
-        from sql.bids import export_bids
-
-        _print(export_bids(_lake(lake), bids, cohort=cohort, overwrite=overwrite), as_json)
-        return
     from lake.errors import InputError
+    from sql.bids import export_bids
     from sql.export import export as run
 
-    if name is None:
-        raise InputError("Nothing was named to export.", hint="Give a table or view, or --bids DIR.")
-    _print(run(_lake(lake), name, output, form=form, overwrite=overwrite), as_json)
+    if (name is None) == (bids is None):
+        raise InputError("Export takes one thing.", hint="Name a table or view, or give --bids DIR.")
+    if bids is not None:
+        _print(export_bids(_lake(lake), bids, cohort=cohort, overwrite=overwrite), as_json)
+    elif name is not None:
+        _print(run(_lake(lake), name, output, form=form, overwrite=overwrite), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")

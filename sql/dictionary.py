@@ -178,4 +178,4 @@ connection opens.
 ## How exported files write it
 
 `gliolake export NAME --to csv` (or tsv, xlsx, parquet) writes a table or view as it is. `gliolake export --bids DIR`
-writes the patients as a BIDS derivative dataset, and it alone caps ages at 89 years. In all other files:""".splitlines()
+writes the patients as a BIDS derivative dataset; it alone caps ages at 89 years. All other files:""".splitlines()

@@ -94,5 +94,6 @@ def _iso(times: pa.Array) -> pa.Array:
 
 
 def _json(values: pa.Array) -> pa.Array:
-    texts = [None if value is None else json.dumps(value, default=plain) for value in values.to_pylist()]
+    found = values.to_pylist(maps_as_pydicts="strict")
+    texts = [None if value is None else json.dumps(value, default=plain) for value in found]
     return pa.array(texts, pa.string())

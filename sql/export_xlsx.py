@@ -6,6 +6,8 @@ Rows go to the disk as they come, so that memory does not grow with them.
 from __future__ import annotations
 
 import math
+import shutil
+import tempfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,6 +21,7 @@ from sql.export_cells import RULES, cells, description
 
 if TYPE_CHECKING:
     from xlsxwriter.format import Format
+    from xlsxwriter.workbook import Workbook
     from xlsxwriter.worksheet import Worksheet
 
 MOST_ROWS = 1_048_576
@@ -56,22 +59,30 @@ def write_xlsx(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: Bin
     Raises:
         InputError: a text is longer than an Excel cell.
     """
-    with xlsxwriter.Workbook(stream, {"constant_memory": True}) as book:
-        book.set_properties({"created": _CREATED})
-        bold = book.add_format({"bold": True})
-        sheet = book.add_worksheet("rows")
-        widths = _header(sheet, bold, schema.names)
-        row = 0
-        for batch in map(cells, batches):
-            columns = [column.to_pylist() for column in batch.columns]
-            for values in zip(*columns, strict=True):
-                row += 1
-                for place, value in enumerate(values):
-                    _write(sheet, row, place, value, schema.names)
-            widths = [max(width, *map(_width, column)) for width, column in zip(widths, columns, strict=True)]
-        _finish(sheet, widths, row)
-        columns_told = [(field.name, str(field.type), description(field)) for field in schema]
-        _about(book.add_worksheet("about"), bold, [("", "", description(schema)), *columns_told])
+    # Made among the library's own temporary files: it could not let go of a stream that refused it.
+    with tempfile.TemporaryFile() as made:
+        with xlsxwriter.Workbook(made, {"constant_memory": True}) as book:
+            _fill(book, schema, batches)
+        made.seek(0)
+        shutil.copyfileobj(made, stream)
+
+
+def _fill(book: Workbook, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+    book.set_properties({"created": _CREATED})
+    bold = book.add_format({"bold": True})
+    sheet = book.add_worksheet("rows")
+    widths = _header(sheet, bold, schema.names)
+    row = 0
+    for batch in map(cells, batches):
+        columns = [column.to_pylist() for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            row += 1
+            for place, value in enumerate(values):
+                _write(sheet, row, place, value, schema.names)
+        widths = [max([width, *map(_width, column)]) for width, column in zip(widths, columns, strict=True)]
+    _finish(sheet, widths, row)
+    columns_told = [(field.name, str(field.type), description(field)) for field in schema]
+    _about(book.add_worksheet("about"), bold, [("", "", description(schema)), *columns_told])
 
 
 def _write(sheet: Worksheet, row: int, place: int, value: Any, names: Sequence[str]) -> None:

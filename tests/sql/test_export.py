@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,11 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
-from lake.errors import GliolakeError, InputError
+import gliolake
+from lake.errors import GliolakeError, InputError, StorageFull
 from lake.store import Lake
 from sql import export_xlsx
-from sql.export import export, write
+from sql.export import FORMATS, export, write
 from sql.export_cells import exact, harmless
 
 NASTY = ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "\r=1", "＝1", "  =1", "\u200b=1", "\u00a0+1", "'quoted", "﹣2"]
@@ -208,3 +211,32 @@ def test_a_mistake_is_answered_in_words(filled: Lake, tmp_path: Path) -> None:
         with pytest.raises(GliolakeError) as caught:
             export(filled, *arguments)
         assert said in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_full_disk_leaves_nothing_behind_and_is_said(filled: Lake, small_disk: Path, form: str) -> None:
+    with contextlib.suppress(OSError):
+        (small_disk / "ballast").write_bytes(bytes(2**20))
+    with pytest.raises(StorageFull, match="No space is left"):
+        export(filled, "labels", small_disk / f"labels.{form}")
+    assert [path.name for path in small_disk.iterdir()] == ["ballast"]
+
+
+def test_the_commands_export_and_describe(filled: Lake, tmp_path: Path) -> None:
+    def run(*arguments: object) -> str:
+        answer = CliRunner().invoke(gliolake.app, [*map(str, arguments)], catch_exceptions=False)
+        assert answer.exit_code == 0
+        return answer.output
+
+    file = tmp_path / "labels.csv"
+    assert json.loads(run("export", "labels", "--lake", filled.root, "--output", file, "--json")) == {
+        "name": "labels", "file": str(file), "rows": 30,
+    }  # fmt: skip
+    assert "0 participants" in run("export", "--lake", filled.root, "--bids", tmp_path / "bids")
+    with pytest.raises(InputError, match="takes one thing"):
+        run("export", "--lake", filled.root)
+    assert "one row per scan and label source" in run("dictionary", "labels")
+    assert "training_scans" in run("dictionary")
+    assert json.loads(run("dictionary", "labels", "--json"))["key"] == ["cohort", "scan_id", "source"]
+    with pytest.raises(InputError, match="lables"):
+        run("dictionary", "lables")
