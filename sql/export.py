@@ -7,6 +7,7 @@ is said in ``sql.export_cells.RULES``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -83,7 +84,7 @@ def export(
             check_size(name, rows, len(relation.columns))
         schema = _described(connection.sql(f'FROM "{name}" LIMIT 0').to_arrow_table().schema, relation)
         batches = _watched(_batches(connection, name), f"{name} to {form}", ceil(rows / BATCH))
-        with part.open("wb") as stream:
+        with part.open("wb") as stream, _memory_named(name):
             write(schema, batches, form, stream)
     return Exported(name, str(target), rows)
 
@@ -126,6 +127,20 @@ def _check_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
             hint="Table volumes says what there is; `gliolake preview SCAN` draws it.",
         )
     known_name("table or view", name, relations(connection), hint="`gliolake dictionary` lists all.")
+
+
+@contextmanager
+def _memory_named(name: str) -> Iterator[None]:
+    """Inside, a view that outgrows memory is refused in words: queries have no folder to put the rest into."""
+    try:
+        yield
+    except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        if "DamagedFile" in str(error):
+            raise
+        raise InputError(
+            f"DuckDB could not put {name} in order: {str(error).splitlines()[0]}",
+            hint="A view has to fit in memory. Ask for a part of it with `gliolake sql`, or export its tables.",
+        ) from error
 
 
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:

@@ -7,10 +7,12 @@ import csv
 import io
 import json
 import zipfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import gliolake
-from lake.errors import GliolakeError, InputError, StorageFull
+from lake.errors import DamagedFile, GliolakeError, InputError, StorageFull
 from lake.store import Lake
 from sql import export_xlsx
 from sql.export import FORMATS, export, write
@@ -211,6 +213,27 @@ def test_a_mistake_is_answered_in_words(filled: Lake, tmp_path: Path) -> None:
         with pytest.raises(GliolakeError) as caught:
             export(filled, *arguments)
         assert said in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_view_that_outgrows_memory_is_refused_in_words(
+    filled: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[pa.RecordBatch]:
+        raise duckdb.OutOfMemoryException(f"Out of Memory Error: {name}\n\ninternals")
+        yield
+
+    monkeypatch.setattr("sql.export._batches", too_much)
+    with pytest.raises(InputError, match=r"Out of Memory Error: labelled$") as caught:
+        export(filled, "labelled", tmp_path / "labelled.csv")
+    assert "gliolake sql" in caught.value.hint
+
+
+def test_a_damaged_file_of_the_lake_is_named(filled: Lake, tmp_path: Path) -> None:
+    file = filled.state().of_table("labels")[1]
+    Path(filled.root, file.path).write_bytes(b"PAR1 nothing PAR1")
+    with pytest.raises(DamagedFile, match=Path(file.path).name):
+        export(filled, "labels", tmp_path / "labels.csv")
+    assert not list(tmp_path.glob("labels*"))
 
 
 @pytest.mark.parametrize("form", FORMATS)
