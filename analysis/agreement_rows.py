@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from typing import Any
 
@@ -27,7 +27,7 @@ Patients = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Agreed:
-    """How well one modality agrees.
+    """How well one modality agrees; or all of them, a modality's mean then standing for a feature.
 
     Attributes:
         scans: how many were compared. patients: their numbers, each once.
@@ -38,6 +38,21 @@ class Agreed:
     patients: Patients
     whole: Array
     without: Mapping[int, Array]
+
+    @cached_property
+    def features(self) -> int:
+        """Features that have a coefficient."""
+        return int(np.isfinite(self.whole).sum())
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean over these features."""
+        return float(mean_known(self.whole))
+
+    @cached_property
+    def mean_without(self) -> dict[int, float]:
+        """The same, by group of patients, of all others."""
+        return {group: float(mean_known(left[np.isfinite(self.whole)])) for group, left in self.without.items()}
 
 
 class Gathered:
@@ -81,62 +96,50 @@ class Gathered:
         """
         place = {"first": pair[0], "second": pair[1]}
         found = {modality: self._agreed(modality) for modality in BRANCHES if self._sums.get(modality)}
-        of_features = [
-            place | {"modality": modality} | row for modality, one in found.items() for row in self._of_features(one)
-        ]
-        means = [place | {"modality": modality} | row for modality, row in self._of_means(found).items()]
-        return {"ccc": of_features, "agreements": [row | {"input_sha256": digest} for row in means]}
+        means = found | ({ALL: self._together(found)} if found else {})
+        features = {name: one.features for name, one in found.items()}
+        features[ALL] = sum(features.values())
+        return {
+            "ccc": [
+                place | {"modality": modality} | row
+                for modality, one in found.items()
+                for row in self._of_features(one)
+            ],
+            "agreements": [
+                place | {"modality": name, "features": features[name], "input_sha256": digest} | self._of_mean(one)
+                for name, one in means.items()
+            ],
+        }
 
     def _agreed(self, modality: str) -> Agreed:
         sums, used = self._sums[modality], self._used[modality]
         whole = reduce(add, (sums[group] for group in sorted(sums)))
         without = without_each(sums) if len(sums) > 1 else {}
-        patients = np.unique(np.concatenate([self._patients[number][mask] for number, mask in sorted(used.items())]))
+        patients = np.unique(np.concatenate([self._patients[number][mask] for number, mask in used.items()]))
         left = {group: moments.concordance() for group, moments in without.items()}
         return Agreed(whole.n, patients, whole.concordance(), left)
 
-    def _of_features(self, one: Agreed) -> Iterable[dict[str, Any]]:
-        low, high = self._interval(one.whole, one.without, one.patients)
-        for feature in range(len(one.whole)):
-            yield {
-                "feature": feature + 1, "ccc": _number(one.whole[feature]), "low": _number(low[feature]),
-                "high": _number(high[feature]), "scans": one.scans, "patients": len(one.patients),
-            }  # fmt: skip
-
-    def _of_means(self, found: Mapping[str, Agreed]) -> dict[str, dict[str, Any]]:
-        """By modality and for all of them the mean over features, of everybody and of all but one group each."""
-        means = {modality: mean_known(one.whole) for modality, one in found.items()}
+    def _together(self, found: Mapping[str, Agreed]) -> Agreed:
+        """All modalities. One that has nobody of a group is the same without it."""
+        every = found.values()
+        patients = np.unique(np.concatenate([one.patients for one in every]))
         without = {
-            modality: {group: mean_known(left[np.isfinite(one.whole)]) for group, left in one.without.items()}
-            for modality, one in found.items()
+            group: np.array([one.mean_without.get(group, one.mean) for one in every])
+            for group in set().union(*(one.without for one in every))
         }
-        rows = {
-            modality: self._of_mean(
-                means[modality], without[modality], one.scans, one.patients, int(np.isfinite(one.whole).sum())
-            )
-            for modality, one in found.items()
-        }
-        if found:
-            groups = sorted(set().union(*without.values()))
-            # A modality that has nobody of a group is the same without it.
-            everything = {
-                group: mean_known(np.array([without[modality].get(group, means[modality]) for modality in found]))
-                for group in groups
-            }
-            patients = np.unique(np.concatenate([one.patients for one in found.values()]))
-            features = sum(row["features"] for row in rows.values())
-            whole = mean_known(np.array(list(means.values())))
-            rows[ALL] = self._of_mean(whole, everything, self._scans(), patients, features)
-        return rows
+        return Agreed(self._scans(), patients, np.array([one.mean for one in every]), without)
 
-    def _of_mean(
-        self, mean: Array, without: Mapping[int, Array], scans: int, patients: Patients, features: int
-    ) -> dict[str, Any]:
-        low, high = self._interval(mean[None], {group: value[None] for group, value in without.items()}, patients)
-        return {
-            "mean": _number(mean), "low": _number(low[0]), "high": _number(high[0]), "features": features,
-            "scans": scans, "patients": len(patients),
-        }  # fmt: skip
+    def _of_features(self, one: Agreed) -> Iterator[dict[str, Any]]:
+        low, high = self._interval(one.whole, one.without, one.patients)
+        for feature, ends in enumerate(zip(one.whole, low, high, strict=True), start=1):
+            told = dict(zip(("ccc", "low", "high"), map(_number, ends), strict=True))
+            yield {"feature": feature, **told, "scans": one.scans, "patients": len(one.patients)}
+
+    def _of_mean(self, one: Agreed) -> dict[str, Any]:
+        without = {group: np.array([mean]) for group, mean in one.mean_without.items()}
+        low, high = self._interval(np.array([one.mean]), without, one.patients)
+        told = {"mean": _number(one.mean), "low": _number(low[0]), "high": _number(high[0])}
+        return told | {"scans": one.scans, "patients": len(one.patients)}
 
     def _interval(self, whole: Array, without: Mapping[int, Array], patients: Patients) -> tuple[Array, Array]:
         groups = sorted(without)
@@ -152,6 +155,6 @@ class Gathered:
         )
 
 
-def _number(value: float | Array) -> float | None:
+def _number(value: float) -> float | None:
     """For the lake, where NaN is null."""
     return float(value) if np.isfinite(value) else None
