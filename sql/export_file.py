@@ -19,6 +19,7 @@ def written(target: Path, *, overwrite: bool) -> Iterator[Path]:
         InputError: the target is there and ``overwrite`` is off, or its folder is not.
         StorageFull: no space is left.
     """
+    target = target.absolute()  # "." has no name
     if target.exists() and not overwrite:
         raise InputError(f"{target} is there already.", hint="Give another name, or --overwrite.")
     if not target.parent.is_dir():
