@@ -74,7 +74,7 @@ WITH found AS MATERIALIZED (
         first(methylated ORDER BY rank, scan_id, cohort) AS methylated,
         first(basis ORDER BY rank, scan_id, cohort) AS basis,
         count(*) AS calls,
-        count(DISTINCT methylated) > 1 AS conflict
+        bool_or(methylated) <> bool_and(methylated) AS conflict
     FROM found GROUP BY patient_id, label_rule
 ), conflicting AS ( -- lists are made for few: for all, they would be half of what opening a large lake costs
     SELECT

@@ -47,6 +47,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
         path = str(Path(folder, "catalog.duckdb"))
         with duckdb.connect(path) as writer:
             writer.register_filesystem(files)
+            writer.execute("SET force_compression = 'uncompressed'")  # it is read for a while and gone
             writer.begin()  # one commit for all: each costs a wait for the disk
             for table in TABLES.values():
                 if table.bulky:

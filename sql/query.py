@@ -27,6 +27,8 @@ LONGEST_CELL = 320
 READING = ("SELECT", "EXPLAIN", "MULTI")
 """DuckDB's types of statements that are let through; MULTI is PIVOT."""
 
+AS_TEXT = "Cast it to VARCHAR, or ask for --format parquet."
+
 ELSEWHERE = "Queries can read the lake's tables and views and nothing else."
 
 
@@ -37,9 +39,9 @@ def query(lake: Lake, statement: str) -> pa.Table:
         InputError: the statement is not one, does not read, or DuckDB refuses it; then the message is DuckDB's own.
         DamagedFile: a file that the query needs is missing or altered.
     """
+    _check(statement)
     with connect(lake) as connection:
         try:
-            _check(connection.extract_statements(statement))
             with damage_named():
                 return connection.sql(statement).to_arrow_table()
         except duckdb.Error as error:
@@ -52,16 +54,25 @@ def nothing_found(lake: Lake, statement: str) -> str:
     return why_empty(map(str.lower, read), {file.table for file in lake.state().files.values()})
 
 
-def _check(statements: list[duckdb.Statement]) -> None:
-    """That there is one statement, and that it reads."""
+def _check(text: str) -> None:
+    """That the text is one statement, and that it reads."""
+    try:
+        with duckdb.connect() as parser:
+            statements = parser.extract_statements(text)
+    except duckdb.Error as error:
+        raise _refusal(error, []) from None
     if len(statements) != 1:
         raise InputError(
             f"That is {len(statements)} statements." if statements else "There is no statement.",
             hint="Ask one at a time, e.g. gliolake sql 'FROM flowchart'.",
         )
-    if statements[0].type.name not in READING:
+    try:
+        kind = statements[0].type.name
+    except ValueError:  # DuckDB has more types than its Python client has names for
+        kind = "unknown"
+    if kind not in READING:
         raise InputError(
-            f"The lake is read-only: a statement of type {statements[0].type.name} is refused.",
+            f"The lake is read-only: a statement of type {kind} is refused.",
             hint="SELECT, FROM, DESCRIBE, SUMMARIZE, PIVOT and EXPLAIN are answered; --output keeps an answer.",
         )
 
@@ -82,7 +93,7 @@ def _refusal(error: duckdb.Error, names: list[str]) -> InputError:
 def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
     """Write an answer to a byte stream as ``json`` (a list of objects) or in one of ``sql.export.FORMATS``."""
     if form == "json":
-        stream.write(json.dumps(answer.to_pylist(), default=plain).encode() + b"\n")
+        stream.write(json.dumps(_listed(answer), default=plain).encode() + b"\n")
     else:
         write_rows(answer.schema, answer.to_batches(), form, stream)
     stream.flush()
@@ -90,7 +101,7 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
 
 def show(answer: pa.Table, console: Console) -> None:
     """Print an answer for people: at most ``MOST_ROWS`` rows, as a table where it fits, else row by row."""
-    rows = [{name: _cell(value) for name, value in row.items()} for row in answer.slice(0, MOST_ROWS).to_pylist()]
+    rows = [{name: _cell(value) for name, value in row.items()} for row in _listed(answer.slice(0, MOST_ROWS))]
     widths = [max([len(name), *(len(row[name]) for row in rows)]) for name in answer.column_names]
     if sum(width + 3 for width in widths) <= console.width:
         console.print(_grid(answer.schema, rows))
@@ -102,6 +113,13 @@ def show(answer: pa.Table, console: Console) -> None:
             console.print(_record(row))
     if answer.num_rows > MOST_ROWS:
         console.print(f"{MOST_ROWS} of {answer.num_rows:,} rows. --format csv gives all.", style="dim")
+
+
+def _listed(answer: pa.Table) -> list[dict[str, Any]]:
+    try:
+        return answer.to_pylist()
+    except (OverflowError, ValueError) as error:  # years after 9999 and the like, which Python has not
+        raise InputError(f"A value of the answer is beyond what Python can hold: {error}.", hint=AS_TEXT) from None
 
 
 def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> RichTable:
