@@ -24,7 +24,7 @@ def attention(rows: Sequence[Row]) -> Sketch:
         axis.barh(y, mean, 0.84 * thick, color=inside, edgecolor=SPLITS[split], lw=1.2, label=label)
         axis.errorbar(mean, y, xerr=(mean - low, high - mean), fmt="none", ecolor=INK, elinewidth=1, capsize=2)
         for height, value in zip(y, mean, strict=True):
-            axis.text(0.004, height, number(value), color=letters, size=8.5, va="center_baseline")
+            axis.text(0.004, height, number(value, ".3f"), color=letters, size=8.5, va="center_baseline")
     uniform = rows[0]["uniform"]
     axis.axvline(uniform, color=INK, lw=1, ls=(0, (4, 3)), label=f"all alike, {number(uniform)}")
     axis.set_yticks(range(len(branches)), [readable(branch, 34) for branch in branches])
@@ -32,10 +32,12 @@ def attention(rows: Sequence[Row]) -> Sketch:
     axis.grid(axis="y", visible=False)
     axis.invert_yaxis()
     axis.set_xlim(0, None)
+    axis.locator_params(axis="x", nbins=6)
     axis.set_xlabel("mean attention weight, 95 % interval over patients")
     figure.legend(loc="outside lower center", ncols=3)
     told = [
-        f"{split}: " + ", ".join(f"{row['modality']} {number(row['mean'])}" for row in rows if row["split"] == split)
+        f"{split}: "
+        + ", ".join(f"{row['modality']} {number(row['mean'], '.3f')}" for row in rows if row["split"] == split)
         for split in splits
     ]
     return Sketch(figure, f"Mean attention of {readable(rows[0]['label'])}, {'; '.join(told)}; alike would be "

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
 
 from analysis.figures.pictures import Slices, slices
-from analysis.figures.style import BLUE, INK, ORANGE, PENCIL, SKY, WIDTH, Row, Sketch, number, readable
+from analysis.figures.style import BLUE, INK, ORANGE, PENCIL, SKY, WHITE, WIDTH, Row, Sketch, number, readable
 from lake.tables import MODALITIES
 
 if TYPE_CHECKING:
@@ -61,11 +61,14 @@ def _told(row: Row) -> str:
 def _bars(axis: Axes, rows: Sequence[Row], longest: float) -> None:
     axis.barh(range(len(rows)), [row["weight"] for row in rows], 0.72, color=BLUE)
     for place, row in enumerate(rows):
-        axis.text(row["weight"] + 0.03 * longest, place, number(row["weight"]), size=8, va="center_baseline")
+        axis.text(
+            row["weight"] + 0.03 * longest, place, number(row["weight"]), size=8, va="center_baseline", bbox=WHITE
+        )
     axis.axvline(1 / len(rows), color=INK, lw=0.8, ls=(0, (4, 3)))
     axis.set_yticks(range(len(rows)), [readable(row["modality"], 28) for row in rows])
     axis.invert_yaxis()
     axis.set_xlim(0, longest)
+    axis.locator_params(axis="x", nbins=5)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.figures.style import HAIR, INK, PAPER, PENCIL, SPLITS, Row, Sketch, blank, interval, number, readable
+from analysis.figures.style import HAIR, INK, PAPER, SPLITS, Row, Sketch, blank, interval, number, readable
 
 TENTH = (0, 0.5, 1)
 TALLEST = 0.22
@@ -53,33 +54,28 @@ def _roc(axis: Axes, points: Sequence[Row], split: str) -> None:
 
 
 def calibration(rows: Sequence[Row]) -> Sketch:
-    """Rows of view figure_calibration, a row of panels for each model and a column for each split."""
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    splits = [split for split in SPLITS if any(row["split"] == split for row in rows)]
-    figure, axes = blank(2.0 * len(names) + 0.3, len(names), len(splits), sharex=True, sharey=True)
+    """Rows of view figure_calibration, a panel for each model and split, two beside each other."""
+    found = [(str(name), str(split), list(of)) for (name, split), of in groupby(rows, key=itemgetter("name", "split"))]
+    lines = -(-len(found) // 2)
+    figure, axes = blank(2.0 * lines + 0.3, lines, 2, sharex=True, sharey=True)
     told = []
-    for place, axis in enumerate(axes):
-        name, split = names[place // len(splits)], splits[place % len(splits)]
-        of = [row for row in rows if (row["name"], row["split"]) == (name, split)]
+    for axis, (_, split, of) in zip(axes, found, strict=False):
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=TENTH, yticks=TENTH)
-        if place % len(splits) == 0:
-            axis.set_ylabel("share methylated")
-        if place // len(splits) == len(names) - 1:
-            axis.set_xlabel("predicted probability")
-        if not of:
-            axis.set_title("no predictions", color=PENCIL)
-            continue
-        label, error = (
-            readable(of[0]["label"], 30),
-            next((row["error"] for row in of if row["error"] is not None), None),
-        )
-        axis.set_title(label if split == splits[0] else "", pad=17)
+        axis.set_title(readable(of[0]["label"], 30), pad=17)
+        error = next((number(row["error"]) for row in of if row["error"] is not None), "–")
         axis.annotate(
-            f"{split}, error {number(error)}", (0, 1), xycoords="axes fraction", xytext=(0, 5),
-            textcoords="offset points", color=SPLITS[split], size=8.5,
+            f"{split}, error {error}", (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points",
+            color=SPLITS[split], size=8.5,
         )  # fmt: skip
-        told.append(f"{label} {split} {number(error)}")
+        told.append(f"{readable(of[0]['label'], 30)} {split} {error}")
         _reliability(axis, of, split)
+    for axis in axes[len(found) :]:
+        axis.set_axis_off()
+    for axis in axes[::2]:
+        axis.set_ylabel("share methylated")
+    for axis in axes[max(len(found) - 2, 0) : len(found)]:
+        axis.set_xlabel("predicted probability")
+        axis.tick_params(labelbottom=True)
     return Sketch(figure, f"Calibration error, 0 being perfect: {', '.join(told)}.")
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import BLUE, INK, PAPER, PENCIL, VERMILION, blank, number
+from analysis.figures.style import BLUE, INK, PAPER, PENCIL, VERMILION, WHITE, blank, number
 
 LINE = 0.2
 """Inches between two lines."""
@@ -28,7 +28,8 @@ class Line:
         label: What it is of. value, low, high: Reproduced here, with its interval.
         published, sem: As published, with the standard error of the mean.
         cells: Numbers to the right, one for each column.
-        hollow: Its dot is a ring, as of external figures. note: Written in grey where there is nothing to draw.
+        hollow: Its dot is a ring, as of external figures. faint: Its label is grey, as of what was not computed.
+        note: Written in grey where there is nothing to draw.
     """
 
     label: str
@@ -39,6 +40,7 @@ class Line:
     sem: float | None = None
     cells: tuple[str, ...] = ()
     hollow: bool = False
+    faint: bool = False
     note: str = ""
 
 
@@ -70,7 +72,7 @@ def dots(
             ticks.append((y, group.heading, False))
             y += 1
         for line in group.lines:
-            ticks.append((y, line.label, line.value is None and line.published is None))
+            ticks.append((y, line.label, line.faint))
             _line(axis, y, line)
             y += 1
         y += 0.3
@@ -108,7 +110,7 @@ def _line(axis: Axes, y: float, line: Line) -> None:
     elif line.note:
         axis.annotate(
             line.note, (0, y), xycoords=axis.get_yaxis_transform(), xytext=(4, 0), textcoords="offset points",
-            color=PENCIL, style="italic", size=8, va="center",
+            color=PENCIL, style="italic", size=8, va="center", bbox=WHITE,
         )  # fmt: skip
     for place, cell in enumerate(line.cells, start=1):
         _cell(axis, y, place, cell, INK)

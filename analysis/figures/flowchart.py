@@ -12,15 +12,18 @@ from matplotlib.patches import Rectangle
 
 from analysis.figures.style import BLUE, INK, PAPER, PENCIL, RED, WIDTH, Row, Sketch, blank, readable
 
-LINE, PAD, GAP = 0.14, 0.07, 0.16
+LINE, PAD, GAP = 0.14, 0.07, 0.2
 """Inches: a line of a box, between its letters and its rim, and between boxes."""
 
-MAIN, SIDE = 1.18, 1.28
-"""Inches across of a box of scans that remain, and of one that says what was left out."""
+MAIN, SIDE, BRANCH = 1.16, 1.3, 0.16
+"""Inches across of a box of scans that remain, of one that says what was left out, and between the two."""
+
+TITLE = 0.12
+"""Inches that the name of a cohort takes, but for the gap below it."""
 
 SIZE = 7.5
 
-ACROSS = 19
+ACROSS = 20
 """Letters of a line."""
 
 
@@ -45,8 +48,8 @@ def flowchart(rows: Sequence[Row]) -> Sketch:
         if bands[-1] and sum(map(_across, [*bands[-1], of])) > WIDTH + 0.02:
             bands.append([])
         bands[-1].append(of)
-    heights = [_rows_of(band) for band in bands]
-    total = sum(sum(of.values()) + 0.45 for of in heights)
+    heights = [_heights(band) for band in bands]
+    total = sum(sum(of.values()) + TITLE + GAP for of in heights)
     figure, (axis,) = blank(total)
     axis.set(xlim=(0, WIDTH), ylim=(total, 0))
     axis.set_axis_off()
@@ -56,7 +59,7 @@ def flowchart(rows: Sequence[Row]) -> Sketch:
         for of in band:
             _column(axis, of, left, top, of_step)
             left += _across(of)
-        top += sum(of_step.values()) + 0.45
+        top += sum(of_step.values()) + TITLE + GAP
     ends = [of[-1] for of in cohorts]
     told = "; ".join(
         f"{readable(of[-1]['cohort'])} ({of[-1]['role']}) "
@@ -69,73 +72,67 @@ def flowchart(rows: Sequence[Row]) -> Sketch:
 
 def _across(rows: Sequence[Row]) -> float:
     """Inches that a cohort's column takes."""
-    return MAIN + 0.12 + (SIDE + 0.16 if any(row["kind"] in ("left out", "leak stopped") for row in rows) else 0)
+    return MAIN + 0.12 + (SIDE + BRANCH if any(row["kind"] in ("left out", "leak stopped") for row in rows) else 0)
 
 
-def _boxes(rows: Sequence[Row], step: int) -> tuple[list[Box], Box | None]:
-    """What was left out at a step, and who remains."""
+def _boxes(rows: Sequence[Row], step: int) -> tuple[Box | None, Box | None]:
+    """What was left out at a step, or which leaks were stopped at it; and who remains."""
     of = [row for row in rows if row["step"] == step]
-    out = [row for row in of if row["kind"] == "left out"]
-    sides = []
-    if out:
-        lines = [line for row in out for line in _hung(f"{readable(row['what'], 60)}: {row['scans']}")]
-        sides.append(Box("left out", lines))
+    side = main = None
+    if out := [row for row in of if row["kind"] == "left out"]:
+        side = Box("left out", [line for row in out for line in _hung(row["what"], row["scans"])])
+    elif leaks := [row for row in of if row["kind"] == "leak stopped"]:
+        side = Box("leak stopped", _hung(f"leaks stopped, {leaks[0]['what']}", leaks[0]["scans"]))
     for row in of:
-        if row["kind"] == "leak stopped":
-            sides.append(Box(row["kind"], _hung(f"leaks stopped, {row['what']}: {row['scans']}")))
-    main = [row for row in of if row["kind"] in ("remaining", "final")]
-    return sides, _main(main[0]) if main else None
+        if row["kind"] in ("remaining", "final"):
+            main = _main(row)
+    return side, main
 
 
-def _hung(text: str) -> list[str]:
-    return wrap(text, ACROSS, subsequent_indent="  ")
+def _hung(what: str, scans: int) -> list[str]:
+    """A reason and its number, which stays with the last word."""
+    return wrap(f"{readable(what, 60)}:\N{NO-BREAK SPACE}{scans}", ACROSS, subsequent_indent="  ")
 
 
 def _main(row: Row) -> Box:
-    lines = [f"{row['scans']:,}", *wrap(readable(row["what"], 60), ACROSS)]
+    lines = [f"{row['scans']:,}", *wrap(readable(row["what"], 60), ACROSS - 2)]
     if row["kind"] == "final":
-        lines += ["test from outside" if row["role"] == "external" else "train"]
+        lines[0] = f"{'external' if row['role'] == 'external' else 'training'}: {lines[0]}"
         if row["scans"]:
             calls = sorted({row["methylated_brats21"], row["methylated_ucsf"]})
             lines.append(f"{' or '.join(map(str, calls))} methylated")
     return Box(row["kind"], lines)
 
 
-def _rows_of(band: Sequence[Sequence[Row]]) -> dict[int, float]:
+def _heights(band: Sequence[Sequence[Row]]) -> dict[int, float]:
     """Inches that each step takes, all cohorts of a band in step."""
-    steps = sorted({row["step"] for of in band for row in of})
     heights = {}
-    for step in steps:
+    for step in sorted({row["step"] for of in band for row in of}):
         found = [_boxes(of, step) for of in band]
-        side = max(sum(box.height + GAP / 2 for box in sides) for sides, _ in found)
+        side = max((side.height for side, _ in found if side), default=0.0)
         heights[step] = max(max(main.height for _, main in found if main) + GAP, side + GAP / 2)
     return heights
 
 
 def _column(axis: Axes, rows: Sequence[Row], left: float, top: float, heights: dict[int, float]) -> None:
-    """A cohort from top to bottom. Each step's strip holds its side boxes, and at its lower end who remains."""
-    middle = left + MAIN / 2
+    """A cohort from top to bottom: who remains after a step, and above it, branching off, what was left out."""
+    middle, y = left + MAIN / 2, top + TITLE
+    above: float | None = None
     axis.text(middle, top + 0.13, readable(rows[0]["cohort"], 18), ha="center", va="center", weight="bold", size=9)
-    y, above = top + 0.27, None
     for step, height in heights.items():
-        sides, main = _boxes(rows, step)
+        side, main = _boxes(rows, step)
+        y += height
         if main is None:
-            y += height
             continue
-        end = y + height
-        at = end - main.height
+        at = y - main.height
         if above is not None:
             _arrow(axis, (middle, above), (middle, at))
-        place = at - 0.5 * GAP - (sum(side.height + GAP / 2 for side in sides) - GAP / 2) / 2
-        place = max(place, y - 0.2 * GAP) if sides else place
-        for side in sides:
-            x = left + MAIN + 0.16
-            _draw(axis, side, x, place, SIDE)
-            level = min(max(place + side.height / 2, at if above is None else above), at)
-            _arrow(axis, (middle, level), (x, level))
-            place += side.height + GAP / 2
+        if side is not None:
+            level = at - GAP / 2
+            _draw(axis, side, left + MAIN + BRANCH, max(level - side.height / 2, y - height), SIDE)
+            _arrow(axis, (middle, level), (left + MAIN + BRANCH, level))
         _draw(axis, main, left, at, MAIN)
-        y, above = end, end
+        above = y
 
 
 def _draw(axis: Axes, box: Box, left: float, top: float, across: float) -> None:

@@ -76,15 +76,15 @@ def subgroups(rows: Sequence[Row]) -> Sketch:
              if row["auc"] is not None]  # fmt: skip
     return Sketch(
         figure, f"AUC of {readable(rows[0]['label'])}: {whole or 'of everybody not known'}; "
-        f"{len(parts) - len(shown)} of {len(parts)} groups are too small{': ' if shown else ''}{', '.join(shown)}."
+        f"{len(shown)} of {len(parts)} groups are large enough{': ' if shown else ''}{', '.join(shown)}."
     )  # fmt: skip
 
 
 def _result(row: Row, low: float | None, high: float | None) -> Line:
     note = "" if row["state"] == "quoted" or row["reproduced"] is not None else "not computed"
     return Line(
-        readable(row["label"], 40), row["reproduced"], low, high, row["published"], row["published_sem"],
-        (number(row["reproduced"]), number(row["published"])), row["split"] == "external",
+        readable(row["label"], 44), row["reproduced"], low, high, row["published"], row["published_sem"],
+        (number(row["reproduced"]), number(row["published"])), row["split"] == "external", row["state"] == "failed",
         "" if row["published"] is not None else note,
     )  # fmt: skip
 
@@ -93,7 +93,8 @@ def _group(row: Row) -> Line:
     label = "everybody" if row["attribute"] == "all" else readable(row["group"], 30)
     return Line(
         label, row["auc"], row["low"], row["high"], cells=(number(row["auc"]), str(row["patients"])),
-        hollow=row["split"] == "external", note="" if row["auc"] is not None else "too few patients",
+        hollow=row["split"] == "external", faint=row["auc"] is None,
+        note="" if row["auc"] is not None else "too few patients",
     )  # fmt: skip
 
 

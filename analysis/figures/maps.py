@@ -43,7 +43,7 @@ def scan_map(rows: Sequence[Row]) -> Sketch:
     calls = Counter(LABELS[row["methylated"]][0] for row in sets[0][1])
     told = ", ".join(f"{n} {what}" for what, n in sorted(calls.items()))
     sites_told = ", ".join(f"{readable(site, 20)} {counts[site]}" for site in largest)
-    return Sketch(figure, f"Map of {len(sets[0][1])} scans ({told}) of {len(counts)} sites: {sites_told}.")
+    return Sketch(figure, f"Map of {len(sets[0][1])} scans ({told}); scans of each site: {sites_told}.")
 
 
 def _panel(axis: Axes, parts: Sequence[tuple[Sequence[Row], str, Look]]) -> None:

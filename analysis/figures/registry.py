@@ -58,6 +58,7 @@ class Drawn:
         basis: What it rests on in words; empty only for trained weights on real scans.
         rows: The rows of the view, which hold every number that is drawn.
         svg, png: The picture, its text as text and at two pixels for each of a screen's.
+        query: The SQL that gives the rows.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Drawn:
     rows: list[Row]
     svg: bytes
     png: bytes
+    query: str = ""
 
 
 def _of_rows(draw: Callable[[Sequence[Row]], Sketch]) -> Callable[[Sequence[Row], Lake], Sketch]:
@@ -149,8 +151,8 @@ _ALL = (
     Figure(
         "subgroups", "Subgroups of patients", "figure_subgroups",
         "AUC of one mean prediction per scan in groups of patients, with each group's own 95 % interval by bootstrap "
-        "over patients. Groups of fewer than ten patients of a class have none. Many groups are looked at, so some "
-        "stand out by chance. The study has no such figure.",
+        "over patients. Groups of fewer than ten patients of a class have none; n counts "
+        "patients. Many groups are looked at, so some stand out by chance. The study has no such figure.",
         _of_rows(subgroups),
     ),
 )  # fmt: skip
@@ -173,7 +175,8 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
     figure = FIGURES[known_name("figure", name, FIGURES)]
     query, given = f"FROM {figure.view}", {}  # the view's name is our own
     if "study" in connection.sql(query).columns:
-        query, given = f"{query} WHERE study = $study", {"study": the_study(connection, study)}
+        given = {"study": the_study(connection, study)}
+        query += " WHERE study = $study"
     rows: list[Row] = connection.sql(query, params=given).to_arrow_table().to_pylist()
     if not rows:
         raise InputError(f"There is nothing to draw for {name}: the view {figure.view} has no rows.", hint=figure.hint)
@@ -182,4 +185,8 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
         sketch = figure.draw(rows, lake)
         stamp(sketch.figure, basis)
         files = saved(sketch.figure, figure.title, sketch.alt)
-    return Drawn(name, figure.title, figure.caption, sketch.alt, basis, rows, files.svg, files.png)
+    asked = f"FROM {figure.view}"
+    if study is not None and given:
+        name_of = study.replace("'", "''")
+        asked += f" WHERE study = '{name_of}'"
+    return Drawn(name, figure.title, figure.caption, sketch.alt, basis, rows, files.svg, files.png, asked)

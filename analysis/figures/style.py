@@ -39,6 +39,9 @@ DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (
 
 INK, PENCIL, HAIR, PAPER, RED = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#ffffff", "#c00000"
 
+WHITE = {"fc": PAPER, "lw": 0, "pad": 0.5}
+"""Behind letters that a line would cross."""
+
 SPLITS = {"internal": BLUE, "external": VERMILION}
 """Colours of the two splits, in the order in which they are drawn."""
 
@@ -138,7 +141,8 @@ def readable(text: str, longest: int = 40) -> str:
 
 def number(value: float | None, style: str = ".2f") -> str:
     """A number with a proper minus, or a dash where there is none."""
-    return plain_number(value, style).replace("-", "−")
+    shown = plain_number(value, style)
+    return shown.lstrip("-") if value is not None and float(shown) == 0 else shown.replace("-", "−")
 
 
 def interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -1,0 +1,126 @@
+"""`gliolake figure`: figures as files, each with the query that gives its numbers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analysis.figures.registry import FIGURES, Drawn, drawn
+from analysis.show import the_study
+from lake.errors import InputError, known_name
+from lake.progress import track
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lake.store import Lake
+
+
+@dataclass(frozen=True)
+class Written:
+    """A figure's files, or why there are none.
+
+    Attributes:
+        name, title: What it is called.
+        files: Where its PNG and its SVG are. alt: What it shows, in a sentence. basis: What it rests on.
+        query: The command that gives the numbers that are drawn.
+        reason, hint: Why it could not be drawn, and what to do; both empty if it was.
+    """
+
+    name: str
+    title: str
+    files: tuple[str, ...] = ()
+    alt: str = ""
+    basis: str = ""
+    query: str = ""
+    reason: str = ""
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """All figures that were asked for."""
+
+    figures: tuple[Written, ...]
+
+    @property
+    def any_drawn(self) -> bool:
+        """Whether there is something to look at."""
+        return any(one.files for one in self.figures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        lines: list[Text] = []
+        for one in (one for one in self.figures if one.files):
+            lines.append(Text.assemble((one.name, "bold"), f": {one.title}  ", (one.basis, "bold yellow")))
+            lines.append(Text("  " + "  ".join(one.files)))
+            lines.append(Text(f"  {one.query}", style="dim"))
+        if missing := [one for one in self.figures if not one.files]:
+            lines.append(Text("Could not be drawn:", style="red"))
+            lines += [Text(f"  {one.name}: {one.reason} {one.hint}".rstrip(), style="red") for one in missing]
+        return Group(*lines)
+
+
+def write_figures(
+    lake: Lake, names: Sequence[str] = (), *, study: str | None = None, output: Path = Path(), progress: bool = True
+) -> Gallery:
+    """Draw figures and write each as NAME.png and NAME.svg.
+
+    Args:
+        lake: the lake; it is only read.
+        names: of figures; all if none is given, and then one that cannot be drawn is no error.
+        study: of which study; None for the only one of the lake.
+        output: folder of the files; made if it is not there.
+        progress: show a progress bar on standard error.
+
+    Raises:
+        InputError: no such figure or study; or a figure that was named cannot be drawn.
+    """
+    from sql.catalog import connect
+
+    for name in names:
+        known_name("figure", name, FIGURES)
+    wanted = list(dict.fromkeys(names)) or list(FIGURES)
+    found = []
+    with connect(lake) as connection, _bar(len(wanted), progress) as advance:
+        if study is not None:
+            the_study(connection, study)
+        for name in wanted:
+            try:
+                found.append(_written(drawn(connection, lake, name, study), output))
+            except InputError as error:
+                if names:
+                    raise
+                found.append(Written(name, FIGURES[name].title, reason=str(error), hint=error.hint))
+            advance()
+    return Gallery(tuple(found))
+
+
+def _bar(total: int, progress: bool) -> AbstractContextManager[Callable[[], None]]:
+    return track("drawing", total) if progress else nullcontext(lambda: None)
+
+
+def _written(figure: Drawn, output: Path) -> Written:
+    output.mkdir(parents=True, exist_ok=True)
+    files = []
+    for ending, content in (("png", figure.png), ("svg", figure.svg)):
+        file = output / f"{figure.name}.{ending}"
+        file.write_bytes(content)
+        files.append(str(file))
+    return Written(figure.name, figure.title, tuple(files), figure.alt, figure.basis, _command(figure.query))
+
+
+def _command(query: str) -> str:
+    """As one would type it: in double quotes, where a shell leaves all that is between them alone."""
+    plain = not set(query) & set('"$`!\\')
+    return "gliolake sql " + (f'"{query}"' if plain else shlex.quote(query))
