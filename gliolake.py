@@ -539,6 +539,24 @@ def preview(
 
 
 @app.command(rich_help_panel="Ask the lake")
+def figure(
+    lake: LakeOption,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]…", help="flowchart, roc, forest …; all if none is given.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
+    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the files.")] = Path("figures"),
+    as_json: JsonOption = False,
+) -> None:
+    """Draw figures of a study as PNG and SVG, each from a view that gives its numbers. Exit code 1 if none could be."""
+    from analysis.figures.command import write_figures
+
+    gallery = write_figures(_lake(lake), names or (), study=study, output=output)
+    _print(gallery, as_json)
+    raise typer.Exit(0 if gallery.any_drawn else 1)
+
+
+@app.command(rich_help_panel="Ask the lake")
 def report(
     lake: LakeOption,
     study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
