@@ -135,7 +135,8 @@ def layout(values: np.ndarray, seed: int) -> np.ndarray:
     count = len(values)
     with threadpool_limits(1):
         wanted = min(COMPONENTS, count - 1, values.shape[1]) if count <= MOST else 2
-        components = PCA(max(wanted, 2), svd_solver="covariance_eigh").fit_transform(values.astype(np.float64))
+        solver = "full" if count < values.shape[1] else "covariance_eigh"
+        components = PCA(max(wanted, 2), svd_solver=solver).fit_transform(values.astype(np.float64))
         if count > MOST:
             return components
         perplexity = min(PERPLEXITY, (count - 1) / 3)
@@ -147,7 +148,7 @@ def layout(values: np.ndarray, seed: int) -> np.ndarray:
 def _method(scans: int, seed: int) -> str:
     if scans > MOST:
         return f"first two principal components (more than {MOST:,} scans)"
-    return f"t-SNE of {COMPONENTS} principal components, seed {seed}"
+    return f"t-SNE of up to {COMPONENTS} principal components, seed {seed}"
 
 
 def _digest(lake: Lake, feature_set: str) -> str:
