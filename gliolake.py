@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from rich.console import Console
 
+    from features.report import ExtractReport
     from features.weights import WeightsStatus
     from lake.store import Lake
 
@@ -45,10 +46,15 @@ app.add_typer(model_app, name="model", rich_help_panel="Predict one case")
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")]
 SchedulerOption = Annotated[
-    str | None, typer.Option("--scheduler", metavar="ADDRESS", help="A running Dask cluster, e.g. tcp://host:8786.")
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="WHERE",
+        help="A running Dask cluster (tls://host:8786), or embedded, slurm, kubernetes. [default: see gliolake.toml]",
+    ),
 ]
 WorkersOption = Annotated[
-    int | None, typer.Option("--workers", help="Worker processes on this machine; one per core if not given.")
+    int | None, typer.Option("--workers", help="Worker processes to start; one per core of this machine if not given.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded with the results.")]
 
@@ -56,22 +62,70 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything rand
 @app.command(rich_help_panel="Fill the lake")
 def ingest(
     lake: LakeOption,
-    cohort: Annotated[str, typer.Option(help="A shipped cohort (brats21, ucsf_pdgm) or the path of a cohort's TOML.")],
+    cohort: Annotated[
+        str | None, typer.Option(help="A shipped cohort (brats21, ucsf_pdgm) or the path of a cohort's TOML.")
+    ] = None,
     images: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the cohort's scans.")] = None,
     labels: Annotated[list[Path] | None, typer.Option(metavar="CSV", help="Label file; may be given again.")] = None,
     boxes: Annotated[
         Path | None,
         typer.Option(metavar="CSV", help="Tumour boxes of scans without a mask: scan_id,x0,x1,y0,y1,z0,z1."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.toml", help="Instead: all cohorts of a file, one run at a time, for a timer."),
+    ] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed."""
+    """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed.
+
+    With --config, exit code 1 means that a cohort failed and the others did not suffer; 0 that all went well, or that
+    an earlier start is still at work, which is said.
+    """
     from ingest.ingest import ingest as run
+    from lake.errors import InputError
+
+    if config is not None:
+        if cohort is not None or images is not None or labels or boxes is not None:
+            raise InputError("--config says all about cohorts.", hint="Leave out the other options that do.")
+        _ingest_scheduled(_lake(lake, create=True), config, scheduler, workers, as_json)
+        return
+    if cohort is None:
+        raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
     report = run(_lake(lake, create=True), cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers)
     _print(report, as_json)
+
+
+def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
+    from ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
+    from sql.status import status
+
+    def extraction(job: ExtractJob) -> ExtractReport:
+        from features.backbones import BackboneOptions
+        from features.clips import ClipSettings
+        from features.extract import extract as run
+
+        options: dict[str, Any] = dict(job.options)
+        volumes = options.pop("volumes", None)
+        settings = ClipSettings(**{name: options.pop(name) for name in ("box", "slices", "delta") if name in options})
+        return run(
+            lake,
+            job.backbones,
+            cohorts=job.cohorts or None,
+            settings=settings,
+            options=BackboneOptions(**options),
+            volumes=volumes,
+            scheduler=scheduler,
+            workers=workers,
+        )
+
+    steps = Steps(extraction, lambda: status(lake).splits)
+    report = run_schedule(lake, read_schedule(config), steps, scheduler=scheduler, workers=workers)
+    _print(report, as_json)
+    raise typer.Exit(report.exit_code)
 
 
 @app.command("ingest-features", rich_help_panel="Fill the lake")

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from lake.cluster import pool_workers
 from lake.errors import InputError
-from lake.pool import Environment, open_pool, pool_workers
+from lake.pool import Environment, open_pool
 
 if TYPE_CHECKING:
     from distributed import Client

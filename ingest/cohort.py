@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from ingest.description import Section
 from ingest.ids import IdRules, fields_of
 from lake.errors import InputError, unknown_name
+from lake.section import Section
 from lake.tables import LABEL_RULES, MODALITIES, TABLES
 
 if TYPE_CHECKING:

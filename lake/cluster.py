@@ -1,4 +1,4 @@
-"""The Dask workers a command runs on: processes on this machine, or a cluster that is already up.
+"""The Dask workers a command runs on: processes on this machine, a cluster that is up, or one that is started for it.
 
 The lake is the checkpoint, not the scheduler: tasks are small, at most a few per worker are under way at once,
 and each future is released as soon as its result is here. (Kept futures make the finished
@@ -10,17 +10,21 @@ from __future__ import annotations
 import logging
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPConnection, HTTPException
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from lake.errors import ClusterError, InputError
-from lake.progress import track
+from lake.alike import check_surroundings, on_like_worker, surroundings
+from lake.errors import ClusterError
+from lake.progress import note, track
+from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, Security
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,35 +43,56 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 <<
 megabytes at every layer then spends as much time on page faults as on arithmetic. So they keep what they had."""
 
 
+MOST_THREADS = "gliolake.most-threads"
+"""Key of Dask's configuration: threads that a cluster may come to have, where their number follows the work."""
+
+
 @contextmanager
 def open_cluster(
-    scheduler: str | None = None, workers: int | None = None, threads: int | None = None, memory: int = 0
+    scheduler: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    memory: int = 0,
+    *,
+    pool: str = "",
 ) -> Iterator[Client]:
-    """A client of a Dask cluster.
+    """A client of a Dask cluster whose workers compute what this process would. gliolake.toml fills in for options.
 
     Args:
-        scheduler: address of a running scheduler (``tcp://host:8786``); None starts processes on this machine.
-        workers: processes to start; where None, one per core, or as many as there is memory for.
-        threads: tasks that each process has under way at once; one where None.
+        scheduler: address of a running scheduler (``tls://host:8786``), ``embedded`` for processes on this machine, or
+            ``slurm`` or ``kubernetes``, as ``lake.settings`` has it.
+        workers: processes to start; where nothing says, one per core, or as many as there is memory for.
+        threads: tasks that each process has under way at once; one where nothing says.
         memory: bytes that a process is expected to need, 0 where it does not matter.
             A running cluster has the workers it has: the last three are for this machine.
+        pool: the Dask resource of workers of another environment (``lake.pool``), where only they are to work.
 
     Raises:
-        InputError: an option is not usable.
-        ClusterError: no scheduler answers at the address, or it has no workers.
+        InputError: an option is not usable, or the settings file is faulty.
+        ClusterError: no scheduler answers at the address, it has no workers, or one of them is unlike this process.
     """
+    chosen = choose_cluster(scheduler, workers, threads)
+    if chosen.source and chosen.scheduler != EMBEDDED:
+        note(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
+    if chosen.scheduler == EMBEDDED:
+        opened = _embedded(chosen, memory)
+    elif chosen.scheduler in KINDS:
+        opened = _started(chosen)
+    else:
+        opened = _connected(chosen.scheduler, chosen.tls)
+    with opened as client:
+        if chosen.scheduler != EMBEDDED:
+            check_surroundings(client, pool_workers(client, pool) if pool else None)
+        yield client
+
+
+@contextmanager
+def _embedded(chosen: ClusterSettings, memory: int) -> Iterator[Client]:
     import dask
     from distributed import Client, LocalCluster
     from distributed.system import MEMORY_LIMIT
 
-    for option, value in (("--workers", workers), ("--threads", threads)):
-        if value is not None and value < 1:
-            raise InputError(f"{option} is {value}; it has to be at least 1.")
-    if scheduler is not None:
-        with _connected(scheduler) as client:
-            yield client
-        return
-    number = workers or fitting_workers(memory)
+    number = chosen.most or chosen.workers or fitting_workers(memory)
     settings = {
         "distributed.worker.daemon": True,
         "distributed.comm.timeouts.connect": "30s",
@@ -81,16 +106,48 @@ def open_cluster(
     with (
         dask.config.set(settings),
         LocalCluster(
-            n_workers=number,
-            threads_per_worker=threads or 1,
+            n_workers=chosen.least if chosen.most else number,
+            threads_per_worker=chosen.threads or 1,
             processes=True,
             memory_limit=MEMORY_LIMIT // number,
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
+        _staffed(cluster, chosen),
     ):
         yield client
+
+
+@contextmanager
+def _started(chosen: ClusterSettings) -> Iterator[Client]:
+    """A cluster of SLURM or Kubernetes, from when its first worker is there."""
+    from distributed import Client
+
+    from lake.own_clusters import start_cluster
+
+    with start_cluster(chosen) as cluster, Client(cluster) as client, _staffed(cluster, chosen):
+        try:
+            client.wait_for_workers(1, timeout=chosen.patience)
+        except TimeoutError:
+            raise ClusterError(
+                f"No worker came from {chosen.scheduler} within {chosen.patience} s.",
+                hint="Look at its queue and the workers' logs; 'patience' in [cluster] waits longer.",
+            ) from None
+        yield client
+
+
+@contextmanager
+def _staffed(cluster: Any, chosen: ClusterSettings) -> Iterator[None]:
+    """Inside, the cluster has the workers that were asked for, or a number of them that follows the work."""
+    import dask
+
+    if chosen.most:
+        cluster.adapt(minimum=chosen.least, maximum=chosen.most)
+    elif chosen.scheduler != EMBEDDED:
+        cluster.scale(chosen.workers or 1)
+    with dask.config.set({MOST_THREADS: chosen.most * (chosen.threads or 1)}):
+        yield
 
 
 def fitting_workers(memory: int) -> int:
@@ -121,20 +178,37 @@ def dashboard_of(client: Client) -> str | None:
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator[Client]:
+def _connected(scheduler: str, tls: Tls | None) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout="15s")
-    except (OSError, ValueError) as error:
-        raise ClusterError(
-            f"No Dask scheduler answers at {scheduler} ({type(error).__name__}).",
-            hint="Start one with `dask scheduler`, or leave --scheduler out to use this machine.",
-        ) from error
+        client = Client(scheduler, timeout="15s", security=_security(scheduler, tls))
+    except (OSError, ValueError, TypeError) as error:  # a TypeError: tls:// without certificates
+        hint = "Start one with `dask scheduler`, or leave --scheduler out to use this machine."
+        if scheduler.startswith("tls://"):
+            hint = "Do it and you have certificates of one authority? See [cluster.tls] in deploy/gliolake.toml."
+        raise ClusterError(f"No Dask scheduler answers at {scheduler} ({type(error).__name__}).", hint=hint) from error
     with client:
         if not client.scheduler_info(n_workers=-1)["workers"]:
             raise ClusterError(f"The Dask scheduler at {scheduler} has no workers.", hint="Start `dask worker` first.")
         yield client
+
+
+def _security(scheduler: str, tls: Tls | None) -> Security | None:
+    """Certificates for a tls:// address; None leaves them to Dask's own configuration."""
+    from distributed import Security
+
+    if tls is None or not scheduler.startswith("tls://"):
+        return None
+    return Security(
+        tls_ca_file=tls.ca_file, tls_client_cert=tls.certificate, tls_client_key=tls.key, require_encryption=True
+    )
+
+
+def pool_workers(client: Client, resource: str) -> list[str]:
+    """Addresses of the cluster's workers that announce this resource."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return [address for address, worker in workers.items() if worker["resources"].get(resource)]
 
 
 def map_tasks(
@@ -154,15 +228,24 @@ def map_tasks(
     dies then died of it. A progress bar shows on standard error.
 
     Args:
-        resources: What a worker must have to run an item (Dask's abstract resources), and how much of it.
+        resources: What a worker must have to run an item (Dask's abstract resources), and how much of it: then it is of
+            a pool (``lake.pool``), whose environment is another.
 
     Raises:
-        ClusterError: the scheduler went away, or all workers did; or a task raised it.
+        ClusterError: the scheduler went away, or all workers did; a worker that joined is unlike this process; or a
+            task raised it.
     """
-    from distributed import KilledWorker
+    from dask.utils import funcname
+    from distributed import KilledWorker, LocalCluster
+
+    task = function
+    if not isinstance(client.cluster, LocalCluster):
+        apart = resources is not None
+        task = partial(on_like_worker, tuple(surroundings(apart=apart).items()), apart, function)
 
     def submit(item: Item) -> Future[Result]:
-        return client.submit(function, item, pure=False, retries=retries, resources=resources)
+        key = f"{funcname(function)}-{uuid.uuid4().hex}"
+        return client.submit(task, item, key=key, pure=False, retries=retries, resources=resources)
 
     given_up: list[Item] = []
     with track(description, len(items)) as advance:
@@ -184,16 +267,18 @@ def _together(
     """Outcomes as they come, with a few items per thread under way; workers that join meanwhile get their share."""
     from concurrent.futures import CancelledError
 
+    import dask
     from distributed import as_completed
     from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
     waiting = iter(items)
     at_work = as_completed(with_results=False)
     item_of: dict[object, Item] = {}
+    most_threads = dask.config.get(MOST_THREADS, 0)
 
     def hand_out() -> None:
         try:
-            room = max(1, sum(client.nthreads().values())) * TASKS_PER_THREAD
+            room = max(1, most_threads, sum(client.nthreads().values())) * TASKS_PER_THREAD
         except OSError as error:  # Dask's own closed connections are among them
             raise _went_away() from error
         while len(item_of) < room:

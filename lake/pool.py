@@ -19,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lake.cluster import DEATHS, open_cluster
+from lake.cluster import DEATHS, open_cluster, pool_workers
 from lake.errors import ClusterError, InputError
+from lake.settings import EMBEDDED, choose_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -57,8 +58,8 @@ def open_pool(environment: Environment, scheduler: str | None = None, workers: i
 
     Args:
         environment: Where they come from.
-        scheduler: Address of a running scheduler, which must have such workers already; None starts all of it here.
-        workers: Processes to start; one per core where None.
+        scheduler, workers: See ``lake.cluster.open_cluster``. A cluster that is not of this machine has to have such
+            workers already, or to start with them ([cluster.slurm], python and worker_arguments).
 
     Raises:
         InputError: ``workers`` is not positive.
@@ -67,20 +68,21 @@ def open_pool(environment: Environment, scheduler: str | None = None, workers: i
     import dask
     from distributed import Client, LocalCluster
 
-    if scheduler is not None:
+    chosen = choose_cluster(scheduler, workers)
+    if chosen.scheduler != EMBEDDED:
         with ExitStack() as stack:
             with warnings.catch_warnings():
                 # Dask remarks that numpy differs; here that is the point, and the recipes' versions are compared.
                 warnings.filterwarnings("ignore", message="Mismatched versions found")
-                client = stack.enter_context(open_cluster(scheduler))
+                client = stack.enter_context(open_cluster(scheduler, workers, pool=environment.resource))
             if not pool_workers(client, environment.resource):
                 raise ClusterError(
-                    f"The Dask cluster at {scheduler} has no worker with the resource {environment.resource}.",
-                    hint=f"Start one: {shlex.join(environment.command(scheduler))}",
+                    f"The Dask cluster at {chosen.scheduler} has no worker with the resource {environment.resource}.",
+                    hint=f"Start one: {shlex.join(environment.command(chosen.scheduler))}",
                 )
             yield client
         return
-    count = len(os.sched_getaffinity(0)) if workers is None else workers
+    count = chosen.workers or len(os.sched_getaffinity(0))
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR) as cluster,
@@ -117,12 +119,6 @@ def start_workers(client: Client, environment: Environment, count: int) -> Itera
                     )
             time.sleep(0.1)
         yield
-
-
-def pool_workers(client: Client, resource: str) -> list[str]:
-    """Addresses of the cluster's workers that announce this resource."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [address for address, worker in workers.items() if worker["resources"].get(resource)]
 
 
 @contextmanager

@@ -61,6 +61,12 @@ class Run:
             row = self._row | {"outcome": outcome, "ended": datetime.now(UTC)}
             self.lake.transact(lambda transaction: transaction.upsert("runs", [row]), run_id=self.run_id)
 
+    def tell(self, arguments: Mapping[str, Any], outcome: str) -> None:
+        """Write the row of a run whose changes other runs made, once it is known what it has to say of them."""
+        row = self._row | {"arguments": json.dumps(arguments, sort_keys=True, default=str)}
+        row |= {"outcome": outcome, "ended": datetime.now(UTC)}
+        self.lake.transact(lambda transaction: transaction.upsert("runs", [row]), run_id=self.run_id)
+
 
 @contextmanager
 def start_run(lake: Lake, command: str, arguments: Mapping[str, Any]) -> Iterator[Run]:

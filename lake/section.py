@@ -1,4 +1,4 @@
-"""A strict reader of a TOML description: every key is asked for once, and none may be left over.
+"""A strict reader of TOML files: every key is asked for once, and none may be left over.
 
 Messages name the file, the section and the key.
 """
@@ -6,7 +6,9 @@ Messages name the file, the section and the key.
 from __future__ import annotations
 
 import difflib
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from lake.errors import InputError
@@ -22,6 +24,18 @@ _NAMES = {
     dict: "a table",
     list: "a list of texts",
 }
+
+
+def read_toml(path: Path) -> Section:
+    """The top of a TOML file.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+    """
+    try:
+        return Section(str(path), "", tomllib.loads(path.read_text(encoding="utf-8-sig")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.", hint="Give a UTF-8 TOML file.") from error
 
 
 class Section:
@@ -45,7 +59,7 @@ class Section:
         """An error about one key."""
         where = f"{self.name}.{key}" if self.name else key
         return InputError(
-            f"{self.file}: {where} {what}.", hint=hint or "Correct the description, or compare it with a shipped one."
+            f"{self.file}: {where} {what}.", hint=hint or "Correct the file, or compare it with one that is shipped."
         )
 
     def text(self, key: str, default: str | None = None) -> str:

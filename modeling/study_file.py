@@ -9,8 +9,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ingest.description import Section
 from lake.errors import InputError, known_name
+from lake.section import Section
 from lake.tables import BRANCHES, LABEL_RULES
 from modeling.crossval import SPLITS
 from modeling.experiment import Experiment

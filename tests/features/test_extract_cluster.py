@@ -223,7 +223,7 @@ def test_a_worker_with_another_version_is_refused_with_the_difference_before_any
     lake, _ = world
     version = lake.version
     with open_cluster(workers=1) as client, joined(client, tmp_path, FOREIGN) as place:
-        with pytest.raises(ClusterError, match="would compute other vectors") as caught:
+        with pytest.raises(ClusterError, match="would compute other results") as caught:
             extract(lake, settings=SMALL, scheduler=client.scheduler.address)
         lines = str(caught.value).splitlines()
         assert [line for line in lines[1:] if place not in line] == []

@@ -30,8 +30,8 @@ from features.networks import UNUSED, empty_network, load_network
 from features.untrained import untrained_state
 from features.video_backbone import VideoBackbone
 from features.weights import add_weights, verify_weights
+from lake.cluster import pool_workers
 from lake.errors import ClusterError, InputError
-from lake.pool import pool_workers
 from lake.store import Lake
 from lake.tables import BRANCHES
 from lake.threads import one_torch_thread

@@ -1,0 +1,273 @@
+"""`gliolake ingest --config`: every cohort of a file, then extraction of what is new, one run at a time.
+
+A timer starts it (``deploy/schedule``). A cohort that fails costs itself alone; a run that finds nothing new writes
+nothing. What changed is told in a row of table runs (command ``schedule``), in one line, and to a web address.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ingest.ingest import ingest
+from ingest.notice import is_safe, post
+from ingest.report import IngestReport
+from lake.errors import GliolakeError
+from lake.lock import Holder, alone
+from lake.progress import note
+from lake.runs import Run
+from lake.section import Section, read_toml
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from lake.store import Lake
+
+LOCK = "schedule"
+
+
+@dataclass(frozen=True)
+class CohortJob:
+    """A cohort as ``ingest`` takes it: its name or description, and where its files are."""
+
+    cohort: str
+    images: Path | None
+    labels: tuple[Path, ...]
+    boxes: Path | None
+
+
+@dataclass(frozen=True)
+class ExtractJob:
+    """The options of `gliolake extract`, by its names for them; ``{}`` in ``options`` are its defaults."""
+
+    backbones: tuple[str, ...]
+    cohorts: tuple[str, ...]
+    options: Mapping[str, str | int]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A schedule file: its cohorts, the extraction that follows, and a web address that is told ("" for none)."""
+
+    file: str
+    cohorts: tuple[CohortJob, ...]
+    extract: ExtractJob | None = None
+    webhook: str = field(default="", repr=False)
+
+
+class Extracted(Protocol):
+    """What extraction says when it is done."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The report as JSON values; each of ``feature_sets`` has ``computed``."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What this room asks of later ones: to extract, and to count the rows of the views of splits."""
+
+    extract: Callable[[ExtractJob], Extracted]
+    count: Callable[[], Mapping[str, int]]
+
+
+@dataclass(frozen=True)
+class CohortResult:
+    """How a cohort fared: its report, or what is wrong."""
+
+    cohort: str
+    report: IngestReport | None
+    error: str = ""
+
+    def __str__(self) -> str:
+        if self.report is None:
+            return f"{self.cohort} failed"
+        return f"{self.cohort} {self.report.read:,} of {self.report.found:,} scans read"
+
+
+@dataclass(frozen=True)
+class ScheduleReport:
+    """Outcome of a scheduled run.
+
+    running: who was at work already; then nothing was done. extracted: feature set -> scans computed.
+    views: view -> its rows before and after. changed: whether the lake changed.
+    """
+
+    running: Holder | None = None
+    cohorts: tuple[CohortResult, ...] = ()
+    extracted: Mapping[str, int] = field(default_factory=dict)
+    extract_error: str = ""
+    views: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    changed: bool = False
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """Cohorts that failed, and ``extract`` if it did."""
+        names = [result.cohort for result in self.cohorts if result.error]
+        return (*names, *(["extract"] if self.extract_error else []))
+
+    @property
+    def exit_code(self) -> int:
+        """0 when all went well, or another run is at work; 1 when a cohort or extraction failed."""
+        return 1 if self.failed else 0
+
+    @property
+    def summary(self) -> str:
+        """All of it in one line."""
+        if self.running:
+            return f"Nothing was done: a scheduled ingest is running ({self.running})."
+        parts = [str(result) for result in self.cohorts]
+        parts += [f"{name} {count:,} scans computed" for name, count in self.extracted.items()]
+        parts += ["extraction failed"] if self.extract_error else []
+        moved = [f"{name} {was:,} to {now:,}" for name, (was, now) in self.views.items() if was != now]
+        parts += moved if self.changed else ["nothing new"]
+        return f"{'; '.join(parts)}; {self.seconds:.1f} s."
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``, the webhook and table runs."""
+        return {
+            "summary": self.summary,
+            "exit_code": self.exit_code,
+            "running": self.running and asdict(self.running),
+            "changed": self.changed,
+            "cohorts": {
+                one.cohort: {"error": one.error} if one.report is None else {**one.report.as_dict(), "error": ""}
+                for one in self.cohorts
+            },
+            "extracted": dict(self.extracted),
+            "extract_error": self.extract_error,
+            "views": {name: list(rows) for name, rows in self.views.items()},
+            "seconds": round(self.seconds, 3),
+        }
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.text import Text
+
+        wrong = [f"{result.cohort}: {result.error}" for result in self.cohorts if result.error]
+        wrong += [f"extract: {self.extract_error}"] if self.extract_error else []
+        notes = [f"{one.cohort}: {text}" for one in self.cohorts if one.report for text in one.report.notes]
+        gone = [
+            f"{one.cohort}: files of {len(one.report.vanished):,} scans are gone; their rows are kept."
+            for one in self.cohorts
+            if one.report and one.report.vanished
+        ]
+        return Group(*(Text(line) for line in (*wrong, *notes, *gone, self.summary)))
+
+
+def read_schedule(file: Path) -> Schedule:
+    """The schedule in a TOML file, of which ``deploy/schedule/cohorts.toml`` is an annotated one.
+
+    Relative paths start at the file's folder. Whether folders and descriptions are there is found out by the run.
+
+    Raises:
+        InputError: the file is no TOML, or a key of it is unknown or faulty; names the nearest key.
+    """
+    top = read_toml(file)
+    cohorts = tuple(_cohort(section, file.parent) for section in top.sections("cohort"))
+    if not cohorts:
+        raise top.wrong("cohort", "is missing: there is nothing to ingest", "Write a [[cohort]] for each.")
+    extract = _extract(top.section("extract")) if "extract" in top else None
+    webhook = _webhook(top.section("notify")) if "notify" in top else ""
+    top.end()
+    return Schedule(str(file), cohorts, extract, webhook)
+
+
+def _cohort(section: Section, folder: Path) -> CohortJob:
+    def path(text: str) -> Path:
+        return folder / Path(text).expanduser()
+
+    name = section.text("cohort")
+    job = CohortJob(
+        str(path(name)) if name.endswith(".toml") else name,
+        path(section.text("images")) if "images" in section else None,
+        tuple(path(text) for text in section.texts("labels", (), may_be_empty=True)),
+        path(section.text("boxes")) if "boxes" in section else None,
+    )
+    section.end()
+    return job
+
+
+def _extract(section: Section) -> ExtractJob:
+    texts = ("delta", "weights", "sampling", "precision", "engine", "volumes")
+    options: dict[str, str | int] = {key: section.text(key) for key in texts if key in section}
+    options |= {key: section.whole(key) for key in ("box", "slices", "seed") if key in section}
+    job = ExtractJob(
+        section.texts("backbone", ("random_conv",)), section.texts("cohort", (), may_be_empty=True), options
+    )
+    section.end()
+    return job
+
+
+def _webhook(section: Section) -> str:
+    address = section.text("webhook", "")
+    variable = section.text("webhook_variable", "")
+    section.end()
+    if bool(address) == bool(variable):
+        raise section.wrong("webhook", "or 'webhook_variable' has to be given, and not both")
+    key = "webhook" if address else "webhook_variable"
+    address = address or os.environ.get(variable, "")
+    if not is_safe(address):
+        raise section.wrong(key, "gives no https:// address", "Plain http:// is for this machine alone (127.0.0.1).")
+    return address
+
+
+def run_schedule(
+    lake: Lake, schedule: Schedule, steps: Steps, *, scheduler: str | None = None, workers: int | None = None
+) -> ScheduleReport:
+    """Ingest the cohorts in turn, extract, and tell how it went.
+
+    Args:
+        lake: the lake.
+        schedule: from ``read_schedule``.
+        steps: what other rooms do.
+        scheduler, workers: see ``lake.cluster.open_cluster``.
+    """
+    with alone(lake.files, LOCK) as running:
+        if running:
+            return ScheduleReport(running)
+        report = _run(lake, schedule, steps, scheduler, workers)
+    if schedule.webhook and (trouble := post(schedule.webhook, report.as_dict())):
+        note(f"Warning: {trouble}")
+    return report
+
+
+def _run(lake: Lake, schedule: Schedule, steps: Steps, scheduler: str | None, workers: int | None) -> ScheduleReport:
+    started, version = time.monotonic(), lake.version
+    run = Run(lake, "schedule", {})
+    before = steps.count()
+    cohorts = tuple(_ingest(lake, job, scheduler, workers) for job in schedule.cohorts)
+    extracted: dict[str, int] = {}
+    error = ""
+    if schedule.extract:
+        try:
+            made = steps.extract(schedule.extract).as_dict()["feature_sets"]
+            extracted = {one["feature_set"]: one["computed"] for one in made}
+        except (GliolakeError, OSError) as trouble:
+            error = _told(trouble)
+    changed = lake.version != version
+    after = steps.count() if changed else before
+    views = {name: (before[name], after[name]) for name in after}
+    report = ScheduleReport(None, cohorts, extracted, error, views, changed, time.monotonic() - started)
+    if changed:
+        outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
+        run.tell({"config": schedule.file, **report.as_dict()}, outcome)
+    return report
+
+
+def _ingest(lake: Lake, job: CohortJob, scheduler: str | None, workers: int | None) -> CohortResult:
+    name = Path(job.cohort).stem
+    try:
+        report = ingest(lake, job.cohort, job.images, job.labels, boxes=job.boxes, scheduler=scheduler, workers=workers)
+    except (GliolakeError, OSError) as error:
+        return CohortResult(name, None, _told(error))
+    return CohortResult(report.cohort, report)
+
+
+def _told(error: GliolakeError | OSError) -> str:
+    hint = error.hint if isinstance(error, GliolakeError) else ""
+    return f"{error} {hint}".strip()

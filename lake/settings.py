@@ -1,0 +1,245 @@
+"""gliolake.toml: the cluster that commands run on, where a command line does not say.
+
+It lies in the current folder, or where GLIOLAKE_CONFIG says. Its keys are named like the options of the commands, and
+the options win. An annotated one is ``deploy/gliolake.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lake.errors import InputError, unknown_name
+from lake.section import Section, read_toml
+
+FILE = "gliolake.toml"
+VARIABLE = "GLIOLAKE_CONFIG"
+EMBEDDED, SLURM, KUBERNETES = KINDS = ("embedded", "slurm", "kubernetes")
+"""Clusters that a command starts for itself; any other word is the address of one that is up."""
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Files (PEM) by which a client and the scheduler of a tls:// address know each other."""
+
+    ca_file: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """One SLURM job: ``processes`` workers that share ``memory``.
+
+    queue, account, walltime, directives: of the job; "" and () leave them to SLURM. directives are lines after #SBATCH.
+    prologue: shell lines before the workers start. python: their interpreter; this one where "".
+    interface: the network interface to talk through. worker_arguments: further options of ``dask worker``.
+    local_directory: where workers spill; a disk of the node. log_directory: where jobs write their logs.
+    shared_directory: where certificates for this run lie, seen from all nodes. tls: whether traffic is encrypted.
+    """
+
+    memory: str
+    processes: int = 1
+    queue: str = ""
+    account: str = ""
+    walltime: str = "01:00:00"
+    interface: str = ""
+    python: str = ""
+    local_directory: str = ""
+    log_directory: str = ""
+    shared_directory: str = ""
+    prologue: tuple[str, ...] = ()
+    directives: tuple[str, ...] = ()
+    worker_arguments: tuple[str, ...] = ()
+    tls: bool = True
+
+
+@dataclass(frozen=True)
+class KubernetesPods:
+    """Pods that the Dask operator starts for a run.
+
+    image: gliolake's (deploy/Dockerfile). namespace: the client's own where "". cpu, memory: what a pod asks for and
+    may use. claim: a PersistentVolumeClaim, mounted at ``mount``. secret: whose entries become environment variables,
+    e.g. of a bucket. idle_seconds: an abandoned cluster removes itself.
+    """
+
+    image: str
+    namespace: str = ""
+    cpu: str = "1"
+    memory: str = "4Gi"
+    claim: str = ""
+    mount: str = "/lake"
+    secret: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    worker_arguments: tuple[str, ...] = ()
+    idle_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where a command's tasks run.
+
+    Attributes:
+        scheduler: One of ``KINDS``, or an address.
+        workers: Worker processes to start; where None, as many as fit this machine, or one elsewhere.
+        threads: Tasks that a worker has under way at once; one where None.
+        least, most: Bounds between which the number of workers follows the work; ``most`` 0 leaves it at ``workers``.
+        patience: Seconds to wait for the first worker of SLURM or Kubernetes.
+        source: The file that says so; "" where none does.
+    """
+
+    scheduler: str = EMBEDDED
+    workers: int | None = None
+    threads: int | None = None
+    least: int = 1
+    most: int = 0
+    patience: int = 600
+    tls: Tls | None = None
+    slurm: SlurmJob | None = None
+    kubernetes: KubernetesPods | None = None
+    source: str = ""
+
+
+def choose_cluster(
+    scheduler: str | None = None, workers: int | None = None, threads: int | None = None
+) -> ClusterSettings:
+    """What the options of a command say, and for what they leave out, the settings file.
+
+    Raises:
+        InputError: an option or the file is faulty.
+    """
+    for option, value in (("--workers", workers), ("--threads", threads)):
+        if value is not None and value < 1:
+            raise InputError(f"{option} is {value}; it has to be at least 1.")
+    file = settings_file()
+    found = read_settings(file) if file else ClusterSettings()
+    if scheduler is not None:
+        found = replace(found, scheduler=_scheduler(scheduler))
+    if workers is not None:
+        found = replace(found, workers=workers, most=0)
+    if threads is not None:
+        found = replace(found, threads=threads)
+    for kind, section in ((SLURM, found.slurm), (KUBERNETES, found.kubernetes)):
+        if found.scheduler == kind and section is None:
+            raise InputError(
+                f"Nothing says how workers are started on {kind}.",
+                hint=f"Add a section [cluster.{kind}] to {found.source or FILE}; deploy/gliolake.toml shows one.",
+            )
+    return found
+
+
+def settings_file() -> Path | None:
+    """The settings file: what GLIOLAKE_CONFIG names (none where it is empty), else that of the current folder.
+
+    The latter has to be one's own or root's: folders of scans come from strangers, and a settings file runs commands.
+
+    Raises:
+        InputError: the file named is not there, or that of the current folder is somebody else's.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        if named and not Path(named).is_file():
+            raise InputError(f"{VARIABLE} names {named}, which is no file.", hint="Correct it, or unset it.")
+        return Path(named) if named else None
+    file = Path(FILE)
+    if not file.is_file():
+        return None
+    if file.stat().st_uid not in (0, os.geteuid()):
+        raise InputError(
+            f"{file.absolute()} belongs to somebody else.",
+            hint=f"Read it; if you trust it, set {VARIABLE} to its path, and to nothing to run without it.",
+        )
+    return file
+
+
+def read_settings(file: Path) -> ClusterSettings:
+    """The settings in a file. Relative paths start at its folder.
+
+    Raises:
+        InputError: the file is no TOML, or a key of it is unknown or faulty; names the nearest key.
+    """
+    top = read_toml(file)
+    section = top.section("cluster") if "cluster" in top else Section(str(file), "cluster", {})
+    top.end()
+    given = section.text("scheduler", EMBEDDED)
+    try:
+        scheduler = _scheduler(given)
+    except InputError as error:
+        raise section.wrong("scheduler", f"is {given!r}", error.hint) from None
+    least = section.whole("least", 1, least=1)
+    most = section.whole("most", 0)
+    if most and "workers" in section:
+        raise section.wrong("workers", "fixes their number, and 'most' lets it follow the work; leave one out")
+    if most and most < least:
+        raise section.wrong("most", f"is {most}, below 'least', which is {least}")
+    if "least" in section and not most:
+        raise section.wrong("least", "needs a 'most' beside it")
+    settings = ClusterSettings(
+        scheduler=scheduler,
+        workers=section.whole("workers", least=1) if "workers" in section else None,
+        threads=section.whole("threads", least=1) if "threads" in section else None,
+        least=least,
+        most=most,
+        patience=section.whole("patience", 600, least=1),
+        tls=_tls(section.section("tls"), file.parent) if "tls" in section else None,
+        slurm=_slurm(section.section("slurm")) if "slurm" in section else None,
+        kubernetes=_kubernetes(section.section("kubernetes")) if "kubernetes" in section else None,
+        source=str(file),
+    )
+    section.end()
+    return settings
+
+
+def _scheduler(given: str) -> str:
+    if given not in KINDS and ":" not in given:
+        raise unknown_name("cluster", given, KINDS, hint="A running one is an address, e.g. tls://host:8786.")
+    return given
+
+
+def _tls(section: Section, folder: Path) -> Tls:
+    paths = {key: folder / Path(section.text(key)).expanduser() for key in ("ca_file", "certificate", "key")}
+    section.end()
+    for key, path in paths.items():
+        if not path.is_file():
+            raise section.wrong(key, f"names {path}, which is no file")
+    return Tls(**{key: str(path) for key, path in paths.items()})
+
+
+def _slurm(section: Section) -> SlurmJob:
+    job = SlurmJob(
+        memory=section.text("memory"),
+        processes=section.whole("processes", 1, least=1),
+        queue=section.text("queue", ""),
+        account=section.text("account", ""),
+        walltime=section.text("walltime", "01:00:00"),
+        interface=section.text("interface", ""),
+        python=section.text("python", ""),
+        local_directory=section.text("local_directory", ""),
+        log_directory=section.text("log_directory", ""),
+        shared_directory=section.text("shared_directory", ""),
+        prologue=section.texts("prologue", (), may_be_empty=True),
+        directives=section.texts("directives", (), may_be_empty=True),
+        worker_arguments=section.texts("worker_arguments", (), may_be_empty=True),
+        tls=section.flag("tls", True),
+    )
+    section.end()
+    return job
+
+
+def _kubernetes(section: Section) -> KubernetesPods:
+    pods = KubernetesPods(
+        image=section.text("image"),
+        namespace=section.text("namespace", ""),
+        cpu=section.text("cpu", "1"),
+        memory=section.text("memory", "4Gi"),
+        claim=section.text("claim", ""),
+        mount=section.text("mount", "/lake"),
+        secret=section.text("secret", ""),
+        environment=section.mapping("environment", str, str, {}),
+        worker_arguments=section.texts("worker_arguments", (), may_be_empty=True),
+        idle_seconds=section.whole("idle_seconds", 600),
+    )
+    section.end()
+    return pods
