@@ -107,20 +107,17 @@ def report(
     Raises:
         InputError: no study or several, one that is still being computed, or a file that is no report is in the way.
     """
-    if not output.absolute().parent.is_dir():
-        raise InputError(
-            f"The folder {output.absolute().parent} does not exist.", hint="Make it, or name another file."
-        )
+    from sql.export_file import written
+
     if output.exists() and f'content="{MARK}"'.encode() not in output.read_bytes()[:4096]:
         raise InputError(f"{output} is there already, and is no report.", hint="Name another file by --output.")
-    page = gather(lake, study, force=force, progress=progress)
-    text = render(page)
-    part = output.with_name(output.name + ".part")
-    part.write_bytes(text)
-    part.replace(output)
-    parts = [part for section in page.sections for part in section.parts]
+    with written(output, overwrite=True) as part:
+        page = gather(lake, study, force=force, progress=progress)
+        text = render(page)
+        part.write_bytes(text)
+    parts = [one for section in page.sections for one in section.parts]
     missing = tuple(line for section in page.sections for line in section.missing)
-    tables, drawn = (sum(isinstance(part, kind) for part in parts) for kind in (Table, Picture))
+    tables, drawn = (sum(isinstance(one, kind) for one in parts) for kind in (Table, Picture))
     return Written(str(output), len(text), page.study.study, page.commit, tables, drawn, page.warnings, missing)
 
 
@@ -130,10 +127,10 @@ def gather(lake: Lake, study: str | None = None, *, force: bool = False, progres
     Raises:
         InputError: see ``report``.
     """
-    from sql.catalog import connect
+    from sql.catalog import connect, damage_named
 
     commit = lake.version
-    with connect(lake) as connection:
+    with damage_named(), connect(lake) as connection:
         which = standing(connection, study, force=force)
         name = which.study
         rests_on = bases(connection, name)
@@ -153,7 +150,7 @@ def gather(lake: Lake, study: str | None = None, *, force: bool = False, progres
             ),
             Section("optimism", "Optimism", (optimism(connection, name),), (OPTIMISM,)),
             Section("figures", "Figures", tuple(one for one in figures if one not in flow), missing=tuple(missing)),
-            Section("provenance", "Provenance", tuple(provenance(connection, name))),
+            Section("provenance", "Provenance", tuple(provenance(connection, lake, name))),
             Section("failures", "What failed, and what was left out", tuple(failures(connection, name))),
         )  # fmt: skip
         found = answer(connection, name)

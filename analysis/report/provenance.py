@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from analysis.report.sources import unexplained
 from analysis.report.standing import moment
 from analysis.report.table import Cell, Column, Table, basis, count, digest, make_table, shown, spelled, text
 from analysis.show import ask
@@ -14,6 +15,8 @@ from analysis.show_tables import Row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+    from lake.store import Lake
 
 MOST_FILES = 400
 """Files that the page lists; a study of whole cohorts has thousands."""
@@ -76,7 +79,13 @@ _EXPERIMENTS = (
 )  # fmt: skip
 _SETS = (
     text("feature set", "feature_set"), text("backbone", "backbone"), text("weights", "weights"),
-    count("vectors", "vectors"), text("run", "run_id"),
+    count("vectors", "vectors"),
+    Column(
+        "of other files than these",
+        lambda row: Cell(f"{row['unexplained']:,}", row["unexplained"], "failed" if row["unexplained"] else ""),
+        numeric=True,
+    ),
+    text("run", "run_id"),
 )  # fmt: skip
 _FILES = (
     text("kind", "role"), text("cohort", "cohort"), text("scan", "scan_id"), text("file", "file"),
@@ -107,7 +116,7 @@ class Documents:
     documents: tuple[Document, ...]
 
 
-def provenance(connection: DuckDBPyConnection, study: str) -> Iterator[Table | Documents]:
+def provenance(connection: DuckDBPyConnection, lake: Lake, study: str) -> Iterator[Table | Documents]:
     """From the study's experiments down to the files they come from."""
     experiments = ask(connection, EXPERIMENTS, {"study": study})
     named = [row["experiment"] for row in experiments]
@@ -121,8 +130,12 @@ def provenance(connection: DuckDBPyConnection, study: str) -> Iterator[Table | D
         empty="No experiment of the study is in the lake.",
     )  # fmt: skip
     yield _documents("settings", "Settings of each experiment", experiments, "experiment", "settings")
-    recipes = ask(connection, SETS, asked)
-    yield make_table("feature-sets", "Feature sets", _SETS, recipes, "FROM feature_sets")
+    recipes = [row | {"unexplained": unexplained(connection, lake, row)} for row in ask(connection, SETS, asked)]
+    yield make_table(
+        "feature-sets", "Feature sets", _SETS, recipes, "FROM feature_sets",
+        note="Each vector carries a digest of the files it was computed from. Where that is not the digest of the "
+        "files below, they were changed or taken away since.",
+    )  # fmt: skip
     yield _documents("recipes", "Recipe of each feature set", recipes, "feature_set", "recipe")
     yield make_table("runs", "Runs", _RUNS, ask(connection, RUNS, asked), "FROM runs ORDER BY started", folded=True)
     yield make_table(

@@ -81,19 +81,19 @@ COMPARED = (
 )  # fmt: skip
 TESTS = (
     *PAIRS, text("metric", "metric"), text("test", "test"), estimate("difference", "difference", "low", "high", "+.3f"),
-    figure("p", "p", ".3g"), figure("after Holm", "p_holm", ".3g"), count("units", "units"), text("note", "note"),
-    basis(),
+    figure("p", "p", ".3g"), figure("after Holm", "p_holm", ".3g"), count("units", "units"),
+    text("note", "note", "wide"), basis(),
 )  # fmt: skip
 CORRELATED = (
     text("", "name"), text("the study says", "published"), figure("r by its own figures", "published_r", "+.2f"),
     estimate("reproduced r", "r", "low", "high", "+.2f"), figure("r²", "r2", ".2f"), figure("p", "p", ".3g"),
     count("models", "points"),
-    Column("note", lambda row: Cell(shown(row["note"]), look="" if row["trained"] else "warning")),
+    Column("note", lambda row: Cell(shown(row["note"]), look="wide" if row["trained"] else "wide warning")),
 )  # fmt: skip
 GROUPS = (
     text("", "label"), text("split", "split"), text("by", "attribute"), text("group", "group"), count("scans", "scans"),
     count("patients", "patients"), count("methylated", "positive"), estimate("AUC", "auc", "low", "high"),
-    text("note", "note"), basis(),
+    text("note", "note", "wide"), basis(),
 )  # fmt: skip
 CARELESS = (
     text("", "label"), text("table", "table"), text("split", "split"), figure("published", "published"),

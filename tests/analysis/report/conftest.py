@@ -71,6 +71,22 @@ def put(lake: Lake, table: str, *rows: dict[str, Any], run_id: str = "made") -> 
     lake.transact(lambda transaction: transaction.upsert(table, list(rows)), run_id=run_id)
 
 
+def scan_row(scan: str, digests: dict[str, str]) -> dict[str, Any]:
+    """A row of table scans of cohort here, with the sha256 of each role's file. Files lie in private folders."""
+    files = [
+        {
+            "role": role, "uri": f"/data/private/{role}<script>.nii", "bytes": 1, "mtime_ns": 1, "sha256": digest,
+            "voxel_sha256": digest, "dtype": "u1",
+        }
+        for role, digest in digests.items()
+    ]  # fmt: skip
+    return {
+        "cohort": "here", "scan_id": scan, "source_id": "", "subject_id": "", "visit_day": 0, "files": files,
+        "shape": [], "spacing_mm": [], "affine": [], "orientation": "", "tumour_box": [], "tumour_voxels": 0,
+        "mask_labels": [], "warnings": [], "fingerprint": "",
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def hostile(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     """A lake whose every text that comes from a file is hostile, with a study that can be reported."""
@@ -91,14 +107,5 @@ def hostile(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     left_out = {"cohort": script, "scan_id": attribute, "step": quote, "reason": closing, "detail": "", "source": ""}
     put(lake, "exclusions", left_out | {"fingerprint": ""})
     put(lake, "runs", run_row("failed", f"{script}: /data/of/{closing}", command="ingest", ended=BEGAN))
-    file = {"bytes": 1, "mtime_ns": 1, "voxel_sha256": "0", "dtype": "u1"}
-    files = [
-        file | {"role": role, "uri": f"/data/private/{role}{script.replace('/', '')}.nii", "sha256": sha}
-        for role, sha in (("FLAIR", "b" * 64), ("T1", "a" * 64))
-    ]
-    put(lake, "scans", {
-        "cohort": "here", "scan_id": "scan-0004", "source_id": "", "subject_id": "", "visit_day": 0, "files": files,
-        "shape": [], "spacing_mm": [], "affine": [], "orientation": "", "tumour_box": [], "tumour_voxels": 0,
-        "mask_labels": [], "warnings": [], "fingerprint": "",
-    })  # fmt: skip
+    put(lake, "scans", scan_row("scan-0004", {"FLAIR": "b" * 64, "T1": "a" * 64}))
     return lake

@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +24,11 @@ from analysis.report.checklist import STATES
 from analysis.report.page import Page, gather, render, report
 from analysis.report.table import without_folders
 from analysis.show_tables import plus_minus, reproduced
+from features.scan_task import ScanFile, input_digest
 from lake.errors import InputError
 from lake.store import Lake
 from sql.catalog import connect
-from tests.analysis.report.conftest import BEGAN, Tables, put, run_row
+from tests.analysis.report.conftest import BEGAN, Tables, put, run_row, scan_row
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -214,6 +216,24 @@ def test_files_are_named_with_their_hashes_and_without_folders(hostile: Lake) ->
     assert told in {row[10][0] for row in Tables(page).rows["experiments"]}
     assert b"private" not in page
     assert b"/data" not in page
+
+
+def test_vectors_of_files_that_changed_since_are_counted(made: Any) -> None:
+    made.experiment("one")
+    made.row("snn", "table_1", "one", auc=0.666)
+    made.vectors("set-1", np.zeros((1, 3, 400)))  # FLAIR, T1 and T1wCE of the first scan
+    files = [ScanFile(role, "", role.casefold()) for role in ("FLAIR", "T1", "mask")]
+    for row in made.rows["features"]:
+        row["input_sha256"] = "other" if row["modality"] == "T1wCE" else input_digest(row["modality"], files)
+    lake = made.commit()
+
+    def counted() -> list[str]:
+        tables = Tables(render(gather(lake, progress=False))).rows
+        return [cell[0] for cell in tables["feature-sets"][0][3:5]]
+
+    assert counted() == ["3", "3"]
+    put(lake, "scans", scan_row("scan-0000", {file.role: file.sha256 for file in files}))
+    assert counted() == ["3", "1"]
 
 
 NAME = st.text("abcXYZ019_-.", min_size=1, max_size=12).filter(lambda name: name.strip("."))

@@ -1,0 +1,55 @@
+"""Whether the vectors that a study rests on were computed from the files that the lake names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from analysis.show import ask
+from analysis.show_tables import Row
+from features.plan import files_of, scans_of
+from features.scan_task import input_digest, possible_branches
+from features.volumes import ready_scans
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from lake.store import Lake
+
+Source = tuple[str, str, str, str]
+"""Cohort, scan id, branch, and the digest of the files that its vector is computed from."""
+
+RELEASED = """
+    SELECT cohort, scan_id, source_sha256 FROM labels JOIN cohorts USING (cohort) WHERE cohorts.role = 'released'
+"""
+"""Released vectors come from the file that their labels come from."""
+
+VECTORS = "SELECT cohort, scan_id, modality, input_sha256 FROM features WHERE feature_set = $feature_set"
+
+
+def unexplained(connection: DuckDBPyConnection, lake: Lake, feature_set: Row) -> int:
+    """How many vectors rest on other files than the lake names now: files that were changed, or are not there.
+
+    Args:
+        connection: of the lake. lake: the same.
+        feature_set: a row of table feature_sets.
+    """
+    recipe = json.loads(feature_set["recipe"])
+    sources = set(_sources(lake, recipe.get("volumes", "")))
+    released = {tuple(row.values()) for row in ask(connection, RELEASED, {})}
+    return sum(
+        tuple(row.values()) not in sources and (row["cohort"], row["scan_id"], row["input_sha256"]) not in released
+        for row in ask(connection, VECTORS, {"feature_set": feature_set["feature_set"]})
+    )
+
+
+def _sources(lake: Lake, volume_set: str) -> Iterator[Source]:
+    """What vectors of scans would be computed from today, cut from their own images or from this set's volumes."""
+    if not lake.state().of_table("scans"):
+        return
+    ready, _ = ready_scans(lake, scans_of(lake), volume_set)
+    for scan in ready:
+        files = files_of(scan)
+        for branch in possible_branches(files):
+            yield scan["cohort"], scan["scan_id"], branch, input_digest(branch, files)
