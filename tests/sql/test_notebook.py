@@ -32,5 +32,5 @@ def test_the_notebook_makes_tables_and_a_figure_of_a_lake(
     columns, flowchart, auc = (table["text/plain"] for table in tables)
     assert "patient_id" in columns
     assert "scans, one per patient" in flowchart
-    assert "snn, internal" in auc
+    assert "SNN-2 (table_1)" in auc
     assert "trained weights" in auc
