@@ -12,6 +12,7 @@ import pytest
 
 from analysis import agreement_plan
 from analysis.agreement import compare
+from analysis.study import analyse
 from lake.agreement import concordance
 from lake.compaction import compact
 from lake.errors import InputError
@@ -234,3 +235,25 @@ def test_what_cannot_be_compared_is_said(lake: Lake, label: Any, names: list[str
     with pytest.raises(InputError, match=told) as caught:
         compare(lake, names, rescans=rescans)
     assert caught.value.hint
+
+
+def test_a_study_correlates_published_agreement_where_the_lake_has_it(made: Any) -> None:
+    backbones = {"a": "vivit_released", "b": SETS["b-1"], "c": "slowfast_4x16_resnet50_kinetics400"}
+    stream = np.random.default_rng(0)
+    base = stream.normal(size=(6, 1, 400))
+    for noise, (name, backbone) in enumerate(backbones.items(), start=1):
+        made.vectors(name, base + noise * stream.normal(size=base.shape), backbone=backbone)
+    printed, aucs = {"ab": 0.05, "ac": 0.11, "bc": 0.01}, (0.597, 0.612, 0.583)
+    for networks, mean in zip([("vivit", "i3d"), ("vivit", "slowfast"), ("slowfast", "i3d")], printed.values(),
+                              strict=True):  # fmt: skip
+        made.published_agreement(*networks, mean - 0.01, mean + 0.01)
+    for pair, auc in zip(printed, aucs, strict=True):
+        made.reaching(pair, 0.6, feature_sets=tuple(pair))
+        made.row(pair, "table_4", pair, auc=auc)
+    lake = made.commit()
+    analyse(lake, "made", progress=False)
+    (row,) = (row for row in lake.read("correlations").to_pylist() if row["published"] == "r² = 0.58")
+    assert row["published_r"] == pytest.approx(np.corrcoef(list(printed.values()), aucs)[0, 1])
+    assert {(row["first"], row["second"]) for row in lake.read("agreements").to_pylist()} == {
+        ("a", "b"), ("a", "c"), ("b", "c")
+    }  # fmt: skip
