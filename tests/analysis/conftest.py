@@ -178,6 +178,12 @@ class MadeStudy:
         return self.lake
 
 
+@pytest.fixture(scope="session")
+def made_study() -> type[MadeStudy]:
+    """The class of studies in the making, for fixtures of wider scope."""
+    return MadeStudy
+
+
 @pytest.fixture
 def made(lake: Lake) -> MadeStudy:
     """A study in the making."""
