@@ -45,12 +45,12 @@ def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: fl
         false_pairs: pairs of different people to be expected among the suspects of the whole search.
 
     Raises:
-        InputError: there is no such feature set, or none; ``false_pairs`` is not above 0 and below 10; the vectors do
+        InputError: there is no such feature set, or none; ``false_pairs`` is not above 0 and up to 1; the vectors do
             not tell people apart.
     """
-    if not 0 < false_pairs < 10:
+    if not 0 < false_pairs <= 1:
         raise InputError(
-            f"{false_pairs} false pairs are no sensible aim.", hint="Give a number above 0 and below 10, e.g. 0.1."
+            f"{false_pairs:g} false pairs are no sensible aim.", hint="Give a number above 0 and up to 1, e.g. 0.1."
         )
     chosen, others = best_founded(lake, feature_set)
     scans = named_scans(lake, chosen)

@@ -12,7 +12,9 @@ is more likely too high than too low.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -23,6 +25,7 @@ from threadpoolctl import threadpool_limits
 from analysis.suspects_vectors import Places
 from lake.errors import InputError
 from lake.progress import track
+from lake.threads import calls_at_once
 
 FLOOR = 0.01
 """Least squared distance that counts: one modality that is the same to the bit does not decide alone."""
@@ -41,6 +44,8 @@ MOST_COPIES = 3
 
 MOST_PAIRS = 10_000_000
 """Pairs that a search keeps: 160 MB."""
+
+TOO_MANY = "Far too many pairs are nearer than people are: these vectors do not tell people apart."
 
 PASSES = 8
 """Searches at most, each of which learns what is usual without the pairs that the one before found."""
@@ -102,20 +107,17 @@ class Search:
         """
         if self.tail is None:
             return np.zeros((0, 2), np.int64)
-        limit, pairs, total = self.tail.limit(most), [], 0
-        for rows, columns in self._blocks():
-            near = np.argwhere(self._nearness(rows, columns) < limit + MARGIN)
-            near = np.stack([rows[near[:, 0]], columns[near[:, 1]]], 1)
-            pairs.append(near[near[:, 0] < near[:, 1]])
-            total += len(pairs[-1])
-            if total > MOST_PAIRS:
-                raise InputError(
-                    f"More than {MOST_PAIRS:,} pairs are too near for people: these vectors do not tell them apart.",
-                    hint="Look at the scans first: gliolake sql 'FROM exclusions', gliolake preview SCAN.",
-                )
-            advance()
-        near = np.concatenate(pairs)
-        return near[self.expected(near) <= most]
+        pairs: list[np.ndarray] = []
+        nearer = partial(self._nearer, limit=self.tail.limit(most) + MARGIN)
+        with threadpool_limits(1), ThreadPoolExecutor(calls_at_once()) as pool:
+            for near in pool.map(nearer, self._blocks()):
+                pairs.append(near)
+                if sum(map(len, pairs)) > MOST_PAIRS:
+                    pool.shutdown(cancel_futures=True)
+                    raise InputError(TOO_MANY, hint="Look at some of the scans: gliolake preview SCAN.")
+                advance()
+        candidates = np.concatenate(pairs)
+        return candidates[self.expected(candidates) <= most]
 
     @property
     def blocks(self) -> int:
@@ -152,6 +154,13 @@ class Search:
             differ = at[first[both]].astype(np.float64) - at[second[both]]
             apart[both, modality] = np.sqrt(np.einsum("nk,nk->n", differ, differ))
         return apart
+
+    def _nearer(self, block: tuple[np.ndarray, np.ndarray], limit: float) -> np.ndarray:
+        """Rows (first, second) of the pairs in a block that are nearer than a limit."""
+        rows, columns = block
+        near = np.argwhere(self._nearness(rows, columns) < limit)
+        pairs = np.stack([rows[near[:, 0]], columns[near[:, 1]]], 1)
+        return pairs[pairs[:, 0] < pairs[:, 1]]
 
     def _blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         parts = [np.arange(at, min(at + BLOCK, self.count)) for at in range(0, self.count, BLOCK)]

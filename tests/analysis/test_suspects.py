@@ -217,12 +217,16 @@ def test_among_different_people_hardly_more_pairs_are_suspected_than_announced(k
 def test_blocks_and_cores_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     places, patients = scattered(3, 60, "clouds"), np.arange(60) // 2 * 2
     whole = Search(places, patients)
-    found = whole.found(9.0)
+    found = whole.found(4.0)
     assert len(found) > 0
     monkeypatch.setattr(suspects_search, "BLOCK", 7)
+    monkeypatch.setattr(suspects_search, "calls_at_once", lambda: 3)
     cut = Search(places, patients)
-    assert sorted(cut.found(9.0).tolist()) == sorted(found.tolist())
+    assert sorted(cut.found(4.0).tolist()) == sorted(found.tolist())
     assert cut.expected(found) == pytest.approx(whole.expected(found), rel=1e-4)
+    monkeypatch.setattr(suspects_search, "MOST_PAIRS", len(found) - 1)
+    with pytest.raises(InputError, match="do not tell people apart"):
+        cut.found(4.0)
 
 
 def test_three_scans_of_one_person_are_found_and_ties_between_some_do_not_hide_the_rest() -> None:
