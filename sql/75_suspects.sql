@@ -69,13 +69,15 @@ WITH side AS (
     SELECT
         patients.cohort, patients.scan_id, patients.patient_id,
         label.mgmt_status, label.mgmt_index, label.methylated, label.age, label.sex, label.site,
+        external.cohort || '/' || external.scan_id AS tests,
         CASE
-            WHEN patient_id IN (SELECT patient_id FROM training_scans) THEN 'training'
-            WHEN patient_id IN (SELECT patient_id FROM external) THEN 'external'
+            WHEN patients.patient_id IN (SELECT patient_id FROM training_scans) THEN 'training'
+            WHEN external.scan_id IS NOT NULL THEN 'external'
             ELSE 'neither'
         END AS split
     FROM patients
     LEFT JOIN scan_labels AS label USING (cohort, scan_id)
+    LEFT JOIN external ON external.patient_id = patients.patient_id
 )
 SELECT
     link.cohort_a, link.scan_a, link.cohort_b, link.scan_b,
@@ -91,9 +93,7 @@ SELECT
     (a.split, b.split) IN (('training', 'external'), ('external', 'training')) AS leak,
     CASE
         WHEN a.patient_id = b.patient_id THEN 'nothing: other links make them one patient by now'
-        WHEN leak THEN
-            if(a.split = 'external', a.cohort || '/' || a.scan_id, b.cohort || '/' || b.scan_id)
-            || ' would leave external'
+        WHEN leak THEN coalesce(a.tests, b.tests) || ' would leave external'
         WHEN a.split = b.split AND a.split <> 'neither' THEN 'one of the two would leave ' || a.split
         ELSE 'nothing: not both are in a split'
     END AS if_true

@@ -160,6 +160,13 @@ def test_suspicions_join_nobody_and_ingest_leaves_them_until_a_declared_id_settl
     assert rows[0] == ("training", "external", True, "there/scan-0000 would leave external", True, 1.0, True, False)
     assert rows[-1][:4] == ("training", "training", False, "one of the two would leave training")
 
+    visit = {"cohort_a": "there", "scan_a": "scan-0000", "cohort_b": "there", "scan_b": "scan-0001"}
+    tie = visit | {"kind": "follow-up", "evidence": "made", "score": 1.0}
+    doubled.transact(lambda tx: tx.append("links", [tie]), run_id="made")
+    with connect(doubled) as connection:
+        told = connection.execute("SELECT if_true FROM suspects WHERE scan_b = 'scan-0001'").fetchall()
+    assert told == [("there/scan-0000 would leave external",)]
+
     description = tmp_path / "there.toml"
     description.write_text(
         'name = "there"\nrole = "external"\nlabel_rule = "ucsf"\n[ids]\npattern = "scan-(?P<n>[0-9]{4})"\n'
@@ -175,7 +182,7 @@ def test_suspicions_join_nobody_and_ingest_leaves_them_until_a_declared_id_settl
     assert settled == ("scan-0000", "nothing: other links make them one patient by now")
     report = find_suspects(doubled)
     assert suspected(doubled) == TWICE - between("here", "there", [(0, 0)])
-    assert [(one.pairs, one.found) for one in report.known] == [(1, 1), (0, 0)]
+    assert [(one.pairs, one.found) for one in report.known] == [(1, 1), (0, 0)]  # ingest took the made-up visit out
 
 
 def test_vectors_that_say_nothing_and_cohorts_too_small_lead_to_no_suspicion(lake: Lake) -> None:
