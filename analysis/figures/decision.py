@@ -26,7 +26,7 @@ def decision(rows: Sequence[Row]) -> Sketch:
         _panel(axis, of, list(labels))
         axis.set_title(split)
         axis.set_xlabel("threshold probability")
-    best = max(*(row["net_benefit"] for row in rows), *(row["treat_all"] for row in rows))
+    best = max(0.01, *(row[column] for row in rows for column in ("net_benefit", "treat_all")))
     axes[0].set_ylim(-0.3 * best, 1.05 * best)
     axes[0].set_ylabel("net benefit")
     looks = [(PALETTE[place % 6], DASHES[place % 6], 1.6) for place in range(len(labels))]

@@ -130,7 +130,7 @@ def _limits(lines: Sequence[Line], reference: float, within: float) -> tuple[flo
         + ((line.published - line.sem, line.published + line.sem) if line.published and line.sem else ())
         for line in lines
     )
-    known = np.array([end for end in ends if end is not None] + [reference])
+    known = np.array([end for end in ends if end is not None] + [reference, reference + 0.05])
     low, high = max(within, np.floor(known.min() * 20) / 20), min(1.0, np.ceil(known.max() * 20) / 20)
     return low - 0.02 * (high - low), high + 0.02 * (high - low)
 

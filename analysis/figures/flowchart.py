@@ -12,18 +12,18 @@ from matplotlib.patches import Rectangle
 
 from analysis.figures.style import BLUE, INK, PAPER, PENCIL, RED, WIDTH, Row, Sketch, blank, readable
 
-LINE, PAD, GAP = 0.14, 0.07, 0.2
+LINE, PAD, GAP = 0.145, 0.07, 0.2
 """Inches: a line of a box, between its letters and its rim, and between boxes."""
 
-MAIN, SIDE, BRANCH = 1.16, 1.3, 0.16
+MAIN, SIDE, BRANCH = 1.18, 1.3, 0.13
 """Inches across of a box of scans that remain, of one that says what was left out, and between the two."""
 
 TITLE = 0.12
 """Inches that the name of a cohort takes, but for the gap below it."""
 
-SIZE = 7.5
+SIZE = 8
 
-ACROSS = 20
+ACROSS = 19
 """Letters of a line."""
 
 
@@ -55,7 +55,7 @@ def flowchart(rows: Sequence[Row]) -> Sketch:
     axis.set_axis_off()
     top = 0.0
     for band, of_step in zip(bands, heights, strict=True):
-        left = (WIDTH - sum(map(_across, band))) / 2
+        left = (WIDTH - sum(map(_across, band)) + 0.1) / 2
         for of in band:
             _column(axis, of, left, top, of_step)
             left += _across(of)
@@ -72,7 +72,7 @@ def flowchart(rows: Sequence[Row]) -> Sketch:
 
 def _across(rows: Sequence[Row]) -> float:
     """Inches that a cohort's column takes."""
-    return MAIN + 0.12 + (SIDE + BRANCH if any(row["kind"] in ("left out", "leak stopped") for row in rows) else 0)
+    return MAIN + 0.1 + (SIDE + BRANCH if any(row["kind"] in ("left out", "leak stopped") for row in rows) else 0)
 
 
 def _boxes(rows: Sequence[Row], step: int) -> tuple[Box | None, Box | None]:
@@ -100,7 +100,7 @@ def _main(row: Row) -> Box:
         lines[0] = f"{'external' if row['role'] == 'external' else 'training'}: {lines[0]}"
         if row["scans"]:
             calls = sorted({row["methylated_brats21"], row["methylated_ucsf"]})
-            lines.append(f"{' or '.join(map(str, calls))} methylated")
+            lines += wrap(f"{' or '.join(map(str, calls))} methylated", ACROSS - 2)
     return Box(row["kind"], lines)
 
 
@@ -138,7 +138,7 @@ def _column(axis: Axes, rows: Sequence[Row], left: float, top: float, heights: d
 def _draw(axis: Axes, box: Box, left: float, top: float, across: float) -> None:
     rim = {"final": BLUE, "leak stopped": RED}.get(box.kind, PENCIL)
     width = 0.7 if rim == PENCIL else 1.4
-    axis.add_patch(Rectangle((left, top), across, box.height, fc=PAPER, ec=rim, lw=width, zorder=3))
+    axis.add_patch(Rectangle((left, top), across, box.height, fc=PAPER, ec=rim, lw=width, zorder=3, clip_on=False))
     main = box.kind in ("remaining", "final")
     for place, line in enumerate(box.lines):
         axis.text(

@@ -128,6 +128,7 @@ def saved(figure: Figure, title: str, alt: str) -> Files:
     FigureCanvasSVG(figure).print_svg(
         svg, metadata={"Date": None, "Creator": "gliolake", "Title": title, "Description": alt}
     )
+    figure.set_layout_engine("none")  # where things are was found for the first of the two
     figure.set_dpi(SHARP)
     FigureCanvasAgg(figure).print_png(png, metadata={"Software": "gliolake", "Title": title, "Description": alt})
     return Files(svg.getvalue(), png.getvalue())
