@@ -76,8 +76,8 @@ class Answer:
             told.append("This case is SYNTHETIC: made up, and of nobody.")
         if where.same:
             told.append(
-                f"This case has the vectors of training scan {where.same.cohort} {where.same.scan_id}. The answer is "
-                f"of the {self.fits} fits that were not trained on its patient."
+                f"This case has the vectors of training scan {where.same.cohort} {where.same.scan_id}. Of the model's "
+                f"{self.model.fitted.count} fits the answer rests on the {self.fits} not trained on its patient."
             )
         if where.outside:
             told.append(

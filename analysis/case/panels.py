@@ -61,6 +61,11 @@ def draw_probability(axes: Axes, answer: Answer) -> None:
         f"{told.probability:.2f}", (told.probability, 0.5), ha="center", va="bottom", color=INK, fontsize=13,
         weight="bold",
     )  # fmt: skip
+    left = told.probability > 0.5  # where there is room
+    axes.annotate(
+        f"95 % interval {told.low:.2f} to {told.high:.2f}", (0 if left else 1, 0.75), ha="left" if left else "right",
+        va="bottom", color=PENCIL, fontsize=8.5,
+    )  # fmt: skip
     axes.set(xlim=(-0.02, 1.02), ylim=(-1.5, 1.9), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.set_xticklabels(["0\nunmethylated", "0.25", "0.5", "0.75", "1\nmethylated"])
     axes.grid(visible=False)
@@ -93,7 +98,7 @@ def draw_shares(axes: Axes, answer: Answer) -> None:
 def draw_place(axes: Axes, answer: Answer) -> None:
     """How far the case lies from its nearest patients, on the scale of the training patients' own distances."""
     where = answer.surroundings
-    end = min(1.12 * max(where.limit, where.distance), 2.2 * where.limit)
+    end = min(1.3 * max(where.limit, where.distance), 2.2 * where.limit)
     axes.axvspan(0, where.limit, ymin=0.3, ymax=0.7, color=HAIR)
     axes.axvspan(where.limit, end, ymin=0.3, ymax=0.7, color=ORANGE, alpha=0.35)
     for x, word, side in ((where.usual, "median ", "right"), (where.limit, " 99th percentile", "left")):

@@ -26,7 +26,7 @@ def shown(answer: Answer) -> RenderableType:
     verdict = Text.assemble(
         "\nProbability that the MGMT promoter is methylated: ", (f"{told.probability:.2f}", "bold"),
         f", 95 % interval {told.low:.2f} to {told.high:.2f}\n",
-        (f"{answer.rule}; of the training patients {answer.base:.2f} are; {answer.fits} fits\n", "dim"),
+        (f"{answer.rule}; of the training patients {answer.base:.2f} are\n", "dim"),
         (f"The interval is over {COVERS}\n", "dim"),
     )  # fmt: skip
     parts: list[RenderableType] = [head, *red, verdict, _shares(answer), _nearest(answer), Text(answer.place)]

@@ -25,7 +25,7 @@ DATA = {
         "challenge's own pages came under the challenge's terms; whoever worked from those has to look at them."
     ),
     "ucsf_pdgm": "UCSF-PDGM, The Cancer Imaging Archive, doi 10.7937/tcia.bdgf-8v37, CC BY 4.0.",
-    "released": (
+    "chen2025": (
         "Feature vectors that the authors of J Appl Clin Med Phys 2025, doi 10.1002/acm2.70373, put into their "
         "repository, made from BraTS 2021."
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from analysis.case.images import read_case
 from features.backbones import BackboneOptions, open_backbone
 from features.clips import ClipSettings
 from features.preflight import expect
+from features.preprocess_settings import PreprocessSettings
 from features.recipe import Choice, make_recipe
 from features.scan_task import ScanFile, ScanTask, Wanted, compute
+from features.volumes import volume_set_of
 from lake.store import Lake
 from lake.tables import BRANCHES
 from modeling.ensemble.export import export_model
@@ -60,22 +63,21 @@ def write_image(path: Path, voxels: np.ndarray, descrip: str = "", spacing: floa
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
-    """Exports a model of made vectors, once for each choice. ``own`` is a case that is its first training scan."""
+    """Exports a model of made vectors, once for each choice. ``own`` is a case that is its first training scan,
+    ``volumes`` how its raw scans are said to have been preprocessed."""
     shelf = tmp_path_factory.mktemp("models")
 
-    def make(model: str = "logistic", settings: ClipSettings = SMALL, own: Path | None = None, **row: str) -> Path:
-        target = shelf / f"{model}-{settings.box}-{own.name if own else ''}-{len(list(shelf.iterdir()))}"
-        known = made.get((model, settings, own, *row.items()))
-        if known is None:
-            lake = Lake(shelf / f"lake-{target.name}", create=True)
-            feature_set = fill(lake, settings, own, row)
-            report = train(lake, feature_set, model, repeats=2, folds=3, epochs=3, progress=False)
-            known = made[model, settings, own, *row.items()] = export_model(
-                lake, report.experiment, target, progress=False
-            ).folder
-        return known
+    @cache
+    def make(
+        model: str = "logistic", settings: ClipSettings = SMALL, own: Path | None = None,
+        volumes: PreprocessSettings | None = None,
+    ) -> Path:  # fmt: skip
+        target = shelf / f"{model}-{len(list(shelf.iterdir()))}"
+        lake = Lake(shelf / f"lake-{target.name}", create=True)
+        feature_set = fill(lake, settings, own, volumes)
+        report = train(lake, feature_set, model, repeats=2, folds=3, epochs=3, progress=False)
+        return export_model(lake, report.experiment, target, progress=False).folder
 
-    made: dict[Any, Path] = {}
     return make
 
 
@@ -85,10 +87,10 @@ def model(models: MakeModel, tmp_path: Path) -> Path:
     return Path(shutil.copytree(models(), tmp_path / "model"))
 
 
-def fill(lake: Lake, settings: ClipSettings, own: Path | None, row: dict[str, str]) -> str:
+def fill(lake: Lake, settings: ClipSettings, own: Path | None, volumes: PreprocessSettings | None) -> str:
     """A training cohort with a signal in its vectors, which are said to be random_conv's; the name of their set."""
-    recipe = make_recipe(open_backbone("random_conv"), settings)
-    described = recipe.row() | row
+    volume_set, steps = volume_set_of(volumes) if volumes else ("", "")
+    described = make_recipe(open_backbone("random_conv"), settings, volume_set).row()
     stream = np.random.default_rng(0)
     centre = vectors_of(own, settings) if own else dict.fromkeys(BRANCHES, np.zeros(400))
     features, labels = [], []
@@ -111,6 +113,8 @@ def fill(lake: Lake, settings: ClipSettings, own: Path | None, row: dict[str, st
         transaction.upsert("cohorts", [cohort | {"description_sha256": "0" * 64}])
         transaction.upsert("labels", labels)
         transaction.upsert("feature_sets", [described])
+        if volumes:
+            transaction.upsert("volume_sets", [{"volume_set": volume_set, "recipe": steps}])
         transaction.upsert("features", features)
 
     lake.transact(write, run_id="made")

@@ -16,12 +16,17 @@ import pytest
 
 import gliolake
 from analysis.case import images
+from analysis.case.images import read_case
 from analysis.case.predict import predict
-from analysis.case.vectors import OtherRecipe, own_recipes
+from analysis.case.vectors import OtherRecipe, own_recipes, ready
 from features.clips import ClipSettings
+from features.preprocess_settings import PreprocessSettings
+from features.volumes import read_image
 from lake.errors import InputError
 from lake.store import Lake
 from modeling.ensemble.model import load_model
+
+SMALL = ClipSettings(box=40, slices=36)
 
 
 def test_a_real_case_is_asked_from_its_files_to_a_page(models: Any, reference: Path, tmp_path: Path) -> None:
@@ -87,6 +92,49 @@ def test_the_same_case_gives_the_same_bytes_and_a_modality_adds_what_leaving_it_
     assert adds["FLAIR"] is not None
     # The mean over fits of what is recalibrated is not quite the recalibrated mean.
     assert without.estimate.probability == pytest.approx(one.estimate.probability - adds["FLAIR"], abs=0.1)
+
+
+RAW = """
+name = "clinic"
+role = "external"
+label_rule = "ucsf"
+[ids]
+pattern = '(?P<name>.+)'
+form = "{name}"
+[preprocessing]
+done = []
+[images]
+patterns = ["{scan_id}/x_{role}.nii.gz"]
+[images.roles]
+FLAIR = "flair"
+T1 = "t1"
+T1wCE = "t1ce"
+T2 = "t2"
+mask = "seg"
+[images.mask_labels]
+2 = "tumour"
+"""
+
+
+def test_a_raw_case_is_preprocessed_as_the_models_training_scans_were(
+    models: Any, make_case: Any, write_image: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "clinic.toml").write_text(RAW)
+    how = {"cohort": str(tmp_path / "clinic.toml"), "progress": False}
+    folder = make_case()
+    other = np.random.default_rng(5).integers(50, 900, (22, 24, 11)).astype(np.int16)
+    write_image(folder / "x_t2.nii.gz", other, spacing=2.0)
+    raw = models("logistic", SMALL, None, PreprocessSettings(steps=("resample",), spacing_mm=2.0))
+    described = load_model(raw).description
+    with ready(read_case(folder, cohort=how["cohort"]), described) as case:
+        assert case.tumour_box == (5, 10, 6, 12, 3, 7)
+        shapes = {read_image(file["uri"]).voxels.shape for file in case.files}
+        assert shapes == {(22, 24, 11)}, "all on one grid, twice as coarse"
+    predict(folder, raw, output=tmp_path / "out", **how)
+    with pytest.raises(InputError, match="is raw, and the model was trained on scans that came ready"):
+        predict(folder, models(), **how)
+    with pytest.raises(InputError, match="T2 has 22×24×11 voxels"):
+        predict(folder, raw, progress=False)
 
 
 class Tags(HTMLParser):
