@@ -58,3 +58,27 @@ LEFT JOIN scan_labels AS label USING (cohort, scan_id)
 LEFT JOIN training USING (cohort, scan_id)
 LEFT JOIN external USING (cohort, scan_id)
 LEFT JOIN scans USING (cohort, scan_id);
+
+-- What weights, and what was made of them, rest on, in words.
+CREATE MACRO in_words(weights) AS CASE weights
+    WHEN 'trained' THEN 'trained weights'
+    WHEN 'released' THEN 'the study''s released vectors'
+    WHEN 'random' THEN 'random weights: no training went into the vectors'
+    WHEN 'synthetic' THEN 'SYNTHETIC scans'
+    ELSE weights || ' weights'
+END;
+
+-- One row per feature set: what its vectors rest on. One cohort with synthetic scans makes the whole set synthetic.
+--   synthetic: whether it has vectors of such a cohort
+--   basis: what the vectors rest on, in words
+CREATE VIEW feature_bases AS
+SELECT
+    feature_set, backbone, weights, synthetic,
+    if(synthetic, in_words('synthetic') || ', ', '') || in_words(weights) AS basis
+FROM (
+    SELECT *, feature_set IN (
+        SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort)
+        WHERE list_contains(scans.warnings, 'synthetic')
+    ) AS synthetic
+    FROM feature_sets
+);

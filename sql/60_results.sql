@@ -4,14 +4,7 @@
 --   basis: what the figures rest on, in words
 CREATE VIEW bases AS
 SELECT
-    experiment, model, feature_set, weights,
-    CASE weights
-        WHEN 'trained' THEN 'trained weights'
-        WHEN 'released' THEN 'the study''s released vectors'
-        WHEN 'random' THEN 'random weights: no training went into the vectors'
-        WHEN 'synthetic' THEN 'SYNTHETIC scans'
-        ELSE weights || ' weights'
-    END AS basis
+    experiment, model, feature_set, weights, in_words(weights) AS basis
 FROM experiments;
 
 -- One row per row of a study and metric. The study's released script filled "precision" with accuracy, so accuracy is

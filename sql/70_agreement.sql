@@ -37,25 +37,12 @@ SELECT backbone, network FROM (VALUES
 
 -- One row per feature set, as a side of a comparison.
 --   network: by the study's name where it has one, else the backbone's
---   basis: what its vectors rest on, in words; one cohort with synthetic scans makes the whole set synthetic
 --   meaning: how much figures of such weights mean, from 1 for trained ones down to 4 for random ones
 CREATE VIEW agreement_sides AS
 SELECT
-    feature_set, backbone, coalesce(network, backbone) AS network,
-    if(synthetic, 'SYNTHETIC scans, ', '') || CASE weights
-        WHEN 'trained' THEN 'trained weights'
-        WHEN 'released' THEN 'the study''s released vectors'
-        WHEN 'random' THEN 'random weights: no training went into the vectors'
-        ELSE weights || ' weights'
-    END AS basis,
+    feature_set, backbone, coalesce(network, backbone) AS network, basis,
     list_position(['trained', 'released', 'untrained', 'random'], weights) AS meaning
-FROM (
-    SELECT *, feature_set IN (
-        SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort)
-        WHERE list_contains(scans.warnings, 'synthetic')
-    ) AS synthetic
-    FROM feature_sets
-) LEFT JOIN study_networks USING (backbone);
+FROM feature_bases LEFT JOIN study_networks USING (backbone);
 
 -- One row per pair of networks in a published table.
 --   first_network: by the study's name

@@ -75,7 +75,7 @@ def test_a_written_catalog_opens_in_a_plain_client_without_the_lake(filled: Lake
 
 
 def test_a_mistaken_query_is_answered_in_words(filled: Lake) -> None:
-    with pytest.raises(InputError, match="label") as caught:
+    with pytest.raises(InputError, match="'lables'") as caught:
         query(filled, "SELECT * FROM lables")
     assert "labels" in caught.value.hint
     with pytest.raises(InputError, match="Parser Error"):
