@@ -3,8 +3,8 @@
 --   most_attended_in: share of the scans in which it has the largest weight, each fit counted
 SELECT
     bases.model, seen.experiment, seen.split, called.methylated, seen.modality,
-    avg(seen.weight) AS attention,
-    avg((seen.weight = largest)::INTEGER) AS most_attended_in,
+    round(avg(seen.weight), 4) AS attention,
+    round(avg((seen.weight = largest)::INTEGER), 4) AS most_attended_in,
     bases.basis
 FROM (
     SELECT *, max(weight) OVER (PARTITION BY experiment, split, repeat, fold, cohort, scan_id) AS largest FROM attention
@@ -12,4 +12,4 @@ FROM (
 JOIN predictions AS called USING (experiment, split, repeat, fold, cohort, scan_id)
 JOIN bases USING (experiment)
 GROUP BY ALL
-ORDER BY seen.experiment, seen.split, called.methylated, attention DESC;
+ORDER BY seen.experiment, seen.split, called.methylated, attention DESC, seen.modality;
