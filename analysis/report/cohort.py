@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.report.table import Cell, Column, Table, count, make_table, shown, text
+from analysis.report.table import Cell, Column, Table, count, figure, make_table, shown, text
 from analysis.show import ask
 from analysis.show_tables import Row
 
@@ -20,17 +20,18 @@ CONFLICTS = """SELECT cohort_a, label_rule_a, status_a, cohort_b, label_rule_b, 
     count(*) AS pairs, count(DISTINCT patient_id) AS patients
 FROM label_conflicts GROUP BY ALL ORDER BY ALL"""
 
+SUSPECTS = "FROM suspects"
+
+MOST_SUSPECTS = 100
+"""Suspected pairs that the page lists, the most alike first."""
+
 _FLOW = (
     text("cohort", "cohort"), text("these remain", "remaining_are"), count("scans", "remaining"),
     count("left out here", "left_out"), text("why", "why"),
 )  # fmt: skip
 _CHECKS = (
     text("what must never happen", "check"),
-    Column(
-        "violations",
-        lambda row: Cell(f"{row['violations']:,}", row["violations"], "failed" if row["violations"] else ""),
-        numeric=True,
-    ),
+    count("violations", "violations", "failed"),
     Column("examples", lambda row: Cell(shown((row["examples"] or [])[:5]))),
 )
 _LEAKS = (
@@ -44,8 +45,14 @@ _CONFLICTS = (
 )  # fmt: skip
 
 
+_SUSPECTS = (
+    text("cohort", "cohort_a"), text("scan", "scan_a"), text("other cohort", "cohort_b"), text("other scan", "scan_b"),
+    figure("score", "score"), text("evidence", "evidence", "wide"), text("if they were one patient", "if_true"),
+)  # fmt: skip
+
+
 def cohort_tables(connection: DuckDBPyConnection) -> Iterator[Table]:
-    """Flow, characteristics, audit of the splits, leaks that were stopped, and labels that contradict each other."""
+    """Flow, characteristics, audit of the splits, leaks stopped, labels that contradict each other, and suspicions."""
     yield make_table(
         "flow", "From scans to splits", _FLOW, ask(connection, FLOW, {}), FLOW,
         empty="No cohort that could train or test was ingested.",
@@ -68,6 +75,11 @@ def cohort_tables(connection: DuckDBPyConnection) -> Iterator[Table]:
         note="Pairs of names for one examination that two sources call differently. Where the count of methylated "
         "sites shows both to be right by their own rule, the rules differ and not the tumour.",
         empty="No two sources call one examination differently.", speaks=True,
+    )  # fmt: skip
+    yield make_table(
+        "suspects", "Scans that look like one patient", _SUSPECTS, ask(connection, SUSPECTS, {}), SUSPECTS,
+        note="For a person to review. A suspicion joins nobody until a label file says so.", most=MOST_SUSPECTS,
+        empty="No pair is suspected; gliolake suspects looks for some.",
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lake.store import Lake
 
-LARGEST_SVG = 250_000
+LARGEST_SVG = 200_000
 """Bytes of a drawing beyond which the page takes it as pixels where these are fewer bytes: maps of many points."""
 
 

@@ -80,11 +80,7 @@ _EXPERIMENTS = (
 _SETS = (
     text("feature set", "feature_set"), text("backbone", "backbone"), text("weights", "weights"),
     count("vectors", "vectors"),
-    Column(
-        "of other files than these",
-        lambda row: Cell(f"{row['unexplained']:,}", row["unexplained"], "failed" if row["unexplained"] else ""),
-        numeric=True,
-    ),
+    count("of other files than these", "unexplained", "failed"),
     text("run", "run_id"),
 )  # fmt: skip
 _FILES = (

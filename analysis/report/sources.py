@@ -11,6 +11,7 @@ from analysis.show_tables import Row
 from features.plan import files_of, scans_of
 from features.scan_task import input_digest, possible_branches
 from features.volumes import ready_scans
+from lake.errors import InputError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -28,15 +29,20 @@ RELEASED = """
 VECTORS = "SELECT cohort, scan_id, modality, input_sha256 FROM features WHERE feature_set = $feature_set"
 
 
-def unexplained(connection: DuckDBPyConnection, lake: Lake, feature_set: Row) -> int:
+def unexplained(connection: DuckDBPyConnection, lake: Lake, feature_set: Row) -> int | None:
     """How many vectors rest on other files than the lake names now: files that were changed, or are not there.
+
+    None where that cannot be told, since a cohort's description is of no use.
 
     Args:
         connection: of the lake. lake: the same.
         feature_set: a row of table feature_sets.
     """
     recipe = json.loads(feature_set["recipe"])
-    sources = set(_sources(lake, recipe.get("volumes", "")))
+    try:
+        sources = set(_sources(lake, recipe.get("volumes", "")))
+    except InputError:
+        return None
     released = {tuple(row.values()) for row in ask(connection, RELEASED, {})}
     return sum(
         tuple(row.values()) not in sources and (row["cohort"], row["scan_id"], row["input_sha256"]) not in released

@@ -90,11 +90,11 @@ def text(heading: str, key: str, look: str = "") -> Column:
     return Column(heading, lambda row: Cell(shown(row[key]), look=look))
 
 
-def count(heading: str, key: str) -> Column:
-    """A column of whole numbers."""
+def count(heading: str, key: str, look: str = "") -> Column:
+    """A column of whole numbers; all but 0 look like ``look``."""
 
     def cell(row: Row) -> Cell:
-        return Cell(NOTHING if row[key] is None else f"{row[key]:,}", row[key])
+        return Cell(NOTHING if row[key] is None else f"{row[key]:,}", row[key], look if row[key] else "")
 
     return Column(heading, cell, numeric=True)
 

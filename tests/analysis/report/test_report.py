@@ -180,6 +180,16 @@ def test_a_failed_run_is_told_of_and_the_rest_is_shown(made: Any, tmp_path: Path
     assert [row[0][0] for row in tables.rows["table_1"]] == ["SNN", "BROKEN"]
 
 
+def test_a_split_that_leaks_is_the_first_thing_that_is_said(made: Any, tmp_path: Path) -> None:
+    outside = next(row for row in made.rows["labels"] if row["cohort"] == "there")
+    outside |= {"declared_cohort": "here", "declared_id": "scan-0000"}  # and no link says so
+    made.row("snn", "table_1", auc=0.6)
+    text = written(made.commit(), tmp_path)
+    assert "The audit of the splits FAILS in 1 of 6 checks." in text.split("<main")[0]
+    audit = {row[0][0]: row[1] for row in Tables(text.encode()).rows["audit"]}
+    assert audit["an external scan declares a training scan"] == ("1", "1", "number failed")
+
+
 def test_a_lake_without_a_study_and_one_with_several_are_refused(made: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No study has been run") as refused:
         report(made.lake, tmp_path / "report.html")
