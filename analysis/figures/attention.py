@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.figures.style import INK, PAPER, SPLITS, Row, Sketch, blank, number, readable
+from analysis.figures.style import BROKEN, INK, PAPER, SPLITS, Row, Sketch, blank, number, readable
 
 
 def attention(rows: Sequence[Row]) -> Sketch:
@@ -26,7 +26,7 @@ def attention(rows: Sequence[Row]) -> Sketch:
         for height, value in zip(y, mean, strict=True):
             axis.text(0.004, height, number(value, ".3f"), color=letters, size=8.5, va="center_baseline")
     uniform = rows[0]["uniform"]
-    axis.axvline(uniform, color=INK, lw=1, ls=(0, (4, 3)), label=f"all alike, {number(uniform)}")
+    axis.axvline(uniform, color=INK, lw=1, ls=BROKEN, label=f"all alike, {number(uniform)}")
     axis.set_yticks(range(len(branches)), [readable(branch, 34) for branch in branches])
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)

@@ -12,7 +12,7 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
 
 from analysis.figures.pictures import Slices, slices
-from analysis.figures.style import BLUE, INK, ORANGE, PENCIL, SKY, WHITE, WIDTH, Row, Sketch, number, readable
+from analysis.figures.style import BLUE, BROKEN, INK, ORANGE, PENCIL, SKY, WHITE, WIDTH, Row, Sketch, number, readable
 from lake.tables import MODALITIES
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _bars(axis: Axes, rows: Sequence[Row], longest: float) -> None:
         axis.text(
             row["weight"] + 0.03 * longest, place, number(row["weight"]), size=8, va="center_baseline", bbox=WHITE
         )
-    axis.axvline(1 / len(rows), color=INK, lw=0.8, ls=(0, (4, 3)))
+    axis.axvline(1 / len(rows), color=INK, lw=0.8, ls=BROKEN)
     axis.set_yticks(range(len(rows)), [readable(row["modality"], 28) for row in rows])
     axis.invert_yaxis()
     axis.set_xlim(0, longest)

@@ -9,9 +9,9 @@ from operator import itemgetter
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.figures.style import HAIR, INK, PAPER, SPLITS, Row, Sketch, blank, interval, number, readable
+from analysis.figures.style import BROKEN, HAIR, INK, PAPER, SPLITS, Row, Sketch, blank, interval, number, readable
 
-TENTH = (0, 0.5, 1)
+HALVES = (0, 0.5, 1)
 TALLEST = 0.22
 """Share of a calibration panel's height that the tallest bar of predictions takes."""
 
@@ -25,12 +25,12 @@ def roc(rows: Sequence[Row]) -> Sketch:
     for axis, (_, of) in zip(axes, models, strict=False):
         label = readable(of[0]["label"], 30)
         axis.set_title(label, pad=29)
-        axis.plot((0, 1), (0, 1), color=INK, lw=0.8, ls=(0, (4, 3)))
+        axis.plot((0, 1), (0, 1), color=INK, lw=0.8, ls=BROKEN)
         for split, found in groupby(of, key=lambda row: str(row["split"])):
             points = list(found)
             _roc(axis, points, split)
             told.append(f"{label} {split} {interval(*(points[0][name] for name in ('auc', 'auc_low', 'auc_high')))}")
-        axis.set(xlim=(0, 1), ylim=(0, 1), xticks=TENTH, yticks=TENTH, aspect="equal")
+        axis.set(xlim=(0, 1), ylim=(0, 1), xticks=HALVES, yticks=HALVES, aspect="equal")
         axis.set_xlabel("false positive rate")
         axis.set_ylabel("true positive rate")
     for axis in axes[len(models) :]:
@@ -60,7 +60,7 @@ def calibration(rows: Sequence[Row]) -> Sketch:
     figure, axes = blank(2.0 * lines + 0.3, lines, 2, sharex=True, sharey=True)
     told = []
     for axis, (_, split, of) in zip(axes, found, strict=False):
-        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=TENTH, yticks=TENTH)
+        axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=HALVES, yticks=HALVES)
         axis.set_title(readable(of[0]["label"], 30), pad=17)
         error = next((number(row["error"]) for row in of if row["error"] is not None), "–")
         axis.annotate(
@@ -84,7 +84,7 @@ def _reliability(axis: Axes, rows: Sequence[Row], split: str) -> None:
     tallest = max((row["scans"] for row in histogram), default=1)
     x, scans = (np.array([row[name] for row in histogram], float) for name in ("predicted", "scans"))
     axis.bar(x, TALLEST * scans / tallest, 0.046, bottom=-0.02, color=HAIR, lw=0, zorder=0.5)
-    axis.plot((0, 1), (0, 1), color=INK, lw=0.8, ls=(0, (4, 3)))
+    axis.plot((0, 1), (0, 1), color=INK, lw=0.8, ls=BROKEN)
     bins = [row for row in rows if row["curve"] == "reliability"]
     columns = ("predicted", "observed", "low", "high")
     x, y, low, high = (np.array([row[name] for row in bins], float) for name in columns)

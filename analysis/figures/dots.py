@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import BLUE, INK, PAPER, PENCIL, VERMILION, WHITE, blank, number
+from analysis.figures.style import BLUE, BROKEN, INK, PAPER, PENCIL, VERMILION, WHITE, blank, number
 
 LINE = 0.2
 """Inches between two lines."""
@@ -49,7 +49,7 @@ class Group:
     """Lines under a heading."""
 
     heading: str
-    lines: list[Line] = field(default_factory=list)
+    lines: list[Line]
 
 
 def dots(
@@ -63,28 +63,22 @@ def dots(
         measure: What is measured, for the axis. reference: Where nothing is found. means: That, in a word.
         within: The least value that is possible; the largest is 1.
     """
-    height = sum(len(group.lines) + (1.3 if group.heading else 0.3) for group in groups)
+    height = sum(len(group.lines) + 1.3 for group in groups)
     figure, (axis,) = blank(LINE * (height + 0.6) + 0.75)
-    ticks: list[tuple[float, str, bool]] = []
+    ticks: list[tuple[float, str, str, str]] = []
     y = 0.0
     for group in groups:
-        if group.heading:
-            ticks.append((y, group.heading, False))
-            y += 1
-        for line in group.lines:
-            ticks.append((y, line.label, line.faint))
-            _line(axis, y, line)
-            y += 1
-        y += 0.3
-    axis.axvline(reference, color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1)
+        ticks.append((y, group.heading, INK, "bold"))
+        for place, line in enumerate(group.lines, start=1):
+            ticks.append((y + place, line.label, PENCIL if line.faint else INK, "normal"))
+            _line(axis, y + place, line)
+        y += len(group.lines) + 1.3
+    axis.axvline(reference, color=INK, lw=0.8, ls=BROKEN, zorder=1)
     axis.set_ylim(y - 0.3, -1.1)
     axis.set_xlim(*_limits([line for group in groups for line in group.lines], reference, within))
-    axis.set_yticks([place for place, _, _ in ticks], [label for _, label, _ in ticks])
-    headings = {group.heading for group in groups}
-    for tick, (_, label, faint) in zip(axis.get_yticklabels(), ticks, strict=True):
-        tick.set_fontweight("bold" if label in headings else "normal")
-        tick.set_color(PENCIL if faint else INK)
-        tick.set_fontsize(8)
+    axis.set_yticks([place for place, *_ in ticks], [label for _, label, *_ in ticks])
+    for tick, (*_, color, weight) in zip(axis.get_yticklabels(), ticks, strict=True):
+        tick.set(color=color, fontweight=weight, fontsize=8)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
@@ -146,18 +140,18 @@ def _legend(figure: Figure, lines: Sequence[Line], means: str) -> None:
     if any(line.published is not None for line in lines):
         look = Line2D([], [], marker="D", ms=4, mfc=PAPER, mec=VERMILION, color=VERMILION, lw=0.8)
         entries.append((look, "published, SEM" if any(line.sem is not None for line in lines) else "published"))
-    entries.append((Line2D([], [], color=INK, lw=0.8, ls=(0, (4, 3))), means))
+    entries.append((Line2D([], [], color=INK, lw=0.8, ls=BROKEN), means))
     figure.legend(
         *zip(*entries, strict=True), loc="outside lower center", ncols=2 if len(entries) > 3 else len(entries)
     )
 
 
-def told(lines: Sequence[Line], most: int = 6) -> str:
+def told(lines: Sequence[Line], most: int = 6, style: str = ".2f") -> str:
     """The first few lines in words, for those who cannot see them."""
     known = [line for line in lines if line.value is not None or line.published is not None]
     words = [
-        f"{line.label} {number(line.value)}"
-        + ("" if line.published is None else f" (published {number(line.published)})")
+        f"{line.label} {number(line.value, style)}"
+        + ("" if line.published is None else f" (published {number(line.published, style)})")
         for line in known[:most]
     ]  # fmt: skip
     return ", ".join(words) + (f", and {len(known) - most} more" if len(known) > most else "")

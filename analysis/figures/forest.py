@@ -31,12 +31,9 @@ def delta(rows: Sequence[Row]) -> Sketch:
     names = {"figure_7a": "with and without delta T1", "figure_7b": "external validation"}
     groups = []
     for table, of in groupby((row for row in rows if row["metric"] == "auc"), key=lambda row: str(row["table"])):
-        kinds = [
-            _result(row, *(row["corrected_low"], row["corrected_high"]) if row["split"] == "internal"
-                    else (row["low"], row["high"]))
-            for row in of
-        ]  # fmt: skip
-        groups.append(Group(names.get(table, _title(table)), kinds))
+        kinds = [(row, "corrected_" if row["split"] == "internal" else "") for row in of]
+        lines = [_result(row, row[f"{kind}low"], row[f"{kind}high"]) for row, kind in kinds]
+        groups.append(Group(names.get(table, _title(table)), lines))
     figure = dots(groups, ("here", "publ."), measure=AUC, reference=0.5, means="chance, 0.5")
     return Sketch(figure, "AUC " + "; ".join(f"{group.heading}: {told(group.lines)}" for group in groups) + ".")
 
@@ -58,7 +55,7 @@ def agreement(rows: Sequence[Row]) -> Sketch:
         [group for group in groups if group.lines], ("here", "publ."), measure="mean concordance (CCC) over features",
         reference=0.0, means="no agreement, 0", within=-1.0,
     )  # fmt: skip
-    return Sketch(figure, f"Mean concordance of pairs of networks: {told(lines, 15)}.")
+    return Sketch(figure, f"Mean concordance of pairs of networks: {told(lines, 15, '.3f')}.")
 
 
 def subgroups(rows: Sequence[Row]) -> Sketch:

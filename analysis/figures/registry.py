@@ -26,6 +26,7 @@ SILENT = ("", "trained weights")
 """What a figure may rest on without saying so."""
 
 RUN = "gliolake study run fills it."
+WEIGHS = "gliolake study run fills it, of a network that weighs its branches: snn."
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ _ALL = (
         "surest wrong one. Bars: attention of the branches; broken line: all alike. Images, where the files are still "
         "there unchanged: the middle slice of the tumour in each modality, with the outline of its mask and the box "
         "that networks see. Counterpart of the study's Figure 3.",
-        cases,
+        cases, WEIGHS,
     ),
     Figure(
         "decision", "Decision curves", "figure_4",
@@ -105,7 +106,7 @@ _ALL = (
         "Mean weight that the fusion gives each branch, over patients, with 95 % intervals. The broken line is where "
         "all branches count alike. A weight says what the network listens to, not that it is right to do so. "
         "Counterpart of the study's Figure 5.",
-        _of_rows(attention),
+        _of_rows(attention), WEIGHS,
     ),
     Figure(
         "ccc", "Agreement of networks", "figure_6",

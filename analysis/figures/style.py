@@ -37,6 +37,9 @@ PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), (0, (9, 3)), (0, (3, 1, 1, 1, 1, 1)))
 """Lines of the same places in the palette."""
 
+BROKEN = (0, (4, 3))
+"""The line of a reference: chance, all alike, as predicted."""
+
 INK, PENCIL, HAIR, PAPER, RED = "#1a1a1a", "#6b6b6b", "#d9d9d9", "#ffffff", "#c00000"
 
 WHITE = {"fc": PAPER, "lw": 0, "pad": 0.5}

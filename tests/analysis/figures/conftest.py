@@ -15,7 +15,7 @@ from analysis.study import analyse
 from lake.store import Lake
 from sql.catalog import connect
 
-SITES = ("<script>alert(1)</script>", "$x_1$", "_hidden & \x1bcut", "Łódź")
+SITES = ("<script>alert(1)</script>", "$x_1$", "_hidden & \x1bcut", "北京")
 """Sites as a stranger's label file may have them: marks of HTML, of mathematics, of legends and of terminals."""
 
 LABEL = r"$\frac{1}{0}$ <b>"

@@ -167,7 +167,7 @@ def test_agreement_of_networks_stands_beside_the_published_one(gallery: Gallery)
     assert rows["I3D", "ViViT"]["published"] == pytest.approx(0.05)
     assert rows["SlowFast", "I3D"]["mean"] is None
     assert {"0.210", "0.050", "0.010"} <= set(texts(gallery.figures["ccc"]))
-    assert "I3D · ViViT 0.21 (published 0.05)" in gallery.figures["ccc"].alt
+    assert "I3D · ViViT 0.210 (published 0.050)" in gallery.figures["ccc"].alt
 
 
 def scan_with_images(made: Any, folder: Path, scan: str) -> Path:
