@@ -43,6 +43,9 @@ KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 <<
 megabytes at every layer then spends as much time on page faults as on arithmetic. So they keep what they had."""
 
 
+CONNECT_SECONDS = 15
+"""Seconds in which a scheduler has to answer."""
+
 MOST_THREADS = "gliolake.most-threads"
 """Key of Dask's configuration: threads that a cluster may come to have, where their number follows the work."""
 
@@ -182,7 +185,7 @@ def _connected(scheduler: str, tls: Tls | None) -> Iterator[Client]:
     from distributed import Client
 
     try:
-        client = Client(scheduler, timeout="15s", security=_security(scheduler, tls))
+        client = Client(scheduler, timeout=CONNECT_SECONDS, security=_security(scheduler, tls))
     except (OSError, ValueError, TypeError) as error:  # a TypeError: tls:// without certificates
         hint = "Start one with `dask scheduler`, or leave --scheduler out to use this machine."
         if scheduler.startswith("tls://"):

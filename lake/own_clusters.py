@@ -67,7 +67,7 @@ def slurm_cluster(job: SlurmJob, threads: int) -> SLURMCluster:
         python=job.python or None,
         local_directory=job.local_directory or None,
         log_directory=job.log_directory or None,
-        shared_temp_directory=job.shared_directory or None,
+        shared_temp_directory=job.shared_directory or str(Path.cwd()),
         job_script_prologue=list(job.prologue),
         job_extra_directives=list(job.directives),
         worker_extra_args=["--no-dashboard", *job.worker_arguments],
@@ -130,7 +130,9 @@ def kubernetes_spec(pods: KubernetesPods, threads: int, name: str) -> dict[str, 
     )
     for role in ("scheduler", "worker"):
         pod = spec["spec"][role]["spec"]
-        pod["securityContext"] = {"runAsNonRoot": True, "runAsUser": USER, "fsGroup": USER}
+        pod["securityContext"] = {
+            "runAsNonRoot": True, "runAsUser": USER, "fsGroup": USER, "seccompProfile": {"type": "RuntimeDefault"},
+        }  # fmt: skip
         pod["automountServiceAccountToken"] = False
         (container,) = pod["containers"]
         container["securityContext"] = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}

@@ -37,7 +37,8 @@ class SlurmJob:
     prologue: shell lines before the workers start. python: their interpreter; this one where "".
     interface: the network interface to talk through. worker_arguments: further options of ``dask worker``.
     local_directory: where workers spill; a disk of the node. log_directory: where jobs write their logs.
-    shared_directory: where certificates for this run lie, seen from all nodes. tls: whether traffic is encrypted.
+    shared_directory: where certificates for this run lie, seen from all nodes; the current folder where "".
+    tls: whether traffic is encrypted.
     """
 
     memory: str

@@ -1,0 +1,185 @@
+"""What deploy/ ships is understood by the programs it is for, and is limited, unprivileged and free of secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from compose_spec import PyCompose
+
+from ingest.schedule import read_schedule
+from lake.cluster import DEATHS, KEEP_MEMORY
+from lake.own_clusters import USER
+from lake.settings import read_settings
+
+KUBERNETES = "1.32"
+MANIFESTS = ("kubernetes", "kubernetes/standing", "schedule/kubernetes")
+STANDING = ("scheduler", "worker", "scheduler-mxnet", "worker-mxnet")
+
+
+def test_the_compose_file_is_one(compose: dict[str, Any]) -> None:
+    services = PyCompose.from_json(json.dumps(compose)).services
+    assert {*STANDING, "certificates", "gliolake", "ingest"} == set(services)
+    compose = json.loads(json.dumps(compose).replace("cap_drop", "cap_drap"))
+    with pytest.raises(ValueError, match="cap_drap"):
+        PyCompose.from_json(json.dumps(compose))
+
+
+def test_compose_itself_understands_the_file(deploy: Path, tmp_path: Path) -> None:
+    """Compose version 1, of Debian's packages, knows all of it but the project's name."""
+    if not shutil.which("docker-compose"):
+        pytest.skip("docker-compose is not installed")
+    file = tmp_path / "compose.yaml"
+    file.write_text(re.sub(r"^name: .*$", "", (deploy / "compose.yaml").read_text(), flags=re.MULTILINE))
+    command = ["docker-compose", "--file", str(file), "config", "--quiet"]
+    environment = {**os.environ, "GLIOLAKE_DATA": "/data"}
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    del environment["GLIOLAKE_DATA"]
+    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert "set it to the folder of the scans" in done.stderr
+
+
+def test_services_have_no_rights_beyond_their_own_and_are_reached_from_this_machine_alone(
+    compose: dict[str, Any],
+) -> None:
+    for name, service in compose["services"].items():
+        assert service["user"] == f"{USER}:{USER}", name
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"]
+        assert "no-new-privileges:true" in service["security_opt"]
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+        given = [value for key, value in service["environment"].items() if key.startswith("AWS_")]
+        assert given == [None] * 5, "credentials come from the shell"
+        for volume in service["volumes"]:
+            source, target, *mode = volume.split(":")
+            assert source == "lake" or mode == ["ro"] or name == "certificates", target
+    for name in STANDING:
+        assert set(compose["services"][name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+        assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
+
+
+def documents(folder: Path) -> Iterator[dict[str, Any]]:
+    """The manifests that a kustomization names, as they stand in its files."""
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    for name in kustomization["resources"]:
+        yield from yaml.safe_load_all((folder / name).read_text())
+
+
+def pods_of(document: dict[str, Any]) -> dict[str, Any] | None:
+    spec = document.get("spec", {})
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    return spec["template"]["spec"] if "template" in spec else None
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_manifests_fit_the_schemas_of_kubernetes(deploy: Path, name: str) -> None:
+    for document in documents(deploy / name):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    broken = json.loads(json.dumps(document).replace('"spec"', '"spek"'))
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(broken, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_kustomize_understands_the_folders(deploy: Path, name: str) -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not installed")
+    command = ["kubectl", "kustomize", str(deploy / name)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    for document in yaml.safe_load_all(done.stdout):
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+        assert document["kind"] == "Namespace" or document["metadata"]["namespace"] == "gliolake"
+
+
+def test_pods_are_limited_and_unprivileged_and_rest_on_what_is_there(deploy: Path) -> None:
+    every = [document for name in MANIFESTS for document in documents(deploy / name)]
+    claims = {each["metadata"]["name"] for each in every if each["kind"] == "PersistentVolumeClaim"}
+    accounts = {each["metadata"]["name"] for each in every if each["kind"] == "ServiceAccount"} | {None}
+    specs = [spec for document in every if (spec := pods_of(document))]
+    assert len(specs) == 3
+    for spec in specs:
+        assert spec["securityContext"]["runAsNonRoot"]
+        assert spec["securityContext"]["runAsUser"] == USER
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec.get("serviceAccountName") in accounts
+        used = {one["persistentVolumeClaim"]["claimName"] for one in spec["volumes"] if "persistentVolumeClaim" in one}
+        assert used <= claims
+        for container in spec["containers"]:
+            assert set(container["resources"]["limits"]) == {"cpu", "memory"}
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert not container["securityContext"]["allowPrivilegeEscalation"]
+            mounted = {mount["name"] for mount in container["volumeMounts"]}
+            assert mounted == {volume["name"] for volume in spec["volumes"]}
+    assert not [each for each in every if each["kind"] == "Secret"], "secrets are made by hand"
+    (policy,) = (each for each in every if each["kind"] == "NetworkPolicy")
+    assert policy["spec"]["podSelector"] == {}
+
+
+def test_settings_and_schedules_are_what_gliolake_reads(deploy: Path) -> None:
+    pods = read_settings(deploy / "schedule/kubernetes/gliolake.toml").kubernetes
+    assert pods is not None
+    claims = [each for each in documents(deploy / "kubernetes") if each["kind"] == "PersistentVolumeClaim"]
+    assert pods.claim == claims[0]["metadata"]["name"]
+    slurm = read_settings(deploy / "slurm/gliolake.toml").slurm
+    assert slurm is not None
+    assert slurm.tls
+    assert len(read_schedule(deploy / "schedule/cohorts.toml").cohorts) == 2
+    assert read_schedule(deploy / "schedule/kubernetes/cohorts.toml").extract is not None
+    told = (deploy / "compose.toml").read_text()
+    services = yaml.safe_load((deploy / "compose.yaml").read_text())["services"]
+    assert re.search(r'scheduler = "tls://(\w+):8786"', told)[1] in services  # type: ignore[index]
+
+
+def test_every_timer_starts_the_same_command(deploy: Path, compose: dict[str, Any]) -> None:
+    (job,) = documents(deploy / "schedule/kubernetes")
+    command = ["gliolake", "ingest", "--config", "/etc/gliolake/cohorts.toml"]
+    assert job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] == command
+    assert compose["services"]["ingest"]["command"] == command
+    for file in ("gliolake-ingest.service", "gliolake.cron"):
+        assert "/opt/gliolake/.venv/bin/" + " ".join(command) in (deploy / "schedule" / file).read_text()
+    assert "/.venv/bin/gliolake" in (deploy / "slurm/ingest.sbatch").read_text()
+
+
+def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd is not installed")
+    units = [tmp_path / f"gliolake-ingest.{kind}" for kind in ("service", "timer")]
+    for unit in units:
+        text = (deploy / "schedule" / unit.name).read_text()
+        unit.write_text(text.replace("/opt/gliolake/.venv/bin/gliolake", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_cron_understands_its_line(deploy: Path) -> None:
+    file = deploy / "schedule/gliolake.cron"
+    lines = [line for line in file.read_text().splitlines() if not re.match(r"#|\w+=", line)]
+    assert [re.fullmatch(r"\d+ \d+ \* \* \* gliolake /opt/.*", line) is not None for line in lines] == [True]
+    if not shutil.which("crontab"):
+        pytest.skip("cron is not installed")
+    done = subprocess.run(["crontab", "-n", file], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_is_unprivileged_and_its_workers_behave_as_those_of_one_machine(deploy: Path) -> None:
+    steps = (deploy / "Dockerfile").read_text()
+    assert steps.count(f"USER {USER}:{USER}") == 2
+    assert re.search(r"^ARG PYTHON=python:3\.11-slim-\w+$", steps, re.MULTILINE)
+    for copied in re.findall(r"^COPY (deploy/\S+)", steps, re.MULTILINE):
+        assert (deploy.parent / copied).is_file()
+        assert f"!{copied}\n" in (deploy / "Dockerfile.dockerignore").read_text()
+    told = yaml.safe_load((deploy / "dask.yaml").read_text())["distributed"]
+    assert told["nanny"]["pre-spawn-environ"] == KEEP_MEMORY
+    assert told["scheduler"]["allowed-failures"] == DEATHS - 1

@@ -1,0 +1,107 @@
+"""gliolake.toml: what it may say, who is heard first, and whose file is believed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from lake.errors import InputError
+from lake.settings import FILE, VARIABLE, ClusterSettings, KubernetesPods, SlurmJob, Tls, choose_cluster, read_settings
+
+EXAMPLE = Path(__file__).parents[2] / "deploy" / FILE
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    return tmp_path
+
+
+def test_options_win_over_the_file_of_the_current_folder_and_without_either_this_machine_works(here: Path) -> None:
+    assert choose_cluster() == ClusterSettings()
+    (here / FILE).write_text("[cluster]\nscheduler = 'tcp://far:8786'\nthreads = 2\nleast = 2\nmost = 9\n")
+    found = choose_cluster()
+    assert (found.scheduler, found.threads, found.least, found.most) == ("tcp://far:8786", 2, 2, 9)
+    found = choose_cluster("embedded", 3, 4)
+    assert (found.scheduler, found.workers, found.threads, found.most) == ("embedded", 3, 4, 0)
+
+
+def test_the_variable_names_a_file_and_empty_it_turns_files_off(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / FILE).write_text("[cluster]\nworkers = 2\n")
+    (here / "other.toml").write_text("[cluster]\nworkers = 5\n")
+    monkeypatch.setenv(VARIABLE, str(here / "other.toml"))
+    assert choose_cluster().workers == 5
+    monkeypatch.setenv(VARIABLE, "")
+    assert choose_cluster().workers is None
+    monkeypatch.setenv(VARIABLE, "absent.toml")
+    with pytest.raises(InputError, match=r"absent\.toml, which is no file"):
+        choose_cluster()
+
+
+def test_a_file_that_came_with_somebody_elses_folder_is_not_believed(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / FILE).write_text("[cluster]\nscheduler = 'tcp://far:8786'\n")
+    monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    if (here / FILE).stat().st_uid == 0:
+        os.chown(here / FILE, 1234, -1)
+    with pytest.raises(InputError, match="belongs to somebody else") as caught:
+        choose_cluster()
+    assert VARIABLE in caught.value.hint
+    monkeypatch.setenv(VARIABLE, FILE)
+    assert choose_cluster().scheduler == "tcp://far:8786"
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("[clusters]", "clusters is a key", "Did you mean cluster"),
+        ("[cluster]\nschedular = 'x'", "cluster.schedular is a key", "Did you mean scheduler"),
+        ("[cluster]\nscheduler = 'slrum'", "cluster.scheduler is 'slrum'", "Did you mean slurm"),
+        ("[cluster]\nworkers = 0", "cluster.workers is 0", ""),
+        ("[cluster]\nworkers = 2\nmost = 4", "leave one out", ""),
+        ("[cluster]\nleast = 5\nmost = 4", "cluster.most is 4, below", ""),
+        ("[cluster]\nleast = 2", "needs a 'most'", ""),
+        ("[cluster.slurm]\nmemory = '1GB'\nqeue = 'x'", "cluster.slurm.qeue is a key", "Did you mean queue"),
+        ("[cluster.slurm]\nqueue = 'x'", "cluster.slurm.memory is missing", ""),
+        ("[cluster.kubernetes]\nmemory = '1Gi'", "cluster.kubernetes.image is missing", ""),
+        ("[cluster.tls]\nca_file = 'a'\ncertificate = 'b'\nkey = 'c'", "tls.ca_file names .*a, which is no file", ""),
+        ("[cluster", "cannot be read", "TOML"),
+    ],
+)
+def test_a_faulty_file_is_refused_by_key_with_the_nearest_name(here: Path, text: str, message: str, hint: str) -> None:
+    (here / FILE).write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        choose_cluster()
+    assert hint in caught.value.hint
+
+
+def test_a_cluster_that_nothing_describes_is_refused_with_where_to_describe_it(here: Path) -> None:
+    with pytest.raises(InputError, match="started on slurm") as caught:
+        choose_cluster("slurm")
+    assert "[cluster.slurm]" in caught.value.hint
+    with pytest.raises(InputError, match="no cluster named 'kubernets'") as caught:
+        choose_cluster("kubernets")
+    assert "Did you mean kubernetes" in caught.value.hint
+
+
+def test_the_shipped_example_is_sound_and_says_every_key_there_is(here: Path) -> None:
+    example = EXAMPLE.read_text()
+    (here / FILE).write_text(example)
+    found = choose_cluster()
+    assert (found.scheduler, found.workers) == ("embedded", None)
+    assert found.slurm is not None
+    assert found.kubernetes is not None
+    for kind in (ClusterSettings, Tls, SlurmJob, KubernetesPods):
+        for key in set(kind.__dataclass_fields__) - {"source", "tls", "slurm", "kubernetes"}:
+            assert re.search(rf"^(# )?{key} = ", example, re.MULTILINE), key
+    for name in ("ca.pem", "client.pem", "client.key"):
+        (here / name).touch()
+    everything = re.sub(r"^# (?=\[|[a-z_]+ = )", "", example, flags=re.MULTILINE).replace("\nworkers = 4", "\n")
+    (here / FILE).write_text(everything)
+    assert read_settings(here / FILE).tls == Tls(*(str(here / name) for name in ("ca.pem", "client.pem", "client.key")))
