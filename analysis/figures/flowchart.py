@@ -23,6 +23,7 @@ TITLE = 0.12
 
 SIZE = 8
 
+FIXED = "\N{NO-BREAK SPACE}"
 ACROSS = 19
 """Letters of a line."""
 
@@ -90,8 +91,8 @@ def _boxes(rows: Sequence[Row], step: int) -> tuple[Box | None, Box | None]:
 
 
 def _hung(what: str, scans: int) -> list[str]:
-    """A reason and its number, which stays with the last word."""
-    return wrap(f"{readable(what, 60)}:\N{NO-BREAK SPACE}{scans}", ACROSS, subsequent_indent="  ")
+    """A reason and its number, which stays with the last word; further lines begin with spaces that an SVG keeps."""
+    return wrap(f"{readable(what, 60)}:{FIXED}{scans}", ACROSS, subsequent_indent=2 * FIXED)
 
 
 def _main(row: Row) -> Box:
