@@ -530,6 +530,15 @@ def predict(
     _print(run(folder, model, mask=mask, box=box, cohort=cohort, output=target), as_json)
 
 
+def _list_examples(wanted: bool) -> None:
+    """List the example queries and end, whatever else was given."""
+    if wanted:
+        from sql.questions import questions
+
+        print("\n".join(f"{one.name}: {one.question}" for one in questions().values()))
+        raise typer.Exit
+
+
 @app.command(rich_help_panel="Ask the lake")
 def sql(
     lake: LakeOption,
@@ -537,7 +546,9 @@ def sql(
         str | None, typer.Argument(metavar="SQL", help="One statement; - reads it from standard input.")
     ] = None,
     example: Annotated[str | None, typer.Option(metavar="NAME", help="Ask this example instead.")] = None,
-    examples: Annotated[bool, typer.Option("--examples", help="Only list the examples.")] = False,
+    examples: Annotated[
+        bool, typer.Option("--examples", help="Only list the examples.", is_eager=True, callback=_list_examples)
+    ] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
 ) -> None:
@@ -545,12 +556,9 @@ def sql(
     from lake.errors import InputError, known_name
     from lake.progress import note
     from sql import query
-    from sql.questions import question, questions
+    from sql.questions import question
 
     known_name("format", form, query.FORMATS)
-    if examples:
-        print("\n".join(f"{one.name}: {one.question}" for one in questions().values()))
-        return
     if (statement is None) == (example is None):
         raise InputError("Give one statement, or --example NAME.", hint="--examples lists the examples.")
     if example is not None:
@@ -623,7 +631,7 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write a study on one page for a browser: answer, tables, figures, provenance. The page needs no network."""
-    from analysis.report.page import report as run
+    from analysis.report.report import report as run
 
     _print(run(_lake(lake), output, study, force=force), as_json)
 

@@ -32,7 +32,7 @@ _FLOW = (
 _CHECKS = (
     text("what must never happen", "check"),
     count("violations", "violations", "failed"),
-    Column("examples", lambda row: Cell(shown((row["examples"] or [])[:5]))),
+    Column("examples", lambda row: Cell(shown(sorted(row["examples"] or [])[:5]))),
 )
 _LEAKS = (
     text("cohort", "cohort"), text("scan", "scan_id"), text("is a patient of", "training_cohort"),

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 ROWS = """SELECT detail, count(*) AS rows, list("table" || ': ' || label ORDER BY position) AS labels
 FROM study_rows WHERE study = $study AND state = 'failed' GROUP BY detail ORDER BY min(position)"""
+COUNTED = """SELECT count(*) FILTER (state = 'failed') AS failed, count(*) AS rows
+FROM study_rows WHERE study = $study AND state <> 'quoted'"""
 RUNS = "FROM runs WHERE outcome <> 'done' ORDER BY started, run_id"
 EXCLUSIONS = """SELECT cohort, step, reason, count(DISTINCT scan_id) AS scans, min(scan_id) AS example
 FROM exclusions GROUP BY ALL ORDER BY ALL"""
@@ -26,6 +28,14 @@ _EXCLUSIONS = (
     text("cohort", "cohort"), text("step", "step"), text("reason", "reason"), count("scans", "scans"),
     text("for example", "example"),
 )  # fmt: skip
+
+
+def failed_rows(connection: DuckDBPyConnection, study: str) -> tuple[str, ...]:
+    """A sentence that counts the failed rows of the study, if any failed."""
+    row = ask(connection, COUNTED, {"study": study})[0]
+    if not row["failed"]:
+        return ()
+    return (f"{row['failed']} of the {row['rows']} rows that the study has of its own failed; below it says why.",)
 
 
 def failures(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:

@@ -21,7 +21,9 @@ from hypothesis import strategies as st
 import gliolake
 from analysis.report.answer import Claim
 from analysis.report.checklist import STATES
-from analysis.report.page import Page, gather, render, report
+from analysis.report.page import Page, gather
+from analysis.report.rendering import render
+from analysis.report.report import report
 from analysis.report.table import without_folders
 from analysis.show_tables import plus_minus, reproduced
 from features.scan_task import ScanFile, input_digest
@@ -173,7 +175,9 @@ def test_a_failed_run_is_told_of_and_the_rest_is_shown(made: Any, tmp_path: Path
     lake = made.commit()
     put(lake, "runs", run_row("failed", "ClusterError: worker at /home/someone/scratch died", ended=BEGAN))
     text = written(lake, tmp_path)
-    assert "ended with an error: ClusterError: worker at scratch died" in text.split("<main")[0]
+    top = text.split("<main")[0]
+    assert "ended with an error: ClusterError: worker at scratch died" in top
+    assert "1 of the 2 rows that the study has of its own failed" in top
     tables = Tables(text.encode())
     assert [row[0][0] for row in tables.rows["failed-rows"]] == ["no such network in networks"]
     assert [row[-1][0] for row in tables.rows["failed-runs"]] == ["ClusterError: worker at scratch died"]

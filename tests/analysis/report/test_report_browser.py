@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analysis.report.page import report
+from analysis.report.report import report
 from analysis.show import show
 from lake.store import Lake
 from tests.browser import chromium, resize, visit
