@@ -81,15 +81,17 @@ def test_examples_are_listed_and_asked_by_name(
     answering: Lake, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     def said(*arguments: str) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliolake", "sql", "--lake", answering.root, *arguments])
+        monkeypatch.setattr(sys, "argv", ["gliolake", "sql", *arguments])
         with pytest.raises(SystemExit) as ended:
             gliolake.main()
         assert not ended.value.code
         out, err = capfdbinary.readouterr()
         return out.decode(), err.decode()
 
-    listed, _ = said("--examples")
+    monkeypatch.delenv("GLIOLAKE_LAKE", raising=False)
+    listed, _ = said("--examples")  # of no lake
     assert [line.partition(":")[0] for line in listed.splitlines()] == list(questions())
+    monkeypatch.setenv("GLIOLAKE_LAKE", answering.root)
     answer, shown = said("--example", "leaks_avoided")
     assert "ucsf_pdgm-01" in answer
     assert "FROM leaks_avoided" in shown
