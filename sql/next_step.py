@@ -11,7 +11,7 @@ INGEST = "gliolake ingest --cohort COHORT --images DIR --labels CSV"
 STUDY = "gliolake study run"
 
 FILLED_BY = {
-    "cohorts": INGEST, "scans": INGEST, "labels": INGEST, "links": INGEST,
+    "cohorts": INGEST, "scans": INGEST, "labels": INGEST,
     "lists": "gliolake ingest-list FILE.csv",
     "volume_sets": "gliolake preprocess", "volumes": "gliolake preprocess",
     "feature_sets": "gliolake extract", "features": "gliolake extract",
@@ -20,7 +20,7 @@ FILLED_BY = {
     "ccc": "gliolake ccc", "agreements": "gliolake ccc", "published_ccc": "gliolake ccc --published FILE.csv",
     "embeddings": "gliolake map", "trials": "gliolake search --feature-set SET",
 }  # fmt: skip
-"""The command that fills a table. Tables that are empty when all is well (exclusions, runs) are not here."""
+"""The command that fills a table. Tables that may be empty when all is well (links, exclusions, runs) are not here."""
 
 
 def why_empty(relations: Iterable[str], filled: Collection[str]) -> str:
