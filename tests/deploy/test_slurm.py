@@ -41,7 +41,7 @@ def _slurm() -> None:
 
 def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(tmp_path: Path) -> None:
     (tmp_path / "gliolake.toml").write_text(SETTINGS)
-    images = write_cohorts(tmp_path / "cohorts", patients=2, external=1, seed=1).brats21_images
+    images = write_cohorts(tmp_path / "cohorts", patients=8, external=4, seed=1).brats21_images
     command = ["ingest", "--lake", str(tmp_path / "lake"), "--cohort", "brats21", "--images", str(images)]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(
