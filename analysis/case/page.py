@@ -58,13 +58,14 @@ def write_page(answer: Answer, seen: CaseImages, settings: ClipSettings, target:
 def draw_page(answer: Answer, sheet: Image) -> bytes:
     """The page as a PNG; the same answer, the same bytes."""
     import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from analysis.case.panels import PANELS
-    from analysis.figures.style import saved, styled
+    from analysis.figures.style import SHARP, styled
 
     with styled():
-        figure = Figure(figsize=SIZE)
+        figure = Figure(figsize=SIZE, dpi=SHARP)
         lines = [fill(warning, 175) for warning in answer.warnings]
         red = sum(1 + line.count("\n") for line in lines)
         top = 0.905 - 0.0195 * red
@@ -83,7 +84,9 @@ def draw_page(answer: Answer, sheet: Image) -> bytes:
             axes.set_title(title_of(name, answer))
         _table(figure.add_subplot(right[len(PANELS)]), answer)
         _foot(figure, answer)
-        return saved(figure, f"{answer.case.name}: one case", answer.place).png
+        content = BytesIO()
+        FigureCanvasAgg(figure).print_png(content, metadata={"Software": "gliolake", "Description": answer.place})
+    return content.getvalue()
 
 
 def html_page(answer: Answer, sheet: Image) -> str:

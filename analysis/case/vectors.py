@@ -150,14 +150,17 @@ def _preprocessing(case: CaseImages, description: Description) -> PreprocessSett
             f"{case.name} is raw and cannot be preprocessed: "
             + (f"it has no {REFERENCE}." if REFERENCE in case.missing else "the model knows several ways to do so.")
         )
-    (recipe,) = description.volumes.values()
+    ((name, recipe),) = description.volumes.items()
     if "template_sha256" in recipe:
         raise InputError("The model's scans were co-registered to a template, which does not come with a model.")
     known = {field.name for field in fields(PreprocessSettings)}
-    given: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items() if key in known
-    }
-    settings = PreprocessSettings(**given)
+    try:
+        given: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in recipe.items() if key in known
+        }
+        settings = PreprocessSettings(**given)
+    except TypeError as error:
+        raise InputError(f"The recipe of volumes {name} is none that can be followed: {error}.") from error
     _refuse(_differences(recipe, settings.recipe()), "Scans preprocessed here", "those that the model was trained on")
     return settings.without(case.cohort.done if case.cohort and case.cohort.done else ())
 

@@ -21,7 +21,7 @@ VERSION = 1
 
 NAME = "model.json"
 MOST = 4096
-"""Networks, branches and units of a layer beyond which no folder is taken for a model."""
+"""Networks, branches, resamples and units of a layer beyond which no folder is taken for a model."""
 
 NUMBER = (int, float)
 OPTIONAL = (int, float, type(None))
@@ -126,7 +126,7 @@ def parse_description(content: bytes) -> Description:
         NotAModel: it is none, or lacks something; names it.
     """
     try:
-        found = json.loads(content)
+        found = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise NotAModel(f"{NAME} is not JSON ({error}).", hint=DAMAGED) from error
     if not isinstance(found, dict) or found.pop("format", None) != FORMAT:
@@ -143,6 +143,11 @@ def parse_description(content: bytes) -> Description:
     except (KeyError, TypeError, AttributeError, InputError) as error:
         raise NotAModel(f"{NAME} describes no model that can be: {error}", hint=DAMAGED) from error
     return description
+
+
+def _no_number(name: str) -> None:
+    """NaN and infinities, which Python's JSON has and others' has not."""
+    raise ValueError(f"{name} is no number")
 
 
 def _check(where: str, value: Any, shape: Any) -> None:
@@ -166,8 +171,18 @@ def _check_told(description: Description) -> None:
     defaults(told.model)
     known_name("label rule", told.label_rule, LABEL_COLUMNS)
     known_name("kind of delta", told.delta, DELTAS)
-    for name in description.branches:
+    for name in (*description.branches, *told.settings.withheld):
         known_name("modality", modality_of(name), BRANCHES)
-    counts = (len(description.branches), len(description.fits), told.settings.members, *told.settings.hidden)
-    if not all(isinstance(count, int) and 1 <= count <= MOST for count in counts):
-        raise InputError(f"Branches, fits, members and widths are {counts}; each is 1 to {MOST}.")
+    counts = {
+        "branches": len(description.branches), "feature sets": len(description.feature_sets),
+        "fits": len(description.fits), "resamples": description.calibration["resamples"],
+        "members": told.settings.members, **{f"width {n}": width for n, width in enumerate(told.settings.hidden, 1)},
+    }  # fmt: skip
+    for what, count in counts.items():
+        if not isinstance(count, int) or not 1 <= count <= MOST:
+            raise InputError(f"{what} is {count}, not 1 to {MOST}")
+    if not all(isinstance(recipe, dict) for recipe in description.volumes.values()):
+        raise InputError("a recipe of volumes is none")
+    training = description.training
+    if not 0 <= training["methylated"] <= training["scans"] or not training["scans"]:
+        raise InputError(f"of {training['scans']} scans {training['methylated']} are methylated")

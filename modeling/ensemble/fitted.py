@@ -107,7 +107,10 @@ class Fitted:
             expected |= {"weight": wide, "intercept": (fits,)}
         else:
             members = self.settings.members
-            network = _empty(self.model, self.settings, 1, len(self.shown))
+            try:
+                network = _empty(self.model, self.settings, 1, len(self.shown))
+            except IndexError as error:
+                raise NotAModel(f"model.json: {self.model} has too few hidden layers.", hint=DAMAGED) from error
             for name, value in network.state_dict().items():
                 expected[f"{PARAMETER}{name}"] = (fits, members, *value.shape[1:])
         check_shapes(self.tensors, expected, "weights.safetensors")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from lake.errors import InputError
 from lake.tables import FEATURE_LENGTH
 from modeling.ensemble.fitted import check_shapes
 from modeling.ensemble.folder import DAMAGED, NotAModel
@@ -93,6 +94,9 @@ class Reference:
 
         Args:
             case: (K, 400), NaN in a missing branch; at least one is there.
+
+        Raises:
+            InputError: no training scan has any of its branches.
         """
         standard, there = _standard(case[None], np.isfinite(case).all(-1)[None], self.shift, self.scale)
         patients = np.array([patient for _, _, patient in self.names])
@@ -100,6 +104,8 @@ class Reference:
         same = int(away.argmin()) if away.min() < SAME else None
         others = np.ones(len(away), np.bool_) if same is None else patients != patients[same]
         nearest = _of_patients(np.where(others, away, np.inf), patients)
+        if not nearest:
+            raise InputError("No training scan has any of the modalities that the case has.")
         asked = np.unique(np.linspace(0, len(away) - 1, min(len(away), ASKED)).round().astype(int))
         own = self.distances(self.vectors[asked], self.present[asked] & there)
         own[patients[asked][:, None] == patients] = np.inf

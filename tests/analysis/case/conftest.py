@@ -75,7 +75,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
         target = shelf / f"{model}-{len(list(shelf.iterdir()))}"
         lake = Lake(shelf / f"lake-{target.name}", create=True)
         feature_set = fill(lake, settings, own, volumes)
-        report = train(lake, feature_set, model, repeats=2, folds=3, epochs=3, progress=False)
+        report = train(lake, feature_set, model, repeats=2, folds=2, epochs=3, progress=False)
         return export_model(lake, report.experiment, target, progress=False).folder
 
     return make

@@ -78,14 +78,9 @@ def test_missing_modalities_are_left_out_and_said_to_be(models: Any, make_case: 
         predict(make_case("none", without=("T1wCE",)), models("mlp"), progress=False)
 
 
-def test_the_same_case_gives_the_same_bytes_and_a_modality_adds_what_leaving_it_out_takes(
-    make_case: Any, model: Path, tmp_path: Path
-) -> None:
+def test_a_modality_adds_what_leaving_it_out_takes(make_case: Any, model: Path) -> None:
     folder = make_case()
-    one, again = (predict(folder, model, output=tmp_path / name, progress=False) for name in ("one", "two"))
-    for ending in ("html", "png"):
-        assert (tmp_path / f"one.{ending}").read_bytes() == (tmp_path / f"two.{ending}").read_bytes()
-    assert one.estimate == again.estimate
+    one = predict(folder, model, progress=False)
     adds = {share.modality: share.mean for share in one.shares}
     (folder / "x_flair.nii.gz").unlink()
     without = predict(folder, model, progress=False)
@@ -130,7 +125,7 @@ def test_a_raw_case_is_preprocessed_as_the_models_training_scans_were(
         assert case.tumour_box == (5, 10, 6, 12, 3, 7)
         shapes = {read_image(file["uri"]).voxels.shape for file in case.files}
         assert shapes == {(22, 24, 11)}, "all on one grid, twice as coarse"
-    predict(folder, raw, output=tmp_path / "out", **how)
+    assert 0 <= predict(folder, raw, **how).estimate.probability <= 1
     with pytest.raises(InputError, match="is raw, and the model was trained on scans that came ready"):
         predict(folder, models(), **how)
     with pytest.raises(InputError, match="T2 has 22×24×11 voxels"):
@@ -151,11 +146,13 @@ class Tags(HTMLParser):
         self.links += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_a_page_needs_nothing_but_itself_and_names_from_files_stay_text(
+def test_a_page_is_the_same_bytes_and_needs_nothing_but_itself_and_names_from_files_stay_text(
     make_case: Any, model: Path, tmp_path: Path
 ) -> None:
     folder = make_case('<img src=x onerror="alert(1)">$x$', descrip="synthetic scan")
-    answer = predict(folder, model, output=tmp_path / "out", progress=False)
+    answer, _ = (predict(folder, model, output=tmp_path / name, progress=False) for name in ("out", "again"))
+    for ending in ("html", "png"):
+        assert (tmp_path / f"out.{ending}").read_bytes() == (tmp_path / f"again.{ending}").read_bytes()
     page = (tmp_path / "out.html").read_text("utf-8")
     assert "This case is SYNTHETIC: made up, and of nobody." in answer.warnings
     assert "This case is SYNTHETIC" in page
@@ -231,11 +228,10 @@ def test_a_mistake_on_the_command_line_ends_in_a_message_and_a_hint(
         return code, *capsys.readouterr()
 
     folder = make_case()
-    code, out, _ = run("predict", folder, "--model", model, "--json")
-    assert (code, json.loads(out)["pages"]) == (0, ["case.html", "case.png"])
     code, out, _ = run("predict", folder, "--model", model)
     assert code == 0
     assert "Probability that the MGMT promoter is methylated" in out
+    assert "case.html and case.png" in out
     code, out, _ = run("model", "show", model)
     assert code == 0
     assert "all checksums right" in out

@@ -33,8 +33,7 @@ EVERY_KIND = [
     experiment("snn_released", epochs=2, learning_rate=1e-3, branches=("FLAIR", "T1wCE", "DeltaT1")),
     experiment("snn_lowrank", members=3, calibrated=True),
     experiment("mlp", balanced=True),
-    experiment("logistic", calibrated=True, withheld=("T2",)),
-    experiment("logistic", strengths=(1e-3,), branches=("T1wCE",)),
+    experiment("logistic", calibrated=True, strengths=(1e-3, 1e-2), withheld=("T2",)),
 ]
 
 

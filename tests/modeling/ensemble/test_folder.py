@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
 from lake.errors import DamagedFile, GliolakeError
+from modeling.ensemble.card import model_card
+from modeling.ensemble.description import parse_description
 from modeling.ensemble.folder import LARGEST, SUMS, NewerModel, NotAModel
 from modeling.ensemble.model import load_model
 
@@ -88,14 +90,18 @@ HOSTILE: dict[str, tuple[str, Callable[[bytes], bytes], type[GliolakeError], str
     "newer": ("model.json", described(lambda told: told.update(format_version=2)), NewerModel, "format 2"),
     "another format": ("model.json", described(lambda t: t.update(format="onnx")), NotAModel, "model of gliolake"),
     "no JSON": ("model.json", lambda _: b"{" * 100_000, NotAModel, "not JSON"),
+    "not a number": ("model.json", lambda content: content.replace(b'"seed": 0', b'"seed": NaN'),
+                     NotAModel, "NaN is no number"),
     "a key missing": ("model.json", described(lambda told: told.pop("fits")), NotAModel, "fits"),
     "a key of another type": ("model.json", described(lambda t: t.update(branches=[1])), NotAModel, "branches"),
     "no such model": (
         "model.json", described(lambda told: told["settings"].update(model="eval")), NotAModel, "no model named 'eval'"
     ),
     "endless layers": (
-        "model.json", described(lambda t: t["settings"]["settings"].update(hidden=[10**9])), NotAModel, "widths"
+        "model.json", described(lambda t: t["settings"]["settings"].update(hidden=[10**9])), NotAModel, "width 1 is"
     ),
+    "no feature set": ("model.json", described(lambda t: t.update(feature_sets=[])), NotAModel, "feature sets"),
+    "no scans": ("model.json", described(lambda t: t["training"].update(scans=0)), NotAModel, "of 0 scans"),
     "other settings": (
         "model.json", described(lambda t: t["settings"]["settings"].update(x=1)), NotAModel, "unexpected keyword"
     ),
@@ -131,3 +137,31 @@ def test_names_that_lead_elsewhere_are_refused_and_what_is_not_listed_is_never_r
     before = load_model(folder).model_id
     (folder / "weights.pkl").unlink()
     assert load_model(folder).model_id == before
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**12) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_anywhere_in_a_description_is_taken_or_refused_but_never_a_crash(
+    folder: Path, data: st.DataObject
+) -> None:
+    told = json.loads((folder / "model.json").read_bytes())
+    place: Any = told
+    while True:
+        key = data.draw(st.sampled_from(sorted(place) if isinstance(place, dict) else range(len(place))))
+        inner = place[key]
+        if not (isinstance(inner, dict | list) and inner) or data.draw(st.booleans()):
+            break
+        place = inner
+    place[key] = data.draw(ANYTHING)
+    try:
+        description = parse_description(json.dumps(told).encode())
+    except (NotAModel, NewerModel):
+        return
+    assert description.experiment in model_card(description)
