@@ -140,5 +140,5 @@ def _sentence(claims: list[Claim]) -> str:
     verdict = first.verdict[0].lower() + first.verdict[1:]
     return (
         f"On {first.patients:,} {first.title} the study's {first.label} reaches an AUC of {number(first.value)} "
-        f"({first.interval}){against}: {verdict}{'' if first.trained else f' It rests on {first.basis}.'}"
+        f"({first.interval}){against}: {verdict}{'' if first.trained else f' This rests on {first.basis}.'}"
     )
