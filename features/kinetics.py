@@ -16,8 +16,8 @@ CLASSES = Path("data", "kinetics400", "classification.py")
 def kinetics_labels() -> tuple[str, ...]:
     """The 400 classes in words; none where GluonCV is not installed, as in MXNet's workers.
 
-    GluonCV's file cannot be imported (see ``features.gluon_zoo``), so the list is read from its source. It writes blanks
-    as underscores and brackets as hyphens: ``hurling_-sport-``.
+    GluonCV's file cannot be imported (see ``features.gluon_zoo``), so the list is read from its source. It has
+    underscores for blanks and hyphens for brackets: ``hurling_-sport-``.
     """
     found = importlib.util.find_spec("gluoncv")
     if found is None or not found.submodule_search_locations:
