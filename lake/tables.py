@@ -417,7 +417,7 @@ _ALL = (
         Column("study", text, "name of the study file"),
         Column("name", text, "row of the study (table study_rows)"),
         Column("split", text, "internal or external"),
-        Column("attribute", text, "site, sex, age, grade or diagnosis"),
+        Column("attribute", text, "all, site, sex, age, grade or diagnosis"),
         Column("group", text, "the group"),
         Column("scans", integer, "scans in it"),
         Column("patients", integer, "patients in it"),

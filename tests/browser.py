@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,13 +23,17 @@ OPTIONS = (
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Chrome]:
-    """A browser with a profile in this folder, which is new; the test is skipped where there is no Chromium."""
+    """A browser with a profile in this folder, which is new.
+
+    The test is skipped where there is no Chromium, unless GLIOLAKE_BROWSER=required says that there has to be one.
+    """
     from selenium.webdriver import Chrome, ChromeOptions
     from selenium.webdriver.chrome.service import Service
 
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not browser or not driver:
-        pytest.skip("tests of pages need the commands chromium and chromedriver")
+        missing = pytest.fail if os.environ.get("GLIOLAKE_BROWSER") == "required" else pytest.skip
+        missing("tests of pages need the commands chromium and chromedriver; make browser installs them")
     options = ChromeOptions()
     options.binary_location = browser
     for option in (*OPTIONS, f"--user-data-dir={profile}"):

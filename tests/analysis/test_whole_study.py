@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from analysis.agreement import compare
+from analysis.figures.command import write_figures
+from analysis.maps import map_feature_sets
+from analysis.report.report import report
 from analysis.show import show
 from analysis.study import analyse
 from features.backbones import BackboneOptions
@@ -22,6 +26,7 @@ from ingest.synthetic import write_cohorts
 from lake.store import Lake
 from modeling.study import run_study
 from modeling.study_file import read_study
+from modeling.study_report import StudyReport
 from sql.catalog import connect
 
 RULES = ("ucsf", "brats21")
@@ -59,13 +64,20 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path, dict[st
     return lake, short, sets
 
 
-def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_synthetic_scans(
-    world: tuple[Lake, Path, dict[str, str]],
-) -> None:
+@pytest.fixture(scope="module")
+def studied(world: tuple[Lake, Path, dict[str, str]]) -> StudyReport:
+    """The study, run and analysed."""
     lake, file, sets = world
     report = run_study(lake, file, features=sets, only=TABLES, workers=2)
-    assert [row["detail"] for row in report.rows if row["state"] == "failed"] == []
     analyse(lake, report.study, progress=False)
+    return report
+
+
+def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_synthetic_scans(
+    world: tuple[Lake, Path, dict[str, str]], studied: StudyReport
+) -> None:
+    lake, file, sets = world
+    assert [row["detail"] for row in studied.rows if row["state"] == "failed"] == []
     with connect(lake) as connection:
         for table in TABLES:
             view = table.rstrip("ab")  # one of our own, named above: it may stand in the query's text
@@ -91,8 +103,29 @@ def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_syntheti
     assert len(correlated) == (3 if FULL else 0)
     assert lake.read("subgroups").num_rows > 0
     assert lake.read("curves").num_rows > 0
+    assert lake.read("roc").num_rows > 0
 
     version = lake.version
     assert run_study(lake, file, features=sets, only=TABLES, workers=1).fits == 0
-    analyse(lake, report.study, progress=False)
+    analyse(lake, studied.study, progress=False)
     assert lake.version == version
+
+
+def test_agreement_map_figures_and_report_are_made_of_the_same_lake_and_say_that_it_is_synthetic(
+    world: tuple[Lake, Path, dict[str, str]], studied: StudyReport, tmp_path: Path
+) -> None:
+    lake, _, sets = world
+    map_feature_sets(lake)
+    assert {row["feature_set"] for row in lake.read("embeddings").to_pylist()} == set(sets.values())
+    if FULL:
+        compare(lake)
+        pairs = {(row["first"], row["second"]) for row in lake.read("agreements").to_pylist()}
+        assert len(pairs) == len(sets) * (len(sets) - 1) / 2
+    gallery = write_figures(lake, study=studied.study, output=tmp_path, progress=False)
+    assert {one.name for one in gallery.figures if not one.files} == (set() if FULL else {"ccc"})
+    assert all("SYNTHETIC" in one.basis for one in gallery.figures if one.files)
+    page = report(lake, tmp_path / "report.html", studied.study, progress=False)
+    assert page.figures == len(gallery.figures) - (0 if FULL else 1)
+    text = (tmp_path / "report.html").read_text("utf-8")
+    assert "SYNTHETIC" in text
+    assert page.bytes < 5_000_000
