@@ -20,9 +20,12 @@ from lake.settings import KUBERNETES, SLURM, ClusterSettings, KubernetesPods, Sl
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
+    from distributed import Security
 
 USER = 10001
 """Of the image (deploy/Dockerfile)."""
+
+ROLES = ("scheduler", "worker", "client")
 
 SILENT_SECONDS = "120"
 """After so long without its scheduler, a worker ends itself."""
@@ -46,7 +49,8 @@ def start_cluster(chosen: ClusterSettings) -> Iterator[Any]:
             yield cluster
 
 
-def slurm_cluster(job: SlurmJob, threads: int) -> SLURMCluster:
+@contextmanager
+def slurm_cluster(job: SlurmJob, threads: int) -> Iterator[SLURMCluster]:
     """A scheduler in this process, whose workers will be SLURM jobs. Options left empty come from Dask's own files.
 
     Raises:
@@ -56,25 +60,46 @@ def slurm_cluster(job: SlurmJob, threads: int) -> SLURMCluster:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
         raise _not_installed(SLURM) from None
-    return SLURMCluster(
-        cores=job.processes * threads,
-        processes=job.processes,
-        memory=job.memory,
-        queue=job.queue or None,
-        account=job.account or None,
-        walltime=job.walltime,
-        interface=job.interface or None,
-        python=job.python or None,
-        local_directory=job.local_directory or None,
-        log_directory=job.log_directory or None,
-        shared_temp_directory=job.shared_directory or str(Path.cwd()),
-        job_script_prologue=list(job.prologue),
-        job_extra_directives=list(job.directives),
-        worker_extra_args=["--no-dashboard", *job.worker_arguments],
-        death_timeout=SILENT_SECONDS,
-        security=job.tls or None,
-        scheduler_options={"dashboard_address": "127.0.0.1:0"},
-    )
+    with (
+        _security_of_run(job) as security,
+        SLURMCluster(
+            cores=job.processes * threads,
+            processes=job.processes,
+            memory=job.memory,
+            queue=job.queue or None,
+            account=job.account or None,
+            walltime=job.walltime,
+            interface=job.interface or None,
+            python=job.python or None,
+            local_directory=job.local_directory or None,
+            log_directory=job.log_directory or None,
+            job_script_prologue=list(job.prologue),
+            job_extra_directives=list(job.directives),
+            worker_extra_args=["--no-dashboard", *job.worker_arguments],
+            death_timeout=SILENT_SECONDS,
+            security=security,
+            protocol="tls://" if security else None,
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+        ) as cluster,
+    ):
+        yield cluster
+
+
+@contextmanager
+def _security_of_run(job: SlurmJob) -> Iterator[Security | None]:
+    """Certificates for one run, in files that only their owner can read, gone afterwards; None without TLS."""
+    from distributed import Security
+
+    if not job.tls:
+        yield None
+        return
+    made = Security.temporary().get_tls_config_for_role("scheduler")
+    with TemporaryDirectory(prefix=".gliolake-tls-", dir=job.shared_directory or Path.cwd()) as folder:
+        files = {name: Path(folder) / f"{name}.pem" for name in ("ca_file", "cert", "key")}
+        for name, file in files.items():
+            file.write_text(made[name], "ascii")
+        pairs = {f"tls_{role}_{name}": str(files[name]) for role in ROLES for name in ("cert", "key")}
+        yield Security(tls_ca_file=str(files["ca_file"]), require_encryption=True, **pairs)
 
 
 def _try_job(script: str) -> None:
@@ -102,6 +127,8 @@ def _kubernetes_cluster(pods: KubernetesPods, threads: int) -> Iterator[Any]:
 
     spec = kubernetes_spec(pods, threads, f"gliolake-{uuid.uuid4().hex[:8]}")
     try:
+        # Does Kubernetes answer, know DaskClusters and let us see them? KubeCluster is slow and loud to find out.
+        list(kr8s.get("daskclusters.kubernetes.dask.org", namespace=pods.namespace or None))
         cluster = KubeCluster(custom_cluster_spec=spec, namespace=pods.namespace or None, quiet=True)
     except (kr8s.APITimeoutError, kr8s.ConnectionClosedError, kr8s.NotFoundError, kr8s.ServerError, httpx.HTTPError,
             TimeoutError, OSError, ValueError) as error:  # fmt: skip

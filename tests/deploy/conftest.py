@@ -19,6 +19,6 @@ def deploy() -> Path:
 @pytest.fixture(scope="session")
 def compose(deploy: Path) -> dict[str, Any]:
     """The compose file, with defaults for its variables, and its scans in /data."""
-    text = (deploy / "compose.yaml").read_text()
+    text = (deploy / "compose.yaml").read_text("utf-8")
     text = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", text)
     return yaml.safe_load(re.sub(r"\$\{GLIOLAKE_DATA[^}]*\}", "/data", text))

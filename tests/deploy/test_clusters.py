@@ -129,7 +129,12 @@ def test_a_command_runs_on_an_encrypted_cluster_and_who_has_no_certificate_of_it
     with cluster(tmp_path, roles, workers=2) as address:
         assert address.startswith("tls://")
         (tmp_path / FILE).write_text(tls_settings(certificates))
-        until(lambda: "Registered" in (tmp_path / "worker1.log").read_text() + (tmp_path / "worker0.log").read_text())
+        until(
+            lambda: (
+                "Registered"
+                in (tmp_path / "worker1.log").read_text("utf-8") + (tmp_path / "worker0.log").read_text("utf-8")
+            )
+        )
         done = gliolake(tmp_path, *command, "--scheduler", address)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout)["read"] == 2
@@ -170,7 +175,7 @@ def test_workers_with_other_versions_are_refused_by_every_command_also_if_they_j
     (tmp_path / "site" / "sitecustomize.py").write_text(UNLIKE)
     differs = r"scipy: \S+ here, 1\.0\.0 on tcp://"
     with cluster(tmp_path, PLAIN) as address:
-        until(lambda: "Registered" in (tmp_path / "worker0.log").read_text())
+        until(lambda: "Registered" in (tmp_path / "worker0.log").read_text("utf-8"))
         stranger = ["-m", "dask", "worker", address, "--no-nanny", "--no-dashboard", "--nthreads", "1"]
         with open_cluster(address) as client:
             outcomes = map_tasks(client, time.sleep, [0.1] * 400, description="dozing")
@@ -222,7 +227,8 @@ def test_jobs_of_slurm_start_encrypted_workers_and_end_with_the_command(slurm: P
     with open_cluster() as client:
         assert client.scheduler.address.startswith("tls://")
         assert dict(map_tasks(client, abs, [-1, -2, -3], description="counting")) == {-1: 1, -2: 2, -3: 3}
-    assert "dask_worker" in (slurm / "job.sh").read_text()
+    assert "dask_worker" in (slurm / "job.sh").read_text("utf-8")
+    assert not list(slurm.glob(".gliolake-tls-*")), "no key is left"
     (slurm / FILE).write_text(settings + "queue = 'absent'\n")
     with pytest.raises(ClusterError, match=r"SLURM would not take.*invalid partition"), open_cluster():
         pass
@@ -259,7 +265,7 @@ def test_what_the_operator_of_kubernetes_is_asked_for_fits_its_schema_and_is_lim
     pods = KubernetesPods("gliolake:0.1.0", claim="lake", secret="bucket", environment={"A": "b"})  # noqa: S106 - a name
     asked = kubernetes_spec(pods, 1, "gliolake-1")
     shipped = Path(operator.__file__).parent / "deployment/helm/dask-kubernetes-operator/crds/daskcluster.yaml"
-    definition = yaml.safe_load(shipped.read_text())
+    definition = yaml.safe_load(shipped.read_text("utf-8"))
     jsonschema.validate(asked, definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     for role in ("scheduler", "worker"):
         pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": role}, "spec": asked["spec"][role]["spec"]}

@@ -39,7 +39,7 @@ def test_compose_itself_understands_the_file(deploy: Path, tmp_path: Path) -> No
     if not shutil.which("docker-compose"):
         pytest.skip("docker-compose is not installed")
     file = tmp_path / "compose.yaml"
-    file.write_text(re.sub(r"^name: .*$", "", (deploy / "compose.yaml").read_text(), flags=re.MULTILINE))
+    file.write_text(re.sub(r"^name: .*$", "", (deploy / "compose.yaml").read_text("utf-8"), flags=re.MULTILINE))
     command = ["docker-compose", "--file", str(file), "config", "--quiet"]
     environment = {**os.environ, "GLIOLAKE_DATA": "/data"}
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
@@ -70,9 +70,9 @@ def test_services_have_no_rights_beyond_their_own_and_are_reached_from_this_mach
 
 def documents(folder: Path) -> Iterator[dict[str, Any]]:
     """The manifests that a kustomization names, as they stand in its files."""
-    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    kustomization = yaml.safe_load((folder / "kustomization.yaml").read_text("utf-8"))
     for name in kustomization["resources"]:
-        yield from yaml.safe_load_all((folder / name).read_text())
+        yield from yaml.safe_load_all((folder / name).read_text("utf-8"))
 
 
 def pods_of(document: dict[str, Any]) -> dict[str, Any] | None:
@@ -137,8 +137,8 @@ def test_settings_and_schedules_are_what_gliolake_reads(deploy: Path) -> None:
     assert slurm.tls
     assert len(read_schedule(deploy / "schedule/cohorts.toml").cohorts) == 2
     assert read_schedule(deploy / "schedule/kubernetes/cohorts.toml").extract is not None
-    told = (deploy / "compose.toml").read_text()
-    services = yaml.safe_load((deploy / "compose.yaml").read_text())["services"]
+    told = (deploy / "compose.toml").read_text("utf-8")
+    services = yaml.safe_load((deploy / "compose.yaml").read_text("utf-8"))["services"]
     assert re.search(r'scheduler = "tls://(\w+):8786"', told)[1] in services  # type: ignore[index]
 
 
@@ -148,8 +148,8 @@ def test_every_timer_starts_the_same_command(deploy: Path, compose: dict[str, An
     assert job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"] == command
     assert compose["services"]["ingest"]["command"] == command
     for file in ("gliolake-ingest.service", "gliolake.cron"):
-        assert "/opt/gliolake/.venv/bin/" + " ".join(command) in (deploy / "schedule" / file).read_text()
-    assert "/.venv/bin/gliolake" in (deploy / "slurm/ingest.sbatch").read_text()
+        assert "/opt/gliolake/.venv/bin/" + " ".join(command) in (deploy / "schedule" / file).read_text("utf-8")
+    assert "/.venv/bin/gliolake" in (deploy / "slurm/ingest.sbatch").read_text("utf-8")
 
 
 def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
         pytest.skip("systemd is not installed")
     units = [tmp_path / f"gliolake-ingest.{kind}" for kind in ("service", "timer")]
     for unit in units:
-        text = (deploy / "schedule" / unit.name).read_text()
+        text = (deploy / "schedule" / unit.name).read_text("utf-8")
         unit.write_text(text.replace("/opt/gliolake/.venv/bin/gliolake", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -165,7 +165,7 @@ def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
 
 def test_cron_understands_its_line(deploy: Path) -> None:
     file = deploy / "schedule/gliolake.cron"
-    lines = [line for line in file.read_text().splitlines() if not re.match(r"#|\w+=", line)]
+    lines = [line for line in file.read_text("utf-8").splitlines() if not re.match(r"#|\w+=", line)]
     assert [re.fullmatch(r"\d+ \d+ \* \* \* gliolake /opt/.*", line) is not None for line in lines] == [True]
     if not shutil.which("crontab"):
         pytest.skip("cron is not installed")
@@ -174,12 +174,12 @@ def test_cron_understands_its_line(deploy: Path) -> None:
 
 
 def test_the_image_is_unprivileged_and_its_workers_behave_as_those_of_one_machine(deploy: Path) -> None:
-    steps = (deploy / "Dockerfile").read_text()
+    steps = (deploy / "Dockerfile").read_text("utf-8")
     assert steps.count(f"USER {USER}:{USER}") == 2
     assert re.search(r"^ARG PYTHON=python:3\.11-slim-\w+$", steps, re.MULTILINE)
     for copied in re.findall(r"^COPY (deploy/\S+)", steps, re.MULTILINE):
         assert (deploy.parent / copied).is_file()
-        assert f"!{copied}\n" in (deploy / "Dockerfile.dockerignore").read_text()
-    told = yaml.safe_load((deploy / "dask.yaml").read_text())["distributed"]
+        assert f"!{copied}\n" in (deploy / "Dockerfile.dockerignore").read_text("utf-8")
+    told = yaml.safe_load((deploy / "dask.yaml").read_text("utf-8"))["distributed"]
     assert told["nanny"]["pre-spawn-environ"] == KEEP_MEMORY
     assert told["scheduler"]["allowed-failures"] == DEATHS - 1

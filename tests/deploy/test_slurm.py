@@ -51,7 +51,7 @@ def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(tmp_path: P
     assert done.returncode == 0, done.stderr
     assert "The cluster is slurm" in done.stderr
     assert len(Lake(tmp_path / "lake").read("scans")) > 0
-    logs = "".join(log.read_text() for log in (tmp_path / "logs").glob("*.err"))
+    logs = "".join(log.read_text("utf-8") for log in (tmp_path / "logs").glob("*.err"))
     assert "Start worker at:      tls://" in logs
     queue = subprocess.run(["squeue", "--noheader", "--states", "running"], capture_output=True, check=True)
     assert b"dask-worker" not in queue.stdout
