@@ -21,8 +21,8 @@ NOT_A_DEVICE = (
 
 DATA = {
     "brats21": (
-        "RSNA-ASNR-MICCAI BraTS 2021, The Cancer Imaging Archive, doi 10.7937/jc8x-9874, CC BY 4.0. Copies from the "
-        "challenge's own pages came under the challenge's terms; whoever worked from those has to look at them."
+        "RSNA-ASNR-MICCAI BraTS 2021. It can be had from several places, each with its own terms: those count of the "
+        "place that the scans and labels came from."
     ),
     "ucsf_pdgm": "UCSF-PDGM, The Cancer Imaging Archive, doi 10.7937/tcia.bdgf-8v37, CC BY 4.0.",
     "chen2025": (
@@ -32,7 +32,7 @@ DATA = {
 }
 """Cohorts whose terms are known, with what has to be named where something made of them is passed on."""
 
-OPEN = ("brats21", "ucsf_pdgm")
+OPEN = ("ucsf_pdgm",)
 """Those of them that may be passed on under CC BY 4.0."""
 
 
