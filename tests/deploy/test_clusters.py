@@ -148,14 +148,14 @@ def test_a_command_runs_on_an_encrypted_cluster_and_who_has_no_certificate_of_it
                 assert answer.status == 200
 
         write_certificates(tmp_path / "others")
-        (tmp_path / FILE).write_text(tls_settings(tmp_path / "others"))
-        monkeypatch.setattr("lake.cluster.CONNECT_SECONDS", 1)
-        with pytest.raises(ClusterError, match=f"answers at {address}") as refused, open_cluster(address):
-            pass
-        assert "certificates of one authority" in refused.value.hint
-        monkeypatch.setenv(VARIABLE, "")
-        with pytest.raises(ClusterError, match=f"answers at {address}"), open_cluster(address):
-            pass
+        (images / "BraTS2021_00002" / "BraTS2021_00002_t2.nii.gz").touch()
+        for settings in (tls_settings(tmp_path / "others"), ""):
+            (tmp_path / FILE).write_text(settings)
+            refused = gliolake(tmp_path, *command, "--scheduler", address)
+            assert refused.returncode == 2
+            assert f"No Dask scheduler answers at {address}" in refused.stderr
+            assert "certificates of one authority" in refused.stderr
+            assert "Traceback" not in refused.stderr
 
 
 PLAIN = {"scheduler": ["--no-dashboard"], "worker": ["--no-dashboard", "--nthreads", "1"]}
