@@ -7,8 +7,6 @@ tasks of a killed worker run again.)
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +18,7 @@ from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
 from lake.errors import ClusterError
+from lake.processes import start_processes
 from lake.progress import note, track
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
 
@@ -31,17 +30,6 @@ Result = TypeVar("Result")
 
 TASKS_PER_THREAD = 2
 """Tasks handed out for each thread: one at work and one waiting, so that no worker idles and none hoards."""
-
-DEATHS = 3
-"""Workers that may die at an item before it is given up, in company and again alone."""
-
-NO_WORKERS_SECONDS = 60
-"""Without any worker for so long, a cluster of our own has lost them: one that dies while it starts is not replaced."""
-
-KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": 1 << 32, "MALLOC_MMAP_THRESHOLD_": 1 << 30}
-"""Bytes. Dask has its workers hand every freed 64 kB back to the system, and a network that asks for the same hundred
-megabytes at every layer then spends as much time on page faults as on arithmetic. So they keep what they had."""
-
 
 CONNECT_SECONDS = 15
 """Seconds in which a scheduler has to answer."""
@@ -77,12 +65,7 @@ def open_cluster(
     chosen = choose_cluster(scheduler, workers, threads)
     if chosen.source and chosen.scheduler != EMBEDDED:
         note(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
-    if chosen.scheduler == EMBEDDED:
-        opened = _embedded(chosen, memory)
-    elif chosen.scheduler in KINDS:
-        opened = _started(chosen)
-    else:
-        opened = _connected(chosen.scheduler, chosen.tls)
+    opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
     with opened as client:
         if chosen.scheduler != EMBEDDED:
             check_surroundings(client, pool_workers(client, pool) if pool else None)
@@ -90,54 +73,27 @@ def open_cluster(
 
 
 @contextmanager
-def _embedded(chosen: ClusterSettings, memory: int) -> Iterator[Client]:
-    import dask
-    from distributed import Client, LocalCluster
-    from distributed.system import MEMORY_LIMIT
-
-    number = chosen.most or chosen.workers or fitting_workers(memory)
-    settings = {
-        "distributed.worker.daemon": True,
-        "distributed.comm.timeouts.connect": "30s",
-        "distributed.scheduler.allowed-failures": DEATHS - 1,
-        "distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_SECONDS}s",
-        # Dask looks 15 s later whether a worker that died is back, and gives it up if it has just died once more.
-        "distributed.deploy.lost-worker-timeout": "1000 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in KEEP_MEMORY.items()},
-    }
-    # Worker processes leave the numerical libraries one thread each: Dask decides how many tasks run at once.
-    with (
-        dask.config.set(settings),
-        LocalCluster(
-            n_workers=chosen.least if chosen.most else number,
-            threads_per_worker=chosen.threads or 1,
-            processes=True,
-            memory_limit=MEMORY_LIMIT // number,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        Client(cluster) as client,
-        _staffed(cluster, chosen),
-    ):
-        yield client
-
-
-@contextmanager
-def _started(chosen: ClusterSettings) -> Iterator[Client]:
-    """A cluster of SLURM or Kubernetes, from when its first worker is there."""
+def _started(chosen: ClusterSettings, memory: int) -> Iterator[Client]:
+    """A cluster for this command alone; from when its first worker is there, if it is of SLURM or Kubernetes."""
     from distributed import Client
 
     from lake.own_clusters import start_cluster
 
-    with start_cluster(chosen) as cluster, Client(cluster) as client, _staffed(cluster, chosen):
-        try:
-            client.wait_for_workers(1, timeout=chosen.patience)
-        except TimeoutError:
-            raise ClusterError(
-                f"No worker came from {chosen.scheduler} within {chosen.patience} s.",
-                hint="Look at its queue and the workers' logs; 'patience' in [cluster] waits longer.",
-            ) from None
+    own = start_processes(chosen, memory) if chosen.scheduler == EMBEDDED else start_cluster(chosen)
+    with own as cluster, Client(cluster) as client, _staffed(cluster, chosen):
+        if chosen.scheduler != EMBEDDED:
+            _await_worker(client, chosen)
         yield client
+
+
+def _await_worker(client: Client, chosen: ClusterSettings) -> None:
+    try:
+        client.wait_for_workers(1, timeout=chosen.patience)
+    except TimeoutError:
+        raise ClusterError(
+            f"No worker came from {chosen.scheduler} within {chosen.patience} s.",
+            hint="Look at its queue and the workers' logs; 'patience' in [cluster] waits longer.",
+        ) from None
 
 
 @contextmanager
@@ -151,16 +107,6 @@ def _staffed(cluster: Any, chosen: ClusterSettings) -> Iterator[None]:
         cluster.scale(chosen.workers or 1)
     with dask.config.set({MOST_THREADS: chosen.most * (chosen.threads or 1)}):
         yield
-
-
-def fitting_workers(memory: int) -> int:
-    """Worker processes for this machine: one per core, fewer where each would not find ``memory`` bytes, never none."""
-    import psutil
-    from distributed.system import MEMORY_LIMIT
-
-    cores = len(os.sched_getaffinity(0))
-    free = min(psutil.virtual_memory().available, MEMORY_LIMIT)
-    return max(1, min(cores, free // memory)) if memory else cores
 
 
 def dashboard_of(client: Client) -> str | None:

@@ -19,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from lake.cluster import DEATHS, open_cluster, pool_workers
+from lake.cluster import open_cluster, pool_workers
 from lake.errors import ClusterError, InputError
+from lake.processes import DEATHS
 from lake.settings import EMBEDDED, choose_cluster
 
 if TYPE_CHECKING:

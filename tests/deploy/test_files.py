@@ -17,8 +17,8 @@ import yaml
 from compose_spec import PyCompose
 
 from ingest.schedule import read_schedule
-from lake.cluster import DEATHS, KEEP_MEMORY
 from lake.own_clusters import USER
+from lake.processes import DEATHS, KEEP_MEMORY
 from lake.settings import read_settings
 
 KUBERNETES = "1.32"

@@ -16,17 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lake import cluster
+from lake import cluster, processes
 from lake.cluster import (
-    DEATHS,
     TASKS_PER_THREAD,
     batches,
     dashboard_of,
-    fitting_workers,
     map_tasks,
     open_cluster,
 )
 from lake.errors import ClusterError, InputError
+from lake.processes import DEATHS, fitting_workers
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -180,7 +179,7 @@ def test_a_scheduler_that_goes_away_is_no_items_fault(tmp_path: Path) -> None:
 
 
 def test_workers_that_are_gone_for_good_are_no_items_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "NO_WORKERS_SECONDS", 1)
+    monkeypatch.setattr(processes, "NO_WORKERS_SECONDS", 1)
     with open_cluster(workers=1) as client:
         outcomes = map_tasks(client, doze, range(50), description="dozing")
         assert next(outcomes) == (0, 0)
@@ -200,7 +199,8 @@ def test_outcomes_before_an_error_are_still_a_batch() -> None:
     assert gathered == [[1, 2], [3]]
 
 
-def test_a_scheduler_that_does_not_answer_is_named() -> None:
+def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
     with pytest.raises(ClusterError, match=r"tcp://127\.0\.0\.1:9"), open_cluster("tcp://127.0.0.1:9"):
         pass
     with pytest.raises(InputError, match="--workers is 0"), open_cluster(workers=0):
