@@ -751,6 +751,25 @@ def verify(
 
 
 @app.command(rich_help_panel="Keep the lake")
+def audit(
+    lake: LakeOption,
+    phi: Annotated[
+        bool, typer.Option("--phi", help="Look for what may identify a patient, or who handled the data.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Look through every text of the lake and the headers of its volumes. Exit code 1 if anything is found."""
+    from lake.errors import InputError
+    from sql.audit import audit as run
+
+    if not phi:
+        raise InputError("Nothing says what to look for.", hint="Give --phi.")
+    report = run(_lake(lake))
+    _print(report, as_json)
+    raise typer.Exit(0 if report.clean else 1)
+
+
+@app.command(rich_help_panel="Keep the lake")
 def compact(lake: LakeOption, as_json: JsonOption = False) -> None:
     """Merge small files, so that queries open fewer."""
     from lake.compaction import compact as run

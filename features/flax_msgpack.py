@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lake import limits
 from lake.errors import InputError
 
 DEEPEST = 32
@@ -64,7 +65,7 @@ def read_flax(path: Path) -> dict[str, StoredArray]:
     Raises:
         InputError: the file is empty, truncated, nested too deep, or no flax checkpoint.
     """
-    with path.open("rb") as file:
+    with limits.open_regular(path) as file:
         if not path.stat().st_size:
             raise InputError(f"{path.name} is empty.")
         view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -87,15 +88,23 @@ class _NotFlax(Exception):
 
 
 class _Reader:
-    """Reads msgpack items one after the other. Maps come back empty: their arrays went to ``arrays``."""
+    """Reads msgpack items one after the other. Maps come back empty: their arrays went to ``arrays``.
 
-    def __init__(self, view: memoryview) -> None:
+    An array's own data are read by a reader that is ``inner``: no array holds others.
+    """
+
+    def __init__(self, view: memoryview, *, inner: bool = False) -> None:
         self.view = view
         self.at = 0
+        self.inner = inner
+        self.left = limits.TENSORS
 
     def item(self, arrays: dict[str, StoredArray], path: tuple[str, ...], depth: int) -> Any:
         if depth > DEEPEST:
             raise _NotFlax(f"maps are nested more than {DEEPEST} deep")
+        self.left -= 1
+        if self.left < 0:
+            raise _NotFlax(f"it has more than {limits.TENSORS:,} items")
         head = self.view[self.at]
         self.at += 1
         if 0x80 <= head < 0x90 or head in {0xDE, 0xDF}:
@@ -104,7 +113,7 @@ class _Reader:
         if 0x90 <= head < 0xA0 or head in {0xDC, 0xDD}:
             count = self._count(head, 0x90, 0xDC)
             return [self.item(arrays, (*path, str(index)), depth + 1) for index in range(count)]
-        if 0xC7 <= head <= 0xC9 or 0xD4 <= head <= 0xD8:
+        if not self.inner and (0xC7 <= head <= 0xC9 or 0xD4 <= head <= 0xD8):
             return self._extension(head, arrays, path)
         return self._plain(head)
 
@@ -116,12 +125,15 @@ class _Reader:
             return str(self._bytes(head - 0xA0), "utf-8")
         if head in BLOBS:
             blob = self._bytes(self._number(BLOBS[head]))
+            if head >= 0xD9 and len(blob) > limits.TENSORS:
+                raise _NotFlax(f"a text has {len(blob):,} bytes")
             return str(blob, "utf-8") if head >= 0xD9 else blob
         if head in FIXED:
             return self._number(FIXED[head])
-        if head == 0xC1:
-            raise _NotFlax("byte 0xc1 begins nothing")
-        return {0xC0: None, 0xC2: False, 0xC3: True}[head]
+        constants = {0xC0: None, 0xC2: False, 0xC3: True}
+        if head not in constants:
+            raise _NotFlax(f"byte {head:#x} begins nothing that may stand there")
+        return constants[head]
 
     def _count(self, head: int, small: int, large: int) -> int:
         """Items of a map or list, whose number stands in the head, or in the two or four bytes after it."""
@@ -157,11 +169,13 @@ class _Reader:
 
 
 def _stored(data: memoryview) -> StoredArray:
-    fields = _Reader(data).item({}, (), 0)
+    fields = _Reader(data, inner=True).item({}, (), 0)
     if not isinstance(fields, list) or len(fields) != 3 or not isinstance(fields[0], list):
         raise _NotFlax("an array lacks its shape, dtype or bytes")
     shape, dtype, buffer = fields
-    name = dtype if isinstance(dtype, str) else str(dtype, "ascii")
-    if not all(isinstance(edge, int) and edge >= 0 for edge in shape) or not isinstance(buffer, memoryview):
-        raise _NotFlax("an array has no proper shape or bytes")
-    return StoredArray(name, tuple(shape), buffer)
+    if isinstance(dtype, memoryview):
+        dtype = str(dtype[: limits.NAME], "ascii")
+    whole = all(isinstance(edge, int) and edge >= 0 for edge in shape) and len(shape) <= DEEPEST
+    if not whole or not isinstance(dtype, str) or not isinstance(buffer, memoryview):
+        raise _NotFlax("an array has no proper shape, dtype or bytes")
+    return StoredArray(dtype, tuple(shape), buffer)

@@ -10,6 +10,7 @@ in it can be executed, and a damaged one is refused by name.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -27,6 +28,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from lake import limits
 from lake.errors import InputError
 
 Tensor = npt.NDArray[np.float32]
@@ -39,11 +41,8 @@ ARRAY_MAGICS = {0xF993FAC9, 0xF993FACA}
 """An array of MXNet 1, with legacy or with numpy's shapes."""
 
 TYPES = {0: "<f4", 1: "<f8", 2: "<f2"}
-LARGEST = 1 << 31
-"""Bytes that an archive may unpack to; the larger of the two files has a quarter of it."""
-
-MOST = 1 << 16
-"""Arrays of a file, letters of a name, or numbers along an axis: a file that announces more is damaged."""
+_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError)
+"""What reading a damaged or encrypted zip archive raises."""
 
 BOTTLENECK = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "nonlocal_block")
 ALIASES = {"head.1.": "fc.", ".W_bn.0.": ".W.", ".W_bn.1.": ".bn.", ".gamma": ".weight", ".beta": ".bias"}
@@ -139,14 +138,29 @@ def unpacked(archive: Path) -> Iterator[Path]:
         try:
             with zipfile.ZipFile(archive) as packed:
                 inside = [entry for entry in packed.infolist() if entry.filename.endswith(".params")]
-                if len(inside) != 1 or inside[0].file_size > LARGEST:
+                if len(inside) != 1:
                     raise InputError(f"{archive.name} holds {len(inside)} .params files where one is expected.")
+                _check_entry(archive, inside[0])
                 path = Path(folder) / PurePath(inside[0].filename).name
                 with packed.open(inside[0]) as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        except InputError:
+            raise
+        except (*_DAMAGE, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the file's beginning
+                raise
             raise InputError(f"{archive.name} is damaged: {error}.", hint="Get the file again.") from None
         yield path
+
+
+def _check_entry(archive: Path, entry: zipfile.ZipInfo) -> None:
+    """Weights hardly shrink: an entry that unpacks to many times its size holds something else."""
+    most = min(limits.UNPACKED_WEIGHTS, limits.INFLATION * archive.stat().st_size)
+    if entry.file_size > most or entry.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
+        raise InputError(
+            f"{archive.name} would unpack to {entry.file_size:,} bytes; the limit for it is {most:,}.",
+            hint="Get the file again.",
+        )
 
 
 def _array(file: BinaryIO) -> Tensor:
@@ -155,10 +169,11 @@ def _array(file: BinaryIO) -> Tensor:
         raise ValueError("one of its arrays is not dense, or no array")
     shape = struct.unpack(f"<{axes}q", _read(file, 8 * axes))
     _, _, kind = struct.unpack("<iii", _read(file, 12))
-    if kind not in TYPES or not all(0 < length <= MOST for length in shape):
+    if kind not in TYPES or not all(0 < length <= limits.TENSORS for length in shape):
         raise ValueError(f"it holds an array of shape {shape} and type {kind}")
     numbers = np.frombuffer(_read(file, math.prod(shape) * np.dtype(TYPES[kind]).itemsize), TYPES[kind])
-    return numbers.reshape(shape).astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        return numbers.reshape(shape).astype(np.float32, copy=False)
 
 
 def _name(file: BinaryIO) -> str:
@@ -167,7 +182,7 @@ def _name(file: BinaryIO) -> str:
 
 def _count(file: BinaryIO) -> int:
     (count,) = struct.unpack("<Q", _read(file, 8))
-    if count > MOST:
+    if count > limits.TENSORS:
         raise ValueError(f"it announces {count} of something")
     return int(count)
 

@@ -17,15 +17,13 @@ from typing import TYPE_CHECKING, Any
 from features.mxnet_params import LIST_MAGIC
 from features.networks import NETWORKS, UNUSED, expected_shapes, network_of, same_tensors
 from features.vivit_convert import convert_flax, shorten
+from lake import limits
 from lake.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
 Shapes = Mapping[str, tuple[int, ...]]
-
-LARGEST_FILE = 2**33
-"""Bytes; the largest of the registered files, with its optimiser's state, is below 5 GB."""
 
 READABLE = "torch (.pth, .bin), safetensors, MXNet (.params), or the original flax checkpoint of vivit_l_16x2_fe"
 
@@ -39,8 +37,8 @@ def file_format(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
     size = path.stat().st_size
-    if size > LARGEST_FILE:
-        raise InputError(f"{path.name} has {size} bytes, more than any file of weights ({LARGEST_FILE}).")
+    if size > limits.WEIGHTS:
+        raise InputError(f"{path.name} has {size} bytes, more than any file of weights ({limits.WEIGHTS}).")
     with path.open("rb") as file:
         head = file.read(16)
     if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < size:
@@ -132,9 +130,9 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
-    if zipfile.is_zipfile(path):
-        _check_archive(path)
     try:
+        if zipfile.is_zipfile(path):
+            _check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's reader wonders at pickles of other protocols, then refuses them
             content: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -147,9 +145,11 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
                 "convert it to safetensors yourself.",
             ) from None
         raise _damaged(path, "torch", error) from None
+    except InputError:
+        raise
     except Exception as error:  # a damaged file makes torch's reader fail in any of a dozen ways
         raise _damaged(path, "torch", error) from None
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(_is_dense(value) for value in content.values()):
         items = content.items() if isinstance(content, Mapping) else ()
         nested = sorted(str(key) for key, value in items if isinstance(value, Mapping))
         raise InputError(
@@ -159,6 +159,13 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
             else "Save the network's state_dict().",
         )
     return dict(content)
+
+
+def _is_dense(value: Any) -> bool:
+    """Whether this is a tensor whose numbers were in the file, and not one that stands for others."""
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.layout is torch.strided and value.device.type == "cpu"
 
 
 def _check_archive(path: Path) -> None:

@@ -7,8 +7,8 @@ as strictly as code would be, since a key that is silently ignored costs a study
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import resources
@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingest.ids import IdRules, fields_of
+from lake import limits
 from lake.errors import InputError, unknown_name
-from lake.section import Section
+from lake.section import Section, parse_toml
 from lake.tables import LABEL_RULES, MODALITIES, TABLES
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ STEPS = ("bias", "denoise", "align", "coregister", "resample", "fit", "normalise
 
 CLIP_STEPS = frozenset({"fit", "normalise"})
 """Steps that cutting a clip does anyway: it takes the first 150 slices, and scales between two percentiles."""
+
+_STARS = 4
+"""Wildcards in the pattern of a path: each may try every part of a name."""
+
+_WIDEST = 20
+"""Digits that a number in a scan's id is padded to, at most."""
 
 _CHOICES: Mapping[str, tuple[str, ...]] = {"mgmt_status": STATUSES, "sex": ("F", "M")}
 
@@ -144,7 +151,7 @@ def cohorts_of_rows(rows: pa.Table) -> dict[str, Cohort]:
 def read_cohort(path: Path) -> Cohort:
     """The cohort that a TOML file describes. Raises InputError."""
     try:
-        return parse_cohort(path.read_text(encoding="utf-8-sig"), str(path))
+        return parse_cohort(limits.read_whole(path, limits.DESCRIPTION).decode("utf-8-sig"), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f"The cohort description {path} cannot be read: {error}.", hint="Give a UTF-8 TOML file."
@@ -153,15 +160,10 @@ def read_cohort(path: Path) -> Cohort:
 
 def parse_cohort(text: str, file: str) -> Cohort:
     """The cohort that a TOML text describes; ``file`` names it in messages. Raises InputError."""
-    try:
-        root = Section(file, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(
-            f"{file} is not a TOML file: {error}.", hint="Compare it with a shipped description."
-        ) from error
+    root = parse_toml(text, file)
     name = root.text("name")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]*", name):
-        raise root.wrong("name", f"is {name!r}; expected small letters, digits and _, as it names folders of the lake")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,63}", name):
+        raise root.wrong("name", f"is {name!r}; expected up to 64 small letters, digits and _: it names folders")
     role = root.choice("role", ROLES[:2])
     label_rule = root.choice("label_rule", LABEL_RULES)
     ids = _ids(root.section("ids"))
@@ -180,9 +182,17 @@ def _shipped() -> Iterator[Any]:
 
 
 def _ids(section: Section) -> IdRules:
+    import regex  # not among what MXNet's workers have, which read no descriptions
+
+    written = section.text("pattern")
+    if len(written) > limits.NAME:
+        raise section.wrong("pattern", f"has {len(written):,} letters; the limit is {limits.NAME}")
+    counts = [max(int(count or 1) for count in pair) for pair in re.findall(r"\{(\d*),?(\d*)\}", written)]
+    if math.prod(counts) > limits.REPEATS:  # a compiler may write out each of them
+        raise section.wrong("pattern", f"asks for more than {limits.REPEATS:,} repeats")
     try:
-        pattern = re.compile(section.text("pattern"), re.ASCII)
-    except re.error as error:
+        pattern = regex.compile(written, regex.ASCII)
+    except regex.error as error:
         raise section.wrong("pattern", f"is not a regular expression: {error}") from error
     groups = {*pattern.groupindex}
     form = section.text("form")
@@ -195,6 +205,8 @@ def _ids(section: Section) -> IdRules:
             raise section.wrong(
                 key, f"names {min(strange)!r}, which is no group of the pattern ({', '.join(sorted(groups))})"
             )
+    if wide := [key for key, width in digits.items() if not 0 <= width <= _WIDEST]:
+        raise section.wrong("digits", f"pads {wide[0]!r} to {digits[wide[0]]} digits; expected 0 to {_WIDEST}")
     aliases = section.mapping("aliases", str, str, {})
     section.end()
     plain = IdRules(pattern, form, subject, visit_day, digits)
@@ -218,12 +230,14 @@ def _images(section: Section) -> ImageRules:
     for pattern in patterns:
         if fields_of(pattern) != {"scan_id", "role"}:
             raise section.wrong("patterns", f"has {pattern!r}: {{scan_id}} and {{role}} are needed, and no other")
+        if pattern.count("*") > _STARS or len(pattern) > limits.NAME:
+            raise section.wrong("patterns", f"has one of more than {_STARS} * or {limits.NAME} letters")
     inner = section.section("roles")
     roles = {role: inner.texts(role) for role in ROLES_OF_FILES if role != MASK or role in inner}
     inner.end()
     mask_labels = section.mapping("mask_labels", int, str) if MASK in roles else {}
-    if MASK in roles and (0 in mask_labels or not mask_labels):
-        raise section.wrong("mask_labels", "has to list the labels other than 0, which is background")
+    if MASK in roles and (not mask_labels or not all(0 < label < 2**31 for label in mask_labels)):
+        raise section.wrong("mask_labels", "has to list the labels above 0, which is background")
     section.end()
     names = [name for given in roles.values() for name in given]
     if twice := {name for name in names if names.count(name) > 1}:

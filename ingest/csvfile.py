@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lake import limits
 from lake.errors import InputError
 
-LARGEST = 256 << 20
-"""Bytes beyond which a file is taken for something else: the largest label file known has 80 kB."""
-
 _SEPARATORS = ",;\t"
+_SHOWN = 50
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class CsvFile:
             nearest = f"; the nearest is {folded[near[0]]!r}" if near else ""
             raise InputError(
                 f"{self.path} has no column {name!r} ({meaning}){nearest}.",
-                hint=f"It has {', '.join(map(repr, self.header))}. Rename the column, or adapt a copy of the cohort's "
-                "description (a TOML file) and give it as --cohort.",
+                hint=f"It has {', '.join(map(repr, self.header[:_SHOWN]))}. Rename the column, or adapt a copy of the "
+                "cohort's description (a TOML file) and give it as --cohort.",
             )
         return position
 
@@ -61,18 +60,18 @@ def read_csv(path: Path) -> CsvFile:
     """Read a CSV file whole. Blank lines are skipped; fields lose surrounding blanks.
 
     Raises:
-        InputError: it cannot be read, is no text, or has no header.
+        InputError: it cannot be read, is no text, has no header, or is beyond a limit (``lake.limits``).
     """
     data = _bytes(path)
     text, encoding = _decoded(data, path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(_SEPARATORS, key=lambda s: (len(next(csv.reader([first], delimiter=s), [])), -_SEPARATORS.index(s)))
     lines: list[tuple[int, tuple[str, ...]]] = []
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True)
     begins = 1
     try:
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True)
         for row in reader:
             fields = tuple(field.strip() for field in row)
+            if len(fields) > limits.COLUMNS or max(map(len, fields), default=0) > limits.FIELD:
+                raise csv.Error(f"a row has at most {limits.COLUMNS:,} fields, and each {limits.FIELD:,} letters")
             if any(fields):
                 lines.append((begins, fields))
             begins = reader.line_num + 1
@@ -82,18 +81,22 @@ def read_csv(path: Path) -> CsvFile:
         ) from error
     if not lines:
         raise InputError(f"{path} is empty.", hint="Export the table as CSV again.")
+    if max(map(len, lines[0][1])) > limits.NAME:
+        raise InputError(f"{path} has a column whose name is longer than {limits.NAME} letters.", hint="Is it CSV?")
     return CsvFile(path, hashlib.sha256(data).hexdigest(), encoding, lines[0][1], tuple(lines[1:]))
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise InputError(
-                f"{path} has {size:,} bytes; a table has at most {LARGEST:,}.", hint="Is it the right file?"
-            )
-        return path.read_bytes()
+        return limits.read_whole(path, limits.TABLE)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+
+
+def _separator(text: str) -> str:
+    """The one that parts the first line into the most fields."""
+    first = next((line for line in io.StringIO(text) if line.strip()), "")
+    return max(_SEPARATORS, key=lambda s: (len(next(csv.reader([first], delimiter=s), [])), -_SEPARATORS.index(s)))
 
 
 def _decoded(data: bytes, path: Path) -> tuple[str, str]:

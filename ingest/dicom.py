@@ -1,8 +1,9 @@
 """DICOM series: a folder of slices becomes one volume, checked, and named by what it holds.
 
-Slices are read and put in order by SimpleITK (GDCM). Of each slice's header only what places it in space and tells one
-series from another is looked at; no tag leaves this module, so nothing that names a patient can reach the lake.
-Format: DICOM PS3.3, C.7.6.2 (Image Plane Module).
+Slices are read and put in order by SimpleITK (GDCM). Of each slice's header only ``READ_TAGS`` are asked for, which
+place it in space and tell one series from another. None of their texts leaves this module, nor does a file's name that
+could be a person's or a UID, so nothing that names a patient can reach the lake.
+Format: DICOM PS3.3, C.7.6.2 (Image Plane Module); PS3.10, 7.1 (File Meta Information).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,6 @@ import SimpleITK as sitk  # noqa: N813
 
 from ingest.nifti import (
     EMPTY,
-    LARGEST,
     NOT_3D,
     NOT_FINITE,
     TOO_LARGE,
@@ -28,6 +29,7 @@ from ingest.nifti import (
     times,
     voxel_digest,
 )
+from lake import limits
 
 NO_SERIES = "no DICOM series"
 SEVERAL_SERIES = "several DICOM series"
@@ -46,16 +48,28 @@ DICOM_REASONS = (
 )
 """Everything that can be wrong with one DICOM series."""
 
-MOST_SLICES = 4096
-"""Files beyond which a folder is not looked through: a brain has a few hundred slices."""
-
 UNEVEN = 0.02
 """Share of the slice distance by which single distances may differ from it, since positions are rounded decimals."""
 
 _WIDEST = 8
 """Bytes of the widest voxel that a series may come to hold once its values are rescaled."""
 
-_POSITION, _ORIENTATION, _SERIES = "0020|0032", "0020|0037", "0020|000e"
+READ_TAGS = _POSITION, _ORIENTATION, _SERIES = "0020|0032", "0020|0037", "0020|000e"
+"""Image position, image orientation, series instance UID: all tags whose texts are asked for."""
+
+TRANSFER_SYNTAXES = {
+    b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.5",
+    *(b"1.2.840.10008.1.2.4." + name for name in b"50 51 57 70 80 81 90 91".split()),
+}  # fmt: skip
+"""Voxels as they are, run lengths, JPEG, JPEG-LS and JPEG 2000. A deflated file is one that could unpack to anything
+before its header is known, and no scanner writes any."""
+
+_META = 1 << 16
+"""Bytes in which a file has to say its transfer syntax."""
+
+_HARMLESS_NAME = re.compile(r"[A-Za-z]{0,4}[-_]?\d{1,6}(\.[A-Za-z]{2,4})?", re.ASCII)
+"""Names that a scanner or an archive counts with, such as IM00012.dcm; any other may be a patient's, or a UID."""
+
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -112,9 +126,9 @@ def _files(folder: Path) -> list[Path]:
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
         raise _bad(UNREADABLE, folder, error.strerror or str(error)) from error
-    if len(paths) > MOST_SLICES or size > LARGEST:
-        limits = f"the limits are {MOST_SLICES:,} and {LARGEST:,}"
-        raise _bad(TOO_LARGE, folder, f"it holds {len(paths):,} files of {size:,} bytes in all; {limits}")
+    if len(paths) > limits.SLICES or size > limits.IMAGE:
+        most = f"the limits are {limits.SLICES:,} and {limits.IMAGE:,}"
+        raise _bad(TOO_LARGE, folder, f"it holds {len(paths):,} files of {size:,} bytes in all; {most}")
     return paths
 
 
@@ -123,28 +137,53 @@ def _header(path: Path) -> _Slice | None:
 
     A file with DICOM's mark that cannot be understood is an error: passed over, it would leave a hole.
     """
-    with path.open("rb") as file:
-        marked = file.read(132)[128:] == b"DICM"
-    if not marked:
+    try:
+        with limits.open_regular(path) as file:
+            start = file.read(_META)
+    except OSError as error:
+        raise _bad(UNREADABLE, path.parent, f"{_named(path)}: {error.strerror}") from error
+    if start[128:132] != b"DICM":
         return None
+    if _transfer_syntax(start) not in TRANSFER_SYNTAXES:
+        raise _bad(UNREADABLE, path.parent, f"{_named(path)} is deflated, or of a transfer syntax that is not read")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(os.fspath(path))
     try:
         reader.ReadImageInformation()
-        tags = {tag: reader.GetMetaData(tag) for tag in (_POSITION, _ORIENTATION, _SERIES)}
+        tags = {tag: reader.GetMetaData(tag) for tag in READ_TAGS}
         position, orientation = (_numbers(tags[tag]) for tag in (_POSITION, _ORIENTATION))
     except (RuntimeError, ValueError) as error:
-        reason = f"{path.name} is damaged or gives no place in space"
+        reason = f"{_named(path)} is damaged or gives no place in space"
         raise _bad(UNREADABLE, path.parent, reason) from _plain(error)
     if position.size != 3 or orientation.size != 6:
-        raise _bad(UNREADABLE, path.parent, f"{path.name} gives no place in space")
+        raise _bad(UNREADABLE, path.parent, f"{_named(path)} gives no place in space")
     size = reader.GetSize()
     if len(size) > 2 and size[2] != 1:
-        raise _bad(NOT_3D, path.parent, f"{path.name} holds {size[2]} frames; one slice a file is expected")
+        raise _bad(NOT_3D, path.parent, f"{_named(path)} holds {size[2]} frames; one slice a file is expected")
     spacing = tuple(round(length, 6) for length in reader.GetSpacing()[:2])
     kind = (reader.GetNumberOfComponents(), size[:2], spacing, reader.GetPixelIDValue())
     return _Slice(path, tags[_SERIES].strip("\0 "), position, orientation.reshape(2, 3), (size[0], size[1]), kind)
+
+
+def _transfer_syntax(start: bytes) -> bytes:
+    """The UID in element (0002,0010) of a file's meta information, whose encoding is fixed; empty where it has none."""
+    at = 132
+    while start[at : at + 2] == b"\x02\x00":
+        long = start[at + 4 : at + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"UC", b"UR")
+        value = at + (12 if long else 8)
+        size = int.from_bytes(start[value - 4 if long else value - 2 : value], "little")
+        if start[at + 2 : at + 4] == b"\x10\x00":
+            return start[value : value + size].rstrip(b"\0 ")
+        at = value + size
+    return b""
+
+
+def _named(path: Path) -> str:
+    """A file by its name, or by its place among the names of its folder where the name may say who it shows."""
+    if _HARMLESS_NAME.fullmatch(path.name):
+        return path.name
+    return f"file {sorted(path.parent.iterdir()).index(path) + 1} by name"
 
 
 def _numbers(text: str) -> np.ndarray:
@@ -160,18 +199,21 @@ def _plain(error: Exception) -> Exception:
 
 
 def _one_series(folder: Path, slices: list[_Slice]) -> None:
-    series: dict[str, int] = {}
+    series: dict[str, list[Path]] = {}
     for one in slices:
-        series[one.series] = series.get(one.series, 0) + 1
+        series.setdefault(one.series, []).append(one.path)
     if len(series) > 1:
-        named = ", ".join(f"{uid} ({count} slices)" for uid, count in sorted(series.items())[:6])
+        paths = sorted(series.values(), key=lambda same: same[0].name)[:6]
+        named = ", ".join(f"that of {_named(same[0])} ({len(same)} slices)" for same in paths)
         raise _bad(SEVERAL_SERIES, folder, f"it holds {len(series)} series: {named}")
     first = slices[0]
     for one in slices[1:]:
         if one.kind != first.kind:
-            raise _bad(MIXED_SLICES, folder, f"{one.path.name} and {first.path.name} differ in size, spacing or type")
+            raise _bad(
+                MIXED_SLICES, folder, f"{_named(one.path)} and {_named(first.path)} differ in size, spacing or type"
+            )
         if np.abs(one.orientation - first.orientation).max() > 1e-3:
-            raise _bad(MIXED_SLICES, folder, f"{one.path.name} and {first.path.name} are not parallel")
+            raise _bad(MIXED_SLICES, folder, f"{_named(one.path)} and {_named(first.path)} are not parallel")
     if first.kind[0] != 1:
         raise _bad(NOT_3D, folder, f"its voxels have {first.kind[0]} components each, as colours have")
     if len(slices) < 2:
@@ -195,7 +237,7 @@ def _in_order(folder: Path, slices: list[_Slice]) -> tuple[list[_Slice], np.ndar
         raise _bad(
             MISSING_SLICES,
             folder,
-            f"between {ordered[at].path.name} and {ordered[at + 1].path.name} lie "
+            f"between {_named(ordered[at].path)} and {_named(ordered[at + 1].path)} lie "
             f"{np.linalg.norm(steps[at]):.4g} mm, between most of its {len(ordered)} slices {length:.4g} mm",
         )
     return ordered, (places[-1] - places[0]) / (len(ordered) - 1)
@@ -203,8 +245,8 @@ def _in_order(folder: Path, slices: list[_Slice]) -> tuple[list[_Slice], np.ndar
 
 def _voxels(folder: Path, ordered: list[_Slice]) -> sitk.Image:
     announced = math.prod(ordered[0].size) * len(ordered) * _WIDEST
-    if announced > LARGEST:  # a slice may be compressed: its file's size says little
-        raise _bad(TOO_LARGE, folder, f"its headers announce {announced:,} bytes; the limit is {LARGEST:,}")
+    if announced > limits.IMAGE:  # a slice may be compressed: its file's size says little
+        raise _bad(TOO_LARGE, folder, f"its headers announce {announced:,} bytes; the limit is {limits.IMAGE:,}")
     reader = sitk.ImageSeriesReader()
     reader.SetImageIO("GDCMImageIO")
     reader.MetaDataDictionaryArrayUpdateOff()

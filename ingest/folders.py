@@ -1,7 +1,8 @@
 """Folders of scans: which files belong to which scan and role, by their names alone. Nothing is opened.
 
 A cohort's patterns are matched against the end of each path: the images folder may be the cohort's own or one above it.
-The folder of a DICOM series counts as one file; its URI ends in /.
+The folder of a DICOM series counts as one file; its URI ends in /. Links within the images folder are followed; one
+that leaves it is refused, and so is what is neither file nor folder: a stranger's archive could name any file so.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,25 +19,36 @@ from pathlib import Path
 
 from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
-from ingest.exclusions import UNREADABLE_ID, Row, exclusion
+from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNREADABLE_ID, UNREADABLE_NAME, Row, exclusion
 from ingest.ids import ScanName
+from lake import limits
 from lake.errors import InputError
 
 STEP = "images"
+
+WHAT = {
+    LEAVES: "it is, or holds, a symbolic link that leaves the images folder. Copy what it leads to into the folder, or "
+    "give as --images a folder that has both.",
+    NOT_A_FILE: "it is, or holds, no regular file but a pipe, a device, or a link that leads nowhere.",
+    UNREADABLE_NAME: "its name is no UTF-8. Rename it.",
+    TOO_DEEP: f"it lies more than {limits.FOLDERS_DEEP} folders deep.",
+}
+"""Why something below an images folder is not opened, in words."""
 
 
 @dataclass(frozen=True)
 class FoundFile:
     """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
 
-    outside: it is reached through a symbolic link that leads out of the images folder.
+    refused: why it is not opened (``LEAVES``, ``NOT_A_FILE``), or "". A scan's own folder, if it is refused, stands
+    among its files without a role.
     """
 
     role: str
     uri: str
     bytes: int
     mtime_ns: int
-    outside: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +68,7 @@ class FoundScan:
 
 @dataclass
 class Found:
-    """What an images folder, ``root``, holds for a cohort: its scans, and rows for names that are no id of it."""
+    """What an images folder, ``root``, holds for a cohort: its scans, and rows for what is no part of any."""
 
     root: Path
     scans: list[FoundScan] = field(default_factory=list)
@@ -68,7 +81,8 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     A folder that bears a scan's id and holds none of its files is a scan with no files, so that it is not overlooked.
 
     Raises:
-        InputError: ``root`` is no folder, or the cohort's description says nothing of images.
+        InputError: ``root`` is no folder or holds more than any cohort, or the cohort's description says nothing of
+            images.
     """
     if cohort.images is None:
         raise InputError(
@@ -82,36 +96,73 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     files, series, folders = _matchers(rules, roles)
     by_name: dict[str, list[FoundFile]] = defaultdict(list)
     places: dict[str, set[str]] = defaultdict(set)
+    strange: list[Row] = []
     real_root = os.path.realpath(root)
-    for path, is_folder in _walk(root):
+    for path, is_folder, refused in _walk(root, real_root):
         relative = path.relative_to(root).as_posix()
-        if match := _first_match(series if is_folder else files, relative):
-            found = _found_series if is_folder else _found_file
+        if refused in (UNREADABLE_NAME, TOO_DEEP):
+            strange.append(_refused(cohort, root, relative, refused))
+        elif match := _first_match(series if is_folder else files, relative):
+            role = roles[match["role"]]
+            found = _found_series(role, path, refused, real_root) if is_folder else _found_file(role, path, refused)
             places[match["scan_id"]].add(str(path.parent))
-            by_name[match["scan_id"]].append(found(roles[match["role"]], path, real_root))
-        elif is_folder and (match := _first_match(folders, relative)):
+            by_name[match["scan_id"]].append(found)
+        elif is_folder and (match := _first_match(folders, relative)) and not refused:
             places[match["scan_id"]].add(str(path))
-    return _grouped(root, cohort, rules, by_name, places)
+        elif is_folder and match and cohort.ids.parse(match["scan_id"]):
+            places[match["scan_id"]].add(str(path))
+            by_name[match["scan_id"]].append(FoundFile("", f"{path}/", 0, path.lstat().st_mtime_ns, refused))
+        elif is_folder and refused:
+            strange.append(_refused(cohort, root, relative, refused))
+    found_here = _grouped(root, cohort, rules, by_name, places)
+    found_here.exclusions += strange
+    return found_here
+
+
+def _refused(cohort: Cohort, root: Path, relative: str, reason: str) -> Row:
+    """A row for something below ``root`` that no scan's name leads to."""
+    shown = relative.encode(errors="backslashreplace").decode()
+    detail = f"{shown}: {WHAT[reason]}"
+    return exclusion(cohort.name, shown[: limits.NAME], STEP, reason, detail, source=str(root / shown))
 
 
 def _first_match(matchers: Iterable[re.Pattern[str]], relative: str) -> re.Match[str] | None:
     return next((match for matcher in matchers if (match := matcher.fullmatch(relative))), None)
 
 
-def _found_file(role: str, path: Path, real_root: str) -> FoundFile:
+def _found_file(role: str, path: Path, refused: str) -> FoundFile:
+    if refused:
+        return FoundFile(role, str(path), 0, path.lstat().st_mtime_ns, refused)
     status = path.stat()
-    return FoundFile(role, str(path), status.st_size, status.st_mtime_ns, _outside(path, real_root))
+    return FoundFile(role, str(path), status.st_size, status.st_mtime_ns)
 
 
-def _found_series(role: str, folder: Path, real_root: str) -> FoundFile:
-    """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content."""
-    slices = [path.stat() for path in folder.iterdir() if path.is_file()]
+def _found_series(role: str, folder: Path, refused: str, real_root: str) -> FoundFile:
+    """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content.
+
+    One slice that is refused is enough for the whole series to be.
+    """
+    if refused:
+        return FoundFile(role, f"{folder}/", 0, folder.lstat().st_mtime_ns, refused)
+    paths = [path for path in folder.iterdir() if not path.is_dir()]
+    refused = next((why for path in sorted(paths) if (why := _fault(path, real_root))), "")
+    slices = [path.lstat() if refused else path.stat() for path in paths]
     latest = max(status.st_mtime_ns for status in (folder.stat(), *slices))
-    return FoundFile(role, f"{folder}/", sum(one.st_size for one in slices), latest, _outside(folder, real_root))
+    return FoundFile(role, f"{folder}/", sum(one.st_size for one in slices), latest, refused)
 
 
-def _outside(path: Path, real_root: str) -> bool:
-    return os.path.commonpath([real_root, os.path.realpath(path)]) != real_root
+def _fault(path: Path, real_root: str) -> str:
+    """Why a path that is no folder is refused, or ""."""
+    if path.is_symlink() and not _inside(os.path.realpath(path), real_root):
+        return LEAVES
+    try:
+        return "" if stat.S_ISREG(path.stat().st_mode) else NOT_A_FILE
+    except OSError:  # a link that leads nowhere, or round in a circle
+        return NOT_A_FILE
+
+
+def _inside(real: str, real_root: str) -> bool:
+    return os.path.commonpath([real_root, real]) == real_root
 
 
 def _grouped(
@@ -131,7 +182,7 @@ def _grouped(
         elif by_name.get(name):
             detail = f"{name!r} is no scan id of {cohort.name}, though its files are named like those of a scan."
             found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=min(places[name])))
-    order = {role: position for position, role in enumerate(rules.roles)}
+    order = {"": -1} | {role: position for position, role in enumerate(rules.roles)}
     for scan_id, parsed_names in sorted(names_of.items()):
         names = [name for name, _ in parsed_names]
         source_id, first = parsed_names[0]
@@ -159,6 +210,7 @@ def _fingerprint(rules: ImageRules, folder: str, files: Iterable[FoundFile]) -> 
     """
     seen = [rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels), folder]
     seen.append([(file.role, file.uri, file.bytes, file.mtime_ns) for file in files])
+    seen += [[file.uri, file.refused] for file in files if file.refused]
     if rules.several_grids:
         seen.append("several grids")
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
@@ -189,21 +241,43 @@ def _matcher(pattern: str, role: str) -> re.Pattern[str]:
     return re.compile("(?:.*/)?" + "".join(parts))
 
 
-def _walk(root: Path) -> Iterator[tuple[Path, bool]]:
-    """Every file and folder below ``root``, and whether it is a folder.
+def _walk(root: Path, real_root: str) -> Iterator[tuple[Path, bool, str]]:
+    """Everything below ``root``, whether it is a folder, and why it is refused, or "".
 
-    Links are followed, as cohorts are often assembled from them, but no folder is entered twice: a loop of links ends.
+    Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends.
+
+    Raises:
+        InputError: there is more than ``limits.ENTRIES`` of it.
     """
-    entered = {os.path.realpath(root)}
+    entered, seen = {real_root}, 0
     for current, folders, names in os.walk(root, followlinks=True):
-        yield from ((path, False) for path in (Path(current, name) for name in sorted(names)) if path.is_file())
-        yield from ((Path(current, name), True) for name in sorted(folders))
+        seen += len(folders) + len(names)
+        if seen > limits.ENTRIES:
+            raise InputError(
+                f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
+                hint="Give the cohort's own folder as --images.",
+            )
+        deep = len(Path(current).relative_to(root).parts) >= limits.FOLDERS_DEEP
+        for path in (Path(current, name) for name in sorted(names, key=os.fsencode)):
+            yield path, False, _fault(path, real_root) if _is_text(path.name) else UNREADABLE_NAME
         # A folder before the links to it, so that it is found under its own name.
-        inner = sorted(
-            (path.is_symlink(), name, os.path.realpath(path)) for name in folders for path in [Path(current, name)]
-        )
+        inner = [(path.is_symlink(), path.name, os.path.realpath(path)) for path in (Path(current, n) for n in folders)]
         folders.clear()
-        for _, name, real in inner:
-            if real not in entered:
-                entered.add(real)
-                folders.append(name)
+        for _, name, real in sorted(inner, key=lambda one: (one[0], os.fsencode(one[1]))):
+            path = Path(current, name)
+            if not _is_text(name):
+                yield path, True, UNREADABLE_NAME
+            elif not _inside(real, real_root):
+                yield path, True, LEAVES
+            elif deep:
+                yield path, True, TOO_DEEP
+            else:
+                yield path, True, ""
+                if real not in entered:
+                    entered.add(real)
+                    folders.append(name)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can stand in a table: names on disk are bytes, and need not be any text."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)

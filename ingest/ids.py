@@ -9,9 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lake import limits
+from lake.errors import InputError
+
+if TYPE_CHECKING:
+    import regex
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
+
+_SECONDS = 1.0
+"""Time that a pattern has for one name: a stranger's pattern may try more ways than there are."""
+
+_DIGITS_OF_A_DAY = 5
 
 
 @dataclass(frozen=True)
@@ -33,13 +45,14 @@ class ScanName:
 class IdRules:
     """How a cohort's scan ids are read and written.
 
-    pattern: regular expression with named groups that a whole name has to match.
+    pattern: regular expression with named groups that a whole name has to match, compiled by ``regex``, which can be
+    stopped.
     form: the id, with ``{group}`` for groups and ``[…]`` around a part that is left out where its group is empty.
     subject: form of the id without its visit. visit_day: group that holds the visit's day, or "".
     digits: group -> digits it is padded to with leading zeros. aliases: id -> the id of the same scan.
     """
 
-    pattern: re.Pattern[str]
+    pattern: regex.Pattern[str]
     form: str
     subject: str
     visit_day: str = ""
@@ -47,7 +60,11 @@ class IdRules:
     aliases: Mapping[str, str] = field(default_factory=dict)
 
     def parse(self, name: str) -> ScanName | None:
-        """Understand a name; None where it is no scan of this cohort. Normal ids parse to themselves."""
+        """Understand a name; None where it is no scan of this cohort. Normal ids parse to themselves.
+
+        Raises:
+            InputError: the pattern takes too long over it.
+        """
         written = self._groups(name)
         if written is None:
             return None
@@ -56,12 +73,20 @@ class IdRules:
         if groups is None:
             return None
         day = groups.get(self.visit_day) or "0"
-        if not day.isdecimal():
+        if not day.isdecimal() or len(day) > _DIGITS_OF_A_DAY:
             return None
         return ScanName(_fill(self.form, groups), _fill(self.subject, groups), int(day), written_id)
 
     def _groups(self, name: str) -> dict[str, str] | None:
-        match = self.pattern.fullmatch(name.strip())
+        if len(name) > limits.NAME:
+            return None
+        try:
+            match = self.pattern.fullmatch(name.strip(), timeout=_SECONDS)
+        except TimeoutError:
+            raise InputError(
+                f"The pattern of scan ids takes more than {_SECONDS:g} s over the name {name!r}.",
+                hint="Write it without repeats within repeats, such as (a+)+.",
+            ) from None
         if match is None:
             return None
         groups = {key: value or "" for key, value in match.groupdict().items()}

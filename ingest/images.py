@@ -24,7 +24,7 @@ from ingest.exclusions import (
     Row,
     exclusion,
 )
-from ingest.folders import STEP, FoundFile, FoundScan
+from ingest.folders import STEP, WHAT, FoundFile, FoundScan
 from ingest.nifti import BadImage, Volume, lps_turn, read_volume
 
 GRID_TOLERANCE = 0.1
@@ -33,8 +33,6 @@ GRID_TOLERANCE = 0.1
 
 REFERENCE = "T1wCE"
 """The image whose grid masks, boxes and the geometry in table scans are given on."""
-
-LINK = "symbolic link"
 
 SYNTHETIC = "synthetic"
 """Stands in the header's description of made-up images, and then among the scan's warnings, so that whatever is
@@ -127,9 +125,13 @@ def measure_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[list[int], dict[
 
 
 def _incomplete(scan: FoundScan, rules: ImageRules) -> list[Row]:
-    """Faults that names alone show: a modality is missing, or mask and box are, or one has two files."""
+    """Faults that show before a file is opened: one is refused, absent, or there twice, or mask and box are absent."""
     of_role = {role: [file for file in scan.files if file.role == role] for role in rules.roles}
-    faults = []
+    faults = [
+        (file.refused, f"{file.role or 'its folder'}: {WHAT[file.refused]}", file.uri)
+        for file in scan.files
+        if file.refused
+    ]
     absent = [role for role, files in of_role.items() if not files and role != MASK]
     if absent:
         faults.append((MISSING_MODALITY, f"No file for {', '.join(absent)}.", scan.folder))
@@ -250,7 +252,6 @@ def _warnings(scan: FoundScan, rules: ImageRules, files: Sequence[Row], mask: di
     meanings = {} if scan.box else rules.mask_labels
     warnings = [f"no voxel of label {n} ({meaning})" for n, meaning in meanings.items() if n not in present]
     warnings += [BY_HAND] if scan.box else []
-    warnings += [f"{file.role} lies outside the images folder, behind a {LINK}" for file in scan.files if file.outside]
     role_of: dict[str, str] = {}
     for file in files:
         twin = role_of.setdefault(file["voxel_sha256"], file["role"])

@@ -14,7 +14,7 @@ from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from ingest.exclusions import Row, merged
 from ingest.folders import STEP as IMAGES
 from ingest.folders import Found, FoundScan, find_scans
-from ingest.images import LINK, ReadScan, read_scan, reading_failed
+from ingest.images import ReadScan, read_scan, reading_failed
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links
@@ -218,11 +218,6 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
         notes += (
             "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
             "they are used as they are.",
-        )
-    outside = sum(any(LINK in warning for warning in row["warnings"]) for row in scans)
-    if outside:
-        notes += (
-            f"{outside:,} scans have files outside the images folder, behind symbolic links (see scans.warnings).",
         )
     return IngestReport(
         cohort=cohort.name,

@@ -6,15 +6,16 @@ through a view; nothing is widened to float64. Format: https://nifti.nimh.nih.go
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 
+from lake import limits
 from lake.errors import GliolakeError
 
 UNREADABLE = "unreadable file"
@@ -26,11 +27,10 @@ EMPTY = "empty image"
 REASONS = (UNREADABLE, WRONG_SIZE, NOT_3D, NOT_FINITE, TOO_LARGE, EMPTY)
 """Everything that can be wrong with one image file."""
 
-LARGEST = 2 << 30
-"""Bytes beyond which neither a file nor its uncompressed content is read: a clinical brain volume has about 20 MB."""
-
 _HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LONGEST_HEADER = max(_HEADERS)
+_GZIP = b"\x1f\x8b"
+_WINDOW = 1 << 16
 
 
 class BadImage(GliolakeError):
@@ -80,8 +80,7 @@ def parse_volume(data: bytes, uri: str) -> Volume:
     header = _parse_header(uri, _content(uri, data, _LONGEST_HEADER))
     shape, dtype, offset = _layout(uri, header)
     announced = offset + math.prod(shape) * dtype.itemsize
-    if announced > LARGEST:
-        raise _bad(TOO_LARGE, uri, f"its header announces {announced:,} bytes; the limit is {LARGEST:,}")
+    _check_size(uri, data, announced)
     content = _content(uri, data, announced + 1)  # one byte more shows what the header leaves out
     if len(content) != announced:
         found = "more" if len(content) > announced else f"{len(content):,}"
@@ -146,13 +145,26 @@ def times(shape: tuple[int, ...]) -> str:
 
 
 def _file_bytes(uri: str) -> bytes:
-    path = Path(uri.removeprefix("file://"))
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise _bad(TOO_LARGE, uri, f"the file has {size:,} bytes; the limit is {LARGEST:,}")
-        return path.read_bytes()
+        return limits.read_whole(uri.removeprefix("file://"), limits.IMAGE)
     except OSError as error:
-        raise _bad(UNREADABLE, uri, error.strerror or str(error)) from error
+        what = error.strerror or str(error)
+        if error.errno in (errno.EFBIG, errno.EINVAL):  # of the file itself; others may pass
+            raise _bad(TOO_LARGE if error.errno == errno.EFBIG else UNREADABLE, uri, what) from None
+        raise _bad(UNREADABLE, uri, what) from error
+
+
+def _check_size(uri: str, data: bytes, announced: int) -> None:
+    """Refuse what is too large, and a small file that unpacks to very much, before it is unpacked."""
+    most = limits.IMAGE
+    if data[:2] == _GZIP:
+        most = min(most, max(limits.UNSUSPECTED, limits.INFLATION * len(data)))
+    if announced > most:
+        raise _bad(
+            TOO_LARGE,
+            uri,
+            f"its header announces {announced:,} bytes; the limit for a file of {len(data):,} bytes is {most:,}",
+        )
 
 
 def _content(uri: str, data: bytes, count: int) -> bytes:
@@ -161,23 +173,35 @@ def _content(uri: str, data: bytes, count: int) -> bytes:
     It is called twice, for the header and for the whole, because joining the two parts would cost more than
     unpacking the header again.
     """
-    if data[:2] != b"\x1f\x8b":
+    if data[:2] != _GZIP:
         return data if len(data) <= count else data[:count]
-    pieces = []
-    packed = data
-    while packed and count > 0:  # gzip files may be concatenated, and padded with zeros
-        member = isal_zlib.decompressobj(wbits=31)
+    pieces: list[bytes] = []
+    at, members, member = 0, 0, None
+    # gzip files may be concatenated, and padded with zeros. The first look is at all of it, as nearly all have one
+    # member; what follows is looked at through a window, since each member copies what it leaves.
+    while at < len(data) and count > 0:
+        window = data[at : at + _WINDOW] if at else data
+        if member is None:
+            if not (packed := window.lstrip(b"\0")):
+                at += len(window)
+                continue
+            at += len(window) - len(packed)
+            window, members = packed, members + 1
+            if members > limits.GZIP_MEMBERS:
+                raise _bad(UNREADABLE, uri, f"its gzip data has more than {limits.GZIP_MEMBERS:,} parts")
+            member = isal_zlib.decompressobj(wbits=31)
         damage = None
         try:
-            pieces.append(piece := member.decompress(packed, count))
+            pieces.append(piece := member.decompress(window, count))
         except Exception as error:  # isal's own type, which is not importable
             damage = str(error)
         if damage is not None:  # raised out here, as a cause that cannot be pickled would not leave a worker
             raise _bad(UNREADABLE, uri, f"its gzip data is damaged ({damage})")
         count -= len(piece)
-        if count > 0 and not member.eof:
-            raise _bad(UNREADABLE, uri, "its gzip data breaks off")
-        packed = member.unused_data.lstrip(b"\0")
+        at += len(window) - len(member.unused_data)
+        member = None if member.eof else member
+    if count > 0 and member is not None:
+        raise _bad(UNREADABLE, uri, "its gzip data breaks off")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -224,9 +248,9 @@ def _range(uri: str, voxels: np.ndarray) -> tuple[float, float]:
 def _canonical(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Values in the type that they are hashed in; they lie between ``low`` and ``high``, which decide for all."""
     for name in ("<i2", "<i4", "<i8"):
-        limits = np.iinfo(name)
+        whole_numbers = np.iinfo(name)
         # Python compares a float with an integer exactly, which a float64 limit of int64 would not be.
-        if limits.min <= low.item() and high.item() <= limits.max:  # type: ignore[attr-defined]
+        if whole_numbers.min <= low.item() and high.item() <= whole_numbers.max:  # type: ignore[attr-defined]
             whole = values.astype(name, copy=False)
             if values.dtype.kind != "f" or np.array_equal(whole, values):
                 return whole

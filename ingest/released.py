@@ -19,6 +19,7 @@ import numpy as np
 from ingest.exclusions import BAD_LABEL, BAD_VECTOR, CONFLICTING_ROWS, MISSING_VECTOR, Row, exclusion
 from ingest.report import FeaturesReport
 from ingest.tfrecords import read_examples
+from lake import limits
 from lake.errors import InputError
 from lake.runs import start_run
 from lake.tables import BRANCHES, FEATURE_LENGTH
@@ -91,7 +92,7 @@ def ingest_features(lake: Lake, files: Sequence[str | Path]) -> FeaturesReport:
 
 def _read_file(path: Path) -> ReleasedFile:
     try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = hashlib.sha256(limits.read_whole(path, limits.RECORDS)).hexdigest()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
     scans, left_out, number = [], [], 0

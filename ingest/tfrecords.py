@@ -12,10 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from lake import limits
 from lake.errors import InputError
-
-LONGEST_RECORD = 1 << 20
-"""Bytes beyond which a length is taken for damage: five vectors of 400 numbers have 8 kB."""
 
 _POLYNOMIAL = 0x82F63B78  # Castagnoli, bits reversed
 _MASK_DELTA = 0xA282EAD8
@@ -38,7 +36,7 @@ def read_examples(path: str | Path) -> Iterator[dict[str, np.ndarray]]:
     """
     number, offset = 1, 0
     try:
-        with Path(path).open("rb") as file:
+        with limits.open_regular(path) as file:
             while header := file.read(12):
                 data = _data(header, file.read(_length(header) + 4))
                 yield _example(data)
@@ -80,8 +78,8 @@ def _length(header: bytes) -> int:
     if masked_crc32c(header[:8]) != int.from_bytes(header[8:], "little"):
         raise _Malformed("has a length that does not agree with its checksum")
     length = int.from_bytes(header[:8], "little")
-    if length > LONGEST_RECORD:
-        raise _Malformed(f"claims a length of {length:,} bytes; the limit is {LONGEST_RECORD:,}")
+    if length > limits.RECORD:
+        raise _Malformed(f"claims a length of {length:,} bytes; the limit is {limits.RECORD:,}")
     return length
 
 

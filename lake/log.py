@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 from lake.errors import DamagedFile, GliolakeError, NewerLake
@@ -113,14 +115,17 @@ def read_record(files: Files, version: int) -> Record | None:
     if data is None:
         return None
     content = _parse(files, path, data)
-    return Record(
-        version, content["run_id"], content["committed"], _files(content["added"]), _files(content["removed"])
-    )
+    try:
+        run_id, committed = str(content["run_id"]), str(content["committed"])
+        return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(files, path, error) from error
 
 
 def write_record(files: Files, record: Record) -> bool:
     """Make a commit visible; False where another commit took the number first."""
-    content = {"format": FORMAT, **asdict(record)}
+    # The mark makes a record unlike that of a rival who commits the same at the same moment (``Files.create``).
+    content = {"format": FORMAT, "mark": uuid.uuid4().hex, **asdict(record)}
     return files.create(record_path(record.version), _encode(content))
 
 
@@ -150,16 +155,30 @@ def _newest_checkpoint(files: Files) -> State:
         data = files.get(path)
         try:
             content = _parse(files, path, data or b"")
+            if type(content["version"]) is not int or checkpoint_path(content["version"]) != path:
+                raise ValueError("it is the state at another version")
             return State(content["version"], {file.path: file for file in _files(content["files"])})
-        except DamagedFile:
+        except (DamagedFile, KeyError, TypeError, ValueError):
             continue  # an older checkpoint, or the records alone, give the same state
     return State()
 
 
 def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:
-    return tuple(
+    """The data files that a record names. Raises KeyError, TypeError or ValueError where one is not what it has to be.
+
+    A lake may come from a stranger: a path that leaves it would have other files read, or deleted, in its name.
+    """
+    found = tuple(
         DataFile(**{**entry, "first": tuple(entry["first"]), "last": tuple(entry["last"])}) for entry in entries
     )
+    for file in found:
+        if not isinstance(file.path, str) or file.path.startswith("/") or ".." in PurePosixPath(file.path).parts:
+            raise ValueError(f"it names {file.path!r}, which is no file of a lake")
+        if not all(isinstance(text, str) for text in (file.table, file.sha256, *file.partition.values())):
+            raise ValueError(f"what it says of {file.path} is not text")
+        if not all(isinstance(count, int) and count >= 0 for count in (file.rows, file.bytes)):
+            raise ValueError(f"{file.path} has no number of rows or bytes")
+    return found
 
 
 def _encode(content: dict[str, Any]) -> bytes:
@@ -175,16 +194,22 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(data)
         version, digest = content["format"], content.pop("sha256", None)
+        if type(version) is not int:
+            raise ValueError(f"its format is {version!r}")
         if version <= FORMAT and digest != hashlib.sha256(_canonical(content)).hexdigest():
             raise ValueError("its own sha256 does not match")
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedFile(
-            f"{files.url(path)} is not a whole commit record: {error}.",
-            hint="Restore this file from a backup; the commits after it cannot be read without it.",
-        ) from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise _damaged(files, path, error) from error
     if version > FORMAT:
         raise NewerLake(
             f"The lake at {files.root} was written by a newer gliolake, in format {version}; this one reads {FORMAT}.",
             hint="Update gliolake, or open the lake with the version that wrote it.",
         )
     return content
+
+
+def _damaged(files: Files, path: str, error: Exception) -> DamagedFile:
+    return DamagedFile(
+        f"{files.url(path)} is not a whole commit record: {error}.",
+        hint="Restore this file from a backup; the commits after it cannot be read without it.",
+    )

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from lake import limits
 from lake.errors import InputError
 
 K = TypeVar("K", str, int)
@@ -33,9 +34,20 @@ def read_toml(path: Path) -> Section:
         InputError: it cannot be read, or is no TOML.
     """
     try:
-        return Section(str(path), "", tomllib.loads(path.read_text(encoding="utf-8-sig")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = limits.read_whole(path, limits.DESCRIPTION).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}.", hint="Give a UTF-8 TOML file.") from error
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, file: str) -> Section:
+    """The top of a TOML text; ``file`` names it in messages. Raises InputError."""
+    try:
+        return Section(file, "", tomllib.loads(text))
+    except (ValueError, RecursionError) as error:  # brackets within brackets, or a number of 5,000 digits
+        raise InputError(
+            f"{file} cannot be read: it is not a TOML file: {error}.", hint="Compare it with a shipped TOML file."
+        ) from error
 
 
 class Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ def images(reference: Path, ingested: Path, tmp_path: Path) -> Path:
     folder = tmp_path / "images"
     folder.mkdir()
     for scan in [*real, *made[1:4]] if FULL else real[:1]:
-        (folder / scan.name).symlink_to(scan)
+        shutil.copytree(scan, folder / scan.name)
     return folder
 
 

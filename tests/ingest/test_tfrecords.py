@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.tfrecords import LONGEST_RECORD, masked_crc32c, read_examples
+from ingest.tfrecords import masked_crc32c, read_examples
+from lake import limits
 from lake.errors import InputError
 
 FIXTURES = {"suppress_health_check": [HealthCheck.function_scoped_fixture]}
@@ -114,5 +115,5 @@ def test_a_length_of_terabytes_is_refused_before_it_is_read(tmp_path: Path, tfre
     length = struct.pack("<Q", 1 << 42)
     path = tmp_path / "a.tfrecords"
     path.write_bytes(length + tfrecords._masked(length) + b"x" * 100)
-    with pytest.raises(InputError, match=f"the limit is {LONGEST_RECORD:,}"):
+    with pytest.raises(InputError, match=f"the limit is {limits.RECORD:,}"):
         list(read_examples(path))

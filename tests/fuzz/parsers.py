@@ -1,0 +1,175 @@
+"""One function for each parser of strangers' files: it takes any bytes, and raises nothing but gliolake's own errors.
+
+``test_fuzz`` calls them with what is in ``corpus`` and with chance bytes, ``run.py`` with what atheris invents.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import json
+import struct
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from features.flax_msgpack import read_flax
+from features.mxnet_params import read_params, unpacked
+from features.weight_files import file_format
+from ingest import folders, nifti
+from ingest.cohort import load_cohort, read_cohort
+from ingest.csvfile import read_csv
+from ingest.dicom import _transfer_syntax
+from ingest.identity import kinds_in, shape_of
+from ingest.labels import read_labels
+from ingest.tfrecords import masked_crc32c, read_examples
+from lake import log
+from lake.errors import GliolakeError
+from lake.files import LocalFiles
+from lake.tables import TABLES
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="gliolake-fuzz-")
+BRATS = load_cohort("brats21")
+
+
+def _file(data: bytes, name: str = "given") -> Path:
+    path = Path(_FOLDER.name) / name
+    path.write_bytes(data)
+    return path
+
+
+def _volume(data: bytes) -> str:
+    """The digest of a volume's voxels, or the reason why it is refused."""
+    try:
+        volume = nifti.parse_volume(data, "given.nii")
+    except nifti.BadImage as error:
+        return nifti.REASONS[nifti.REASONS.index(error.reason)]  # one of them, or the rule is broken
+    assert volume.voxels.ndim == 3
+    nifti.turn_to_lps(volume.voxels, volume.affine)
+    return volume.voxel_sha256
+
+
+def volume(data: bytes) -> None:
+    """A NIfTI file; the same packed is the same, or unpacks to too much."""
+    plain = _volume(data)
+    if data[:2] != b"\x1f\x8b":
+        assert _volume(gzip.compress(data, 1)) in {plain, nifti.TOO_LARGE}
+
+
+def dicom_meta(data: bytes) -> None:
+    """The start of a DICOM file."""
+    assert len(_transfer_syntax(data)) <= len(data)
+
+
+def cohort(data: bytes) -> None:
+    """A cohort's description, what it makes of names, and how it looks for files."""
+    described = read_cohort(_file(data))
+    for name in ("BraTS2021_00001", "UCSF-PDGM-0004_FU003d", "a" * 60, "0" * 200, ""):
+        described.ids.parse(name)
+    if described.images:
+        roles = [name for names in described.images.roles.values() for name in names]
+        for matchers in folders._matchers(described.images, roles):
+            for matcher in matchers:
+                matcher.fullmatch("images/BraTS2021_00001/BraTS2021_00001_flair.nii.gz")
+
+
+def table(data: bytes) -> None:
+    """A CSV file, and the rows that a label file would put into the lake."""
+    path = _file(data, "labels.csv")
+    read_csv(path)
+    read = read_labels(BRATS, path, {})
+    _fits("labels", read.rows)
+    _fits("exclusions", read.exclusions)
+
+
+def _fits(name: str, rows: tuple[dict[str, object], ...]) -> None:
+    pa.Table.from_pylist([{"run_id": "r", **row} for row in rows], schema=TABLES[name].schema)
+
+
+def records(data: bytes) -> None:
+    """A TFRecord file, and a record of these bytes whose checksums are right."""
+    frame = struct.pack("<Q", len(data))
+    sums = [struct.pack("<I", masked_crc32c(part)) for part in (frame, data)]
+    for content in (data, frame + sums[0] + data + sums[1]):
+        with contextlib.suppress(GliolakeError):
+            for _ in read_examples(_file(content)):
+                pass
+
+
+def flax(data: bytes) -> None:
+    """A checkpoint of flax, and the numbers of each of its arrays."""
+    for array in read_flax(_file(data)).values():
+        with contextlib.suppress(GliolakeError):
+            array.read()
+
+
+def params(data: bytes) -> None:
+    """A file of MXNet's, by itself and as an archive."""
+    path = _file(data)
+    with contextlib.suppress(GliolakeError):
+        read_params(path)
+    with unpacked(path) as inner:
+        read_params(inner)
+
+
+def weights(data: bytes) -> None:
+    """A file of weights for torch: safetensors, torch's own, or another of which torch is not asked."""
+    from features.weight_files import _read_safetensors, _read_torch
+
+    path = _file(data)
+    if file_format(path) == "safetensors":
+        for tensor in _read_safetensors(path).values():
+            tensor.float()
+    else:
+        _read_torch(path)
+
+
+def commits(data: bytes) -> None:
+    """A commit's record and a checkpoint, as they are and with the digest that their content asks for."""
+    files = LocalFiles(Path(_FOLDER.name) / "lake")
+    for content in _with_digest(data):
+        for path in (log.record_path(1), log.checkpoint_path(1)):
+            place = files.folder / path
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(content)
+        with contextlib.suppress(GliolakeError):
+            if record := log.read_record(files, 1):
+                log.State().after(record)
+                assert all(".." not in Path(file.path).parts for file in record.touches())
+        with contextlib.suppress(GliolakeError):
+            log.latest_state(files)
+
+
+def _with_digest(data: bytes) -> Iterator[bytes]:
+    yield data
+    with contextlib.suppress(ValueError, RecursionError):
+        content = json.loads(data)
+        if isinstance(content, dict):
+            content.pop("sha256", None)
+            yield log._canonical({**content, "sha256": hashlib.sha256(log._canonical(content)).hexdigest()})
+
+
+def texts(data: bytes) -> None:
+    """What the audit sees in a text."""
+    text = data.decode("utf-8", "replace")
+    for kind in kinds_in(text):
+        assert len(shape_of(text, kind)) <= 40
+
+
+Parser = Callable[[bytes], None]
+
+PARSERS: dict[str, Parser] = {
+    parser.__name__: parser
+    for parser in (volume, dicom_meta, cohort, table, records, flax, params, weights, commits, texts)
+}
+
+
+def feed(parser: Parser, data: bytes) -> None:
+    """Call a parser; it may refuse what it is given, in gliolake's own words."""
+    assert csv.field_size_limit() == 131072, "a parser changes a setting of the whole process"
+    with contextlib.suppress(GliolakeError):
+        parser(data)
