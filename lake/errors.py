@@ -41,6 +41,10 @@ class StorageFull(GliolakeError, OSError):
     """No space is left; nothing was committed."""
 
 
+class StorageUnreachable(GliolakeError, OSError):
+    """The object store does not answer, or refuses; the last commit was made as a whole or not at all."""
+
+
 class DamagedFile(GliolakeError, OSError):
     """A committed file is missing, truncated, or holds other bytes than were committed."""
 

@@ -9,21 +9,31 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlparse
 
-from lake.errors import InputError, StorageFull
+from lake import limits
+from lake.errors import InputError, StorageFull, StorageUnreachable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
+Answer = TypeVar("Answer")
+
 TEMPORARY = "_tmp"
 """Folder of half-written files; the leading underscore keeps it out of every reader's pattern."""
+
+ATTEMPTS = 6
+"""Times that an object store is asked for the same thing, beside those that its client asks again by itself."""
+
+PATIENCE = 180.0
+"""Seconds after which an object store is not asked again: the client has then been at it for as long."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,10 @@ class Files(Protocol):
         """Write the file whole, replacing what was there. Raises StorageFull."""
 
     def create(self, path: str, data: bytes) -> bool:
-        """Write the file whole unless there is one of that name; say whether it was written. Raises StorageFull."""
+        """Write the file whole unless there is one of that name; say whether it was written. Raises StorageFull.
+
+        ``data`` has to be unlike all that others create: where an answer is lost, one knows one's own file by it.
+        """
 
     def get(self, path: str) -> bytes | None:
         """The file's bytes, or None where there is no such file."""
@@ -84,7 +97,8 @@ class LocalFiles:
 
     def get(self, path: str) -> bytes | None:
         try:
-            return (self.folder / path).read_bytes()
+            with limits.open_regular(self.folder / path) as file:
+                return file.read()
         except FileNotFoundError:
             return None
 
@@ -140,42 +154,68 @@ def _sync_folder(folder: Path) -> None:
 
 
 class ObjectFiles:
-    """A prefix in an object store. One PUT is atomic; ``create`` is a PUT that the store refuses if the name exists."""
+    """A prefix in an object store. One PUT is atomic; ``create`` is a PUT that the store refuses if the name exists.
+
+    The client tries a failed request again by itself, except where it cannot know how far the request came: an answer
+    that broke off, a connection that was lost. Every verb here can be asked twice, so those are tried again too.
+    """
 
     def __init__(self, root: str, store: ObjectStore) -> None:
         self.root = root.rstrip("/")
         self.store = store
 
     def put(self, path: str, data: bytes) -> None:
-        self.store.put(path, data)
+        self._insist(lambda: self.store.put(path, data))
 
     def create(self, path: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
         try:
-            self.store.put(path, data, mode="create")
+            self._insist(lambda: self.store.put(path, data, mode="create"))
         except AlreadyExistsError:
-            return False
+            return self.get(path) == data  # asked again after a lost answer, one is refused by one's own file
         return True
 
     def get(self, path: str) -> bytes | None:
         try:
-            return bytes(self.store.get(path).bytes())
+            return self._insist(lambda: bytes(self.store.get(path).bytes()))
         except FileNotFoundError:
             return None
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         now = time.time()
-        for batch in self.store.list(prefix or None):
+        for batch in self._insist(lambda: [*self.store.list(prefix or None)]):
             for item in batch:
                 yield Entry(item["path"], item["size"], now - item["last_modified"].timestamp())
 
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            self.store.delete(path)
+            self._insist(lambda: self.store.delete(path))
 
     def url(self, path: str) -> str:
         return f"{self.root}/{path}"
+
+    def _insist(self, ask: Callable[[], Answer]) -> Answer:
+        from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
+
+        deadline = time.monotonic() + PATIENCE
+        for attempt in range(ATTEMPTS):
+            try:
+                return ask()
+            except (PermissionDeniedError, UnauthenticatedError) as error:
+                raise self._unreachable(error, "Check the credentials, and what they allow there.") from error
+            except GenericError as error:
+                if attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
+                    raise self._unreachable(error, "Check AWS_ENDPOINT_URL and the network.") from error
+                time.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311 - spreads rivals out, nothing more
+        raise AssertionError("the last attempt returns or raises")
+
+    def _unreachable(self, error: Exception, advice: str) -> StorageUnreachable:
+        what = str(error).splitlines()[0]
+        return StorageUnreachable(
+            f"The object store did not do its part for the lake at {self.root}: {what}.",
+            hint=f"{advice} No commit is half made. Run the same command again; it goes on from what was committed.",
+        )
 
 
 def open_files(root: str | Path) -> Files:

@@ -1,0 +1,137 @@
+"""An object store that errs, throttles, hangs up and falls silent: every row is there once, or the error has a name."""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import obstore.store
+import pytest
+
+from lake.errors import StorageUnreachable
+from lake.store import Lake
+from lake.transaction import Transaction
+from lake.verify import verify
+from tests.faults.s3_proxy import FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
+
+SOON = timedelta(milliseconds=5)
+FULL = os.environ.get("GLIOLAKE_FAULTS") == "full"
+
+
+@pytest.fixture
+def proxy(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Proxy]:
+    """A proxy that every lake of the test is reached through, by a client that waits for tests and not for oceans."""
+    quick = partial(
+        obstore.store.from_url,
+        client_options={"timeout": timedelta(seconds=TIMEOUT), "allow_http": True},
+        retry_config={
+            "max_retries": 4,
+            "retry_timeout": timedelta(seconds=3),
+            "backoff": {
+                "init_backoff": timedelta(milliseconds=5),
+                "max_backoff": timedelta(milliseconds=20),
+                "base": 2,
+            },
+        },
+    )
+    monkeypatch.setattr(obstore.store, "from_url", quick)
+    with s3_proxy(os.environ["AWS_ENDPOINT_URL"]) as (proxy, address):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        yield proxy
+
+
+@pytest.fixture
+def place(s3_bucket: str) -> str:
+    """A prefix of its own."""
+    return f"{s3_bucket}/{uuid.uuid4().hex}"
+
+
+def ages(lake: Lake) -> list[tuple[str, float | None]]:
+    """Each row's scan and age; a row that is there twice is twice in the list."""
+    return sorted((row["scan_id"], row["age"]) for row in lake.read("labels").to_pylist())
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_at_any_request_of_a_commit_loses_no_row_and_doubles_none(
+    proxy: S3Proxy, place: str, label: Any, fault: str
+) -> None:
+    """A build that appends one row more than there are is the hardest case: made twice, it would add two."""
+
+    def build(transaction: Transaction) -> None:
+        number = transaction.read("labels").num_rows
+        transaction.append("labels", [label(number)])
+        transaction.upsert("labels", [label(0, age=float(number))])
+
+    for point in range(1000):
+        lake = Lake(f"{place}/{point}", create=True)
+        lake.transact(lambda transaction: transaction.append("labels", [label(0)]), run_id="r")
+        before = proxy.injected
+        proxy.plan = at_request(point, fault)
+        record = lake.transact(build, run_id="r")
+        proxy.plan = calm
+        assert record is not None
+        assert record.version == lake.version == 2
+        assert ages(lake) == ages(Lake(lake.root)) == [("scan-0000", 1.0), ("scan-0001", None)]
+        if proxy.injected == before:
+            break
+    assert proxy.injected == point >= 4
+    print(f"{proxy.injected} faults injected: rows lost 0, rows doubled 0")
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(8 if FULL else 1))
+def test_two_writers_in_a_storm_of_faults_leave_what_they_leave_in_fair_weather(
+    proxy: S3Proxy, place: str, label: Any, seed: int
+) -> None:
+    commits = 30 if FULL else 6
+    told: list[BaseException] = []
+
+    def write(writer: int) -> None:
+        try:
+            lake = Lake(place, create=True)
+            for number in range(commits):
+                own, shared = [label(1000 * writer + number)], [label(9000 + writer, age=float(number))]
+                lake.transact(lambda tx, own=own: tx.append("labels", own), run_id=f"r{writer}")
+                lake.transact(lambda tx, shared=shared: tx.upsert("labels", shared), run_id=f"r{writer}")
+        except BaseException as error:
+            told.append(error)
+            raise
+
+    proxy.plan = storm(seed, 0.15)
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in (1, 2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert told == []
+    proxy.plan = calm
+    own = [(f"scan-{1000 * writer + number:04d}", None) for writer in (1, 2) for number in range(commits)]
+    lake = Lake(place)
+    assert ages(lake) == sorted([*own, *((f"scan-{9000 + writer}", commits - 1.0) for writer in (1, 2))])
+    assert lake.version == 4 * commits
+    assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
+    assert proxy.injected > commits
+    print(f"{proxy.injected} faults injected: rows lost 0, rows doubled 0")
+
+
+def test_a_store_that_stays_away_is_named_and_the_same_command_goes_on_later(
+    proxy: S3Proxy, place: str, label: Any
+) -> None:
+    lake = Lake(place, create=True)
+    rows = [label(number) for number in range(3)]
+    proxy.plan = lambda method: "error 500" if method == "PUT" else None
+    with pytest.raises(StorageUnreachable, match="the lake at s3://lakes") as caught:
+        lake.transact(lambda tx: tx.upsert("labels", rows), run_id="r")
+    assert "Run the same command again" in caught.value.hint
+    proxy.plan = lambda method: "request lost"
+    with pytest.raises(StorageUnreachable):
+        Lake(place)
+    proxy.plan = calm
+    lake.transact(lambda tx: tx.upsert("labels", rows), run_id="r")
+    assert len(ages(Lake(place))) == 3
