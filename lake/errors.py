@@ -41,6 +41,10 @@ class StorageFull(GliolakeError, OSError):
     """No space is left; nothing was committed."""
 
 
+class ReadOnlyLake(GliolakeError, OSError):
+    """The lake can be read but not written to; nothing was committed."""
+
+
 class StorageUnreachable(GliolakeError, OSError):
     """The object store does not answer, or refuses; the last commit was made as a whole or not at all."""
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlparse
 
 from lake import limits
-from lake.errors import InputError, StorageFull, StorageUnreachable
+from lake.errors import InputError, ReadOnlyLake, StorageFull, StorageUnreachable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -125,8 +125,9 @@ class LocalFiles:
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
         """A temporary file holding ``data``, safely on disk; gone afterwards whatever happened to it."""
-        temporary = self._target(f"{TEMPORARY}/{os.getpid()}-{uuid.uuid4().hex}")
+        temporary = self.folder / TEMPORARY / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
@@ -137,6 +138,11 @@ class LocalFiles:
                 raise StorageFull(
                     f"No space is left for the lake at {self.root}: {len(data):,} bytes could not be written.",
                     hint="Nothing was committed. Free some space and run the same command again; it goes on from here.",
+                ) from error
+            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+                raise ReadOnlyLake(
+                    f"The lake at {self.root} cannot be written to: {error.strerror}.",
+                    hint="Nothing was committed. Reading works; to write, mount it writable or be given the right to.",
                 ) from error
             raise
         finally:

@@ -9,12 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lake.errors import StorageFull
+from lake import log
+from lake.errors import ReadOnlyLake, StorageFull
 from lake.store import Lake
 from lake.transaction import Transaction
 from lake.verify import verify
@@ -112,3 +115,51 @@ def test_a_really_full_disk_is_named_and_the_lake_still_reads(small_disk: Path, 
     reopened = Lake(lake.root)
     assert reopened.read("labels").num_rows == reopened.version > 0
     assert verify(reopened, repair=True, grace=0).sound
+
+
+def test_a_lake_that_cannot_be_written_to_says_so_and_still_reads(small_disk: Path, label: Any) -> None:
+    root = small_disk / "lake"
+    Lake(root, create=True).transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    lake = Lake(root)
+    with pytest.raises(ReadOnlyLake, match=f"{root} cannot be written to: Read-only file system") as caught:
+        lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
+    assert "mount it writable" in caught.value.hint
+    with pytest.raises(ReadOnlyLake):
+        Lake(small_disk / "other", create=True).transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
+    assert Lake(root).read("labels").num_rows == 1
+    assert verify(lake).sound
+
+
+def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_cleared_away(
+    tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The log's numbers order commits, and nothing else does; what seems to come from the future is young."""
+    lake = Lake(tmp_path / "lake", create=True)
+    usual = time.time
+    for number in range(3):
+        monkeypatch.setattr(time, "time", lambda back=number * 86_400.0: usual() - back)
+        monkeypatch.setattr("lake.store.datetime", _clock(time.time))
+        rows = [label(0, age=float(number)), label(number + 1)]
+        lake.transact(lambda tx, rows=rows: tx.upsert("labels", rows), run_id=f"r{number}")
+    lake.stage("labels", [label(9, cohort="staged")], run_id="r")  # a file of tomorrow, as this clock has it
+    found = verify(lake, repair=True)
+    assert {finding.kind for finding in found.findings} == {"uncommitted file", "replaced file"}
+    assert all(finding.young for finding in found.findings)
+    assert len(list(Path(lake.root, "labels", "cohort=staged").iterdir())) == 1
+    _, records = log.latest_state(lake.files, log.State())
+    assert [record.run_id for record in records] == ["r0", "r1", "r2"]
+    assert [record.committed for record in records] == sorted((r.committed for r in records), reverse=True)
+    rows = Lake(lake.root).read("labels").to_pylist()
+    assert sorted((row["scan_id"], row["age"]) for row in rows) == [
+        ("scan-0000", 2.0), ("scan-0001", None), ("scan-0002", None), ("scan-0003", None),
+    ]  # fmt: skip
+
+
+def _clock(now: Callable[[], float]) -> type[datetime]:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.fromtimestamp(now(), tz)
+
+    return Clock
