@@ -27,6 +27,9 @@ EMPTY = "empty image"
 REASONS = (UNREADABLE, WRONG_SIZE, NOT_3D, NOT_FINITE, TOO_LARGE, EMPTY)
 """Everything that can be wrong with one image file."""
 
+FARTHEST = 1e6
+"""Millimetres beyond which nothing of an image lies."""
+
 _HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LONGEST_HEADER = max(_HEADERS)
 _GZIP = b"\x1f\x8b"
@@ -285,6 +288,17 @@ def _affine(uri: str, header: nib.Nifti1Header) -> np.ndarray:
         affine = np.asarray(header.get_best_affine(), np.float64)
     except Exception as error:
         raise _bad(UNREADABLE, uri, f"its position in space cannot be understood ({error})") from error
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise _bad(UNREADABLE, uri, "its header gives no position in space (the affine is singular or not finite)")
+    if not _places(affine):
+        raise _bad(UNREADABLE, uri, "its header gives no position in space (its affine is singular or not finite)")
     return affine
+
+
+def _places(affine: np.ndarray) -> bool:
+    """Whether an affine puts the axes of an image somewhere: near enough, apart, and in a direction each."""
+    if not np.abs(affine).max() <= FARTHEST:  # where it is NaN, too
+        return False
+    with np.errstate(all="ignore"):
+        if not abs(np.linalg.det(affine[:3, :3])) >= 1e-9:
+            return False
+        # A column that is nothing beside the others has no direction, whatever the determinant.
+        return not np.isnan(nib.orientations.io_orientation(affine)).any()

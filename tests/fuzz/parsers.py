@@ -118,6 +118,8 @@ def params(data: bytes) -> None:
 
 def weights(data: bytes) -> None:
     """A file of weights for torch: safetensors, torch's own, or another of which torch is not asked."""
+    import safetensors.torch  # noqa: F401 - so that importing it is not the first input's doing
+
     from features.weight_files import _read_safetensors, _read_torch
 
     path = _file(data)

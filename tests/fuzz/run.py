@@ -21,6 +21,8 @@ SLOWEST = 15
 
 def main() -> None:
     """Parse the command line and fuzz; never returns."""
+    import warnings
+
     import atheris
 
     sys.path[:0] = [str(HERE), str(HERE.parents[1])]
@@ -40,6 +42,7 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     options = [f"-max_total_time={asked.seconds}", f"-rss_limit_mb={MEMORY}", f"-timeout={SLOWEST}", "-max_len=4096"]
     options += [f"-artifact_prefix={kept}/", str(reached), str(kept)]
+    warnings.simplefilter("error", RuntimeWarning)  # what numpy warns of was let in unchecked
     atheris.Setup([sys.argv[0], *options], lambda data: feed(parser, data))
     atheris.Fuzz()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 
 from ingest import nifti
@@ -22,6 +23,7 @@ from ingest.folders import find_scans
 from ingest.images import read_scan
 from ingest.nifti import BadImage, read_volume
 from lake import limits
+from lake.cluster import open_cluster
 from lake.errors import GliolakeError, InputError
 
 SCAN = "BraTS2021_00001"
@@ -173,6 +175,15 @@ def test_a_pattern_that_takes_for_ever_is_stopped(tmp_path: Path) -> None:
     slow = replace(BRATS.ids, pattern=regex.compile(r"(?P<number>(?:a|aa)+)$"))
     with pytest.raises(GliolakeError, match="takes more than 1 s"):
         slow.parse("a" * 90 + "!")
+
+
+def test_a_cluster_of_ones_own_listens_to_this_machine_alone() -> None:
+    with open_cluster(workers=1):
+        me = psutil.Process()
+        ports = [one for process in (me, *me.children(recursive=True)) for one in process.net_connections("inet")]
+        listening = {one.laddr.ip for one in ports if one.status == psutil.CONN_LISTEN}
+    assert listening <= {"127.0.0.1", "::1"}
+    assert listening
 
 
 ROOMS = ("gliolake.py", "lake", "ingest", "features", "sql", "modeling", "analysis", "deploy")
