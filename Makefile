@@ -6,7 +6,7 @@ READY := .venv/.ready
 
 
 .PHONY: env demo test test-faults test-backbones test-study lint parity mxnet browser bench bench-extract bench-study \
-	bench-agreement clean
+	bench-agreement fuzz clean
 
 env: $(READY)
 
@@ -27,7 +27,7 @@ demo: $(READY)
 test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# The same tests with the long runs of killed processes and full disks at full length.
+# Every injected fault at full length (about an hour), and at the end how many there were and what they cost.
 test-faults: $(READY)
 	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults
 
@@ -80,6 +80,15 @@ bench-study: $(READY)
 bench-agreement: $(READY)
 	$(BIN)/python tests/bench/bench_agreement.py
 	$(BIN)/python tests/bench/bench_queries.py
+
+FUZZ_SECONDS ?= 60
+
+# Each parser of strangers' files against what atheris invents, this many seconds each; inputs that break the rule stay in
+# tests/fuzz/corpus.
+fuzz: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	for parser in $$($(BIN)/python tests/fuzz/run.py list); do \
+		$(BIN)/python tests/fuzz/run.py $$parser --seconds $(FUZZ_SECONDS) || exit 1; done
 
 clean:
 	rm -rf .venv .mxnet build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
