@@ -59,7 +59,7 @@ def ages(lake: Lake) -> list[tuple[str, float | None]]:
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_at_any_request_of_a_commit_loses_no_row_and_doubles_none(
-    proxy: S3Proxy, place: str, label: Any, fault: str
+    proxy: S3Proxy, place: str, label: Any, record_property: Any, fault: str
 ) -> None:
     """A build that appends one row more than there are is the hardest case: made twice, it would add two."""
 
@@ -81,13 +81,13 @@ def test_a_fault_at_any_request_of_a_commit_loses_no_row_and_doubles_none(
         if proxy.injected == before:
             break
     assert proxy.injected == point >= 4
-    print(f"{proxy.injected} faults injected: rows lost 0, rows doubled 0")
+    record_property("faults", proxy.injected)
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize("seed", range(8 if FULL else 1))
 def test_two_writers_in_a_storm_of_faults_leave_what_they_leave_in_fair_weather(
-    proxy: S3Proxy, place: str, label: Any, seed: int
+    proxy: S3Proxy, place: str, label: Any, record_property: Any, seed: int
 ) -> None:
     commits = 30 if FULL else 6
     told: list[BaseException] = []
@@ -117,7 +117,7 @@ def test_two_writers_in_a_storm_of_faults_leave_what_they_leave_in_fair_weather(
     assert lake.version == 4 * commits
     assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
     assert proxy.injected > commits
-    print(f"{proxy.injected} faults injected: rows lost 0, rows doubled 0")
+    record_property("faults", proxy.injected)
 
 
 def test_a_store_that_stays_away_is_named_and_the_same_command_goes_on_later(

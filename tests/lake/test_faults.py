@@ -48,7 +48,7 @@ for batch in range(10**6):
 
 
 @pytest.mark.faults
-def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path) -> None:
+def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path, record_property: Any) -> None:
     root, moments = tmp_path / "lake", random.Random(0)
     Lake(root, create=True)
     committed = 0
@@ -71,6 +71,7 @@ def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path
     assert verify(lake, repair=True, grace=0).sound
     assert verify(lake, grace=0).findings == ()
     assert lake.read("labels").num_rows == committed
+    record_property("faults", KILLS)
 
 
 @pytest.mark.parametrize("failing", range(4))
