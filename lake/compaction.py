@@ -1,8 +1,9 @@
-"""Merge the small files of a partition into one, so that readers open few files however many commits there were."""
+"""Merge the small files of a partition, so that readers open few files however many commits there were."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import pyarrow as pa
@@ -16,9 +17,12 @@ from lake.transaction import Transaction
 SMALL = 16 * 2**20
 """Bytes below which a file is worth merging."""
 
+LARGE = 2 * SMALL
+"""Bytes that files are merged up to: who reads some keys reads the whole of each file that may have them."""
+
 
 def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
-    """Merge, in each partition, the files below ``SMALL`` bytes if there are at least ``fewest``.
+    """Merge, in each partition, the files below ``SMALL`` bytes, ``fewest`` or more that lie near each other by key.
 
     Rows keep the run that wrote them. Each partition is a commit of its own; the replaced files are cleared by
     ``verify`` once no reader can still hold them.
@@ -33,10 +37,24 @@ def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     merged: dict[str, int] = defaultdict(int)
     with start_run(lake, "compact", {"fewest": fewest}) as run:
         for (name, _), files in sorted(small.items()):
-            if len(files) >= fewest:
-                run.transact(partial(_merge, lake=lake, files=sorted(files, key=lambda file: file.path)))
-                merged[name] += len(files) - 1
+            for some in _bunches(files):
+                if len(some) >= fewest:
+                    run.transact(partial(_merge, lake=lake, files=some))
+                    merged[name] += len(some) - 1
     return dict(merged)
+
+
+def _bunches(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
+    """The files in the order of their keys, in bunches of ``LARGE`` bytes at most."""
+    bunch: list[DataFile] = []
+    size = 0
+    for file in sorted(files, key=lambda file: (file.first, file.path)):
+        if size + file.bytes > LARGE:
+            yield bunch
+            bunch, size = [], 0
+        bunch.append(file)
+        size += file.bytes
+    yield bunch
 
 
 def _merge(transaction: Transaction, lake: Lake, files: list[DataFile]) -> None:
