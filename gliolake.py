@@ -637,11 +637,19 @@ def report(
 
 
 @app.command(rich_help_panel="Ask the lake")
-def status(lake: LakeOption, as_json: JsonOption = False) -> None:
-    """Show what the lake holds: cohorts, splits, feature sets, experiments, the latest runs."""
+def status(
+    lake: LakeOption,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if the split audit fails, or a command's last run did.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the lake holds and lacks: cohorts, splits, feature sets, experiments, the latest runs."""
     from sql.status import status as run
 
-    _print(run(_lake(lake)), as_json)
+    found = run(_lake(lake))
+    _print(found, as_json)
+    raise typer.Exit(1 if check and found.problems else 0)
 
 
 @app.command(rich_help_panel="Ask the lake")

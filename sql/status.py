@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -11,6 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lake.store import Lake
+from lake.tables import BRANCHES
 from sql.catalog import connect
 from sql.next_step import next_step
 
@@ -29,6 +32,15 @@ _FEATURE_SETS = """
 SELECT feature_set, weights, cohort, max(scans) AS scans, count(*) AS branches
 FROM vectors JOIN feature_sets USING (feature_set) GROUP BY ALL ORDER BY ALL
 """
+# Counted in the log, too: of scans with images, how many lack a branch's vector.
+_MISSING = """
+SELECT feature_set, cohort, modality, images.scans - coalesce(vectors.scans, 0) AS missing
+FROM (SELECT DISTINCT feature_set, cohort FROM vectors)
+JOIN (SELECT cohort, count(*) AS scans FROM scans GROUP BY cohort) AS images USING (cohort)
+CROSS JOIN (SELECT unnest($branches) AS modality)
+LEFT JOIN vectors USING (feature_set, cohort, modality)
+WHERE missing > 0 ORDER BY ALL
+"""
 _EXPERIMENTS = """
 SELECT experiment, model, feature_set, weights, label_rule, metrics.split, round(avg(value), 3) AS auc,
     round(avg(optimism), 3) AS optimism
@@ -36,6 +48,16 @@ FROM experiments JOIN metrics USING (experiment) WHERE metric = 'auc'
 GROUP BY experiment, model, feature_set, weights, label_rule, metrics.split ORDER BY ALL
 """
 _RUNS = "SELECT run_id, command, outcome FROM runs ORDER BY started DESC LIMIT 5"
+_BAD_RUNS = """
+SELECT run_id, command, outcome FROM (
+    FROM runs QUALIFY row_number() OVER (PARTITION BY command ORDER BY started DESC, run_id DESC) = 1
+)
+WHERE outcome NOT IN ('done', 'unfinished') OR (outcome = 'unfinished' AND started < $long_ago)
+ORDER BY command
+"""
+
+LONG = timedelta(days=1)
+"""A run that is unfinished for so long was killed, or hangs."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +71,11 @@ class Status:
     audit_violations: int
     leaks_avoided: int
     feature_sets: list[dict[str, Any]]
+    missing: list[dict[str, Any]]
     experiments: list[dict[str, Any]]
     runs: list[dict[str, Any]]
     next_step: str
+    problems: list[str]
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -65,8 +89,12 @@ class Status:
         audit = "holds" if not self.audit_violations else f"FAILS: {self.audit_violations} violations (split_audit)"
         yield Text(f"Split audit {audit}; scans kept out of external through links alone: {self.leaks_avoided}\n")
         yield from _shown("Feature sets", self.feature_sets)
+        if self.missing:
+            yield from _shown("Scans with images that lack vectors", self.missing)
         yield from _shown("Experiments (mean AUC over folds)", self.experiments)
         yield from _shown("Latest runs", self.runs)
+        for problem in self.problems:
+            yield Text(f"Problem: {problem}")
         if self.next_step:
             yield Text(f"Next: {self.next_step}")
 
@@ -78,22 +106,30 @@ def status(lake: Lake) -> Status:
         def count(relation: str) -> int:
             return _rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"]
 
+        violations = int(_rows(connection, "SELECT sum(violations) AS n FROM split_audit")[0]["n"])
+        bad = _rows(connection, _BAD_RUNS, {"long_ago": datetime.now(UTC) - LONG})
+        problems = [f"the split audit finds {violations} violations (split_audit)"] if violations else []
+        problems += [f"the last run of {run['command']} ended so: {run['outcome']} ({run['run_id']})" for run in bad]
         return Status(
             root=lake.root,
             version=lake.version,
             cohorts=_rows(connection, _COHORTS),
             splits={name: count(name) for name in SPLITS},
-            audit_violations=int(_rows(connection, "SELECT sum(violations) AS n FROM split_audit")[0]["n"]),
+            audit_violations=violations,
             leaks_avoided=count("leaks_avoided"),
             feature_sets=_rows(connection, _FEATURE_SETS),
+            missing=_rows(connection, _MISSING, {"branches": list(BRANCHES)}),
             experiments=_rows(connection, _EXPERIMENTS),
             runs=_rows(connection, _RUNS),
             next_step=next_step({file.table for file in lake.state().files.values()}),
+            problems=problems,
         )
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, statement: str) -> list[dict[str, Any]]:
-    return connection.sql(statement).to_arrow_table().to_pylist()
+def _rows(
+    connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    return connection.sql(statement, params=values).to_arrow_table().to_pylist()
 
 
 def _shown(title: str, rows: list[dict[str, Any]]) -> RenderResult:
