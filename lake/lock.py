@@ -1,8 +1,9 @@
 """One command at a time: a start that finds another at work says so and leaves.
 
 Announce, then look: a process writes a file of its own beside the lake's temporary ones, and lists those of others. Of
-two that start at once at least one sees the other; who sees one withdraws, waits a moment and looks again. No file has
-two writers, so what a dead process left is cleared without hurting a living one, in a folder as in an object store.
+two that start at once at least one sees the other; it goes in only once the other has left, and leaves once the other
+is in. So that not all wait for all, who sees a file with a smaller name withdraws at once. No file has two writers, so
+what a dead process left is cleared without hurting a living one, in a folder as in an object store.
 
 It spares work and keeps logs readable. The lake needs no lock: two ingests at once both land (``lake.store``).
 """
@@ -11,13 +12,12 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import socket
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -31,19 +31,26 @@ BEAT = 30.0
 SILENT = 300.0
 """Seconds without a beat after which a holder on another machine is taken for dead."""
 
-LOOKS = 4
-"""Times that a start looks again, since who it saw may have been withdrawing too."""
+LOOK = 0.1
+"""Seconds between looks."""
+
+PATIENCE = 30.0
+"""Seconds for which a start looks until others that want to go in are in, or have left."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """A process at work: its host, its id there, when it began, and by what the machine and its processes are known."""
+    """A process at work: its host, its id there, when it began, and by what the machine and its processes are known.
+
+    inside: whether it is in, or only wants to be.
+    """
 
     host: str
     pid: int
     since: str
     born: float
     place: str
+    inside: bool = False
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}, since {self.since}"
@@ -56,19 +63,12 @@ def alone(files: Files, name: str) -> Iterator[Holder | None]:
     A holder that died is passed over at once on its own machine, and after ``SILENT`` seconds on another.
     """
     own = f"{FOLDER}/{name}-{uuid.uuid4().hex}.json"
-    data = json.dumps(asdict(_this_process())).encode()
-    rival: Holder | None = None
-    for look in range(LOOKS):
-        if look:
-            time.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - spreads rivals out, nothing more
-        files.put(own, data)
-        rival = _rival(files, name, own)
-        if rival is None:
-            break
-        files.delete(own)
+    process = _this_process()
+    rival = _go_in(files, name, own, process)
     if rival is not None:
         yield rival
         return
+    data = _encoded(replace(process, inside=True))
     over = Event()
 
     def beat() -> None:
@@ -86,8 +86,36 @@ def alone(files: Files, name: str) -> Iterator[Holder | None]:
         files.delete(own)
 
 
-def _rival(files: Files, name: str, own: str) -> Holder | None:
-    """Another process that is inside or wants to be; files of dead ones are cleared."""
+def _go_in(files: Files, name: str, own: str, process: Holder) -> Holder | None:
+    """Go in, or leave no trace and return who is in the way."""
+    deadline = time.monotonic() + PATIENCE
+    announced = False
+    while True:
+        rivals = _rivals(files, name, own)
+        inside = [holder for holder in rivals.values() if holder.inside]
+        late = bool(rivals) and time.monotonic() > deadline
+        if announced and not rivals:
+            files.put(own, _encoded(replace(process, inside=True)))
+            return None
+        if announced and (inside or late or min(rivals) < own):
+            files.delete(own)
+            announced = False
+        if inside or late:
+            return [*inside, *rivals.values()][0]
+        if not announced and not rivals:
+            files.put(own, _encoded(process))
+            announced = True
+            continue
+        time.sleep(LOOK)
+
+
+def _encoded(process: Holder) -> bytes:
+    return json.dumps(asdict(process)).encode()
+
+
+def _rivals(files: Files, name: str, own: str) -> dict[str, Holder]:
+    """By file the other processes that are in or want to be; files of dead ones are cleared."""
+    found = {}
     for entry in sorted(files.list(FOLDER), key=lambda entry: entry.path):
         if entry.path == own or not entry.path.startswith(f"{FOLDER}/{name}-"):
             continue
@@ -96,9 +124,10 @@ def _rival(files: Files, name: str, own: str) -> Holder | None:
             continue
         holder = Holder(**json.loads(data))
         if _lives(holder, entry):
-            return holder
-        files.delete(entry.path)
-    return None
+            found[entry.path] = holder
+        else:
+            files.delete(entry.path)
+    return found
 
 
 def _lives(holder: Holder, entry: Entry) -> bool:

@@ -272,7 +272,8 @@ def test_overlaps_of_synthetic_cohorts_are_found_from_random_vectors_when_ids_sa
     extract(lake, settings=ClipSettings(box=48, slices=40), workers=2)
     report = find_suspects(lake)
     known, found = (sum(getattr(one, what) for one in report.known) for what in ("pairs", "found"))
-    assert (known, report.others, report.basis) == (19, 0, "SYNTHETIC scans")
+    assert (known, report.others) == (19, 0)
+    assert report.basis.startswith("SYNTHETIC scans")
     assert found >= 15
     assert len(report.suspects) <= 2
 
