@@ -6,6 +6,7 @@ containers only; safetensors; and flax's msgpack for ViViT-L/16x2 FE. They are t
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import warnings
@@ -131,11 +132,15 @@ def _read_torch(path: Path) -> dict[str, torch.Tensor]:
     import torch
 
     try:
+        source: Any = path
         if zipfile.is_zipfile(path):
             _check_archive(path)
+        else:
+            # A file asked for more than it has makes room for all of it first, and a pickle may claim any length.
+            source = io.BytesIO(path.read_bytes())
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's reader wonders at pickles of other protocols, then refuses them
-            content: Any = torch.load(path, map_location="cpu", weights_only=True)
+            content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL ([A-Za-z_][\w.]*)", str(error))
         if asked:

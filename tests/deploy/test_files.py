@@ -39,7 +39,9 @@ def test_compose_itself_understands_the_file(deploy: Path, tmp_path: Path) -> No
     if not shutil.which("docker-compose"):
         pytest.skip("docker-compose is not installed")
     file = tmp_path / "compose.yaml"
-    file.write_text(re.sub(r"^name: .*$", "", (deploy / "compose.yaml").read_text("utf-8"), flags=re.MULTILINE))
+    file.write_text(
+        re.sub(r"^name: .*$", "", (deploy / "compose.yaml").read_text("utf-8"), flags=re.MULTILINE), "utf-8"
+    )
     command = ["docker-compose", "--file", str(file), "config", "--quiet"]
     environment = {**os.environ, "GLIOLAKE_DATA": "/data"}
     done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", check=False)
@@ -158,7 +160,7 @@ def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
     units = [tmp_path / f"gliolake-ingest.{kind}" for kind in ("service", "timer")]
     for unit in units:
         text = (deploy / "schedule" / unit.name).read_text("utf-8")
-        unit.write_text(text.replace("/opt/gliolake/.venv/bin/gliolake", "/bin/true"))
+        unit.write_text(text.replace("/opt/gliolake/.venv/bin/gliolake", "/bin/true"), "utf-8")
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

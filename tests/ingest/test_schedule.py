@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -158,8 +159,8 @@ def test_a_holder_on_another_machine_is_alive_while_its_file_is_renewed(
             with alone(lake.files, "schedule") as rival:
                 assert rival is not None
                 assert rival.place == "another machine"
-    data = json.dumps({"host": "far", "pid": 1, "since": "then", "born": 0.0, "place": "another machine"}).encode()
-    lake.files.put(f"{lock.FOLDER}/schedule-dead.json", data)
+    far = lock.Holder("far", 1, "then", 0.0, "another machine", inside=True)
+    lake.files.put(f"{lock.FOLDER}/schedule-dead.json", json.dumps(asdict(far)).encode())
     with alone(lake.files, "schedule") as rival:
         assert rival is not None
         assert rival.host == "far"
