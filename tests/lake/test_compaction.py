@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from lake import compaction
 from lake.store import Lake
+from lake.transaction import Transaction
 
 SMALL, LARGE = 8_000, 16_000
 
@@ -39,7 +41,7 @@ def test_rows_stay_files_get_fewer_none_outgrows_the_limit_and_it_comes_to_an_en
         lake = Lake(folder, create=True)
         for place in (place for place in order if place < len(commits)):
             rows = [link(1000 * place + number) for number in range(commits[place])]
-            lake.transact(lambda tx, rows=rows: tx.append("links", rows), run_id=f"r{place}")  # type: ignore[misc]
+            lake.transact(partial(Transaction.append, name="links", rows=rows), run_id=f"r{place}")
         before = sorted(map(str, lake.read("links").to_pylist()))
         while True:
             files = {file.path: file for file in lake.state().of_table("links")}
@@ -59,7 +61,7 @@ def test_files_near_each_other_by_key_are_merged() -> None:
         lake = Lake(folder, create=True)
         for start in (3000, 0, 2000, 1000):
             rows = [link(start + number) for number in range(200)]
-            lake.transact(lambda tx, rows=rows: tx.append("links", rows), run_id="r")  # type: ignore[misc]
+            lake.transact(partial(Transaction.append, name="links", rows=rows), run_id="r")
         size = max(file.bytes for file in lake.state().of_table("links"))
         with patch.object(compaction, "LARGE", 2 * size):
             assert compaction.compact(lake, fewest=2) == {"links": 2}

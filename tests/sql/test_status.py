@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from gliolake import app
 from lake.store import Lake
+from lake.transaction import Transaction
 from sql.status import status
 
 
@@ -17,7 +19,7 @@ def test_scans_that_lack_a_vector_are_counted_by_branch(answering: Lake, tmp_pat
     assert status(answering).missing == []
     lake = Lake(tmp_path / "lake", create=True)
     for table in ("cohorts", "scans", "labels", "feature_sets"):
-        lake.transact(lambda tx, name=table: tx.append(name, answering.read(name)), run_id="r")  # type: ignore[misc]
+        lake.transact(partial(Transaction.append, name=table, rows=answering.read(table)), run_id="r")
     vectors = answering.read("features", {"feature_set": "alpha-1"}).to_pylist()
     gone = ("ucsf_pdgm-05", "DeltaT1")
     kept = [row for row in vectors if row["modality"] != "T2" and (row["scan_id"], row["modality"]) != gone]
