@@ -80,16 +80,18 @@ class LocalFiles:
         self.root = str(self.folder)
 
     def put(self, path: str, data: bytes) -> None:
+        target = self.folder / path
         with self._written(data) as temporary:
-            target = self._target(path)
-            temporary.replace(target)
+            _in_folder(target, lambda: temporary.replace(target))
         _sync_folder(target.parent)
 
     def create(self, path: str, data: bytes) -> bool:
+        target = self.folder / path
+        if target.exists():  # a rival was quicker, as so often: nothing need be written to find out
+            return False
         with self._written(data) as temporary:
-            target = self._target(path)
             try:
-                os.link(temporary, target)
+                _in_folder(target, lambda: os.link(temporary, target))
             except FileExistsError:
                 return False
         _sync_folder(target.parent)  # outside: from here on the file is there, whatever happens
@@ -117,18 +119,12 @@ class LocalFiles:
     def url(self, path: str) -> str:
         return str(self.folder / path)
 
-    def _target(self, path: str) -> Path:
-        target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        return target
-
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
         """A temporary file holding ``data``, safely on disk; gone afterwards whatever happened to it."""
         temporary = self.folder / TEMPORARY / f"{os.getpid()}-{uuid.uuid4().hex}"
         try:
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("xb") as file:
+            with _in_folder(temporary, lambda: temporary.open("xb")) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -148,6 +144,15 @@ class LocalFiles:
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _in_folder(path: Path, make: Callable[[], Answer]) -> Answer:
+    """Make a file; its folder first, where there is none yet."""
+    try:
+        return make()
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return make()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 from lake.errors import DamagedFile, GliolakeError, NewerLake
 from lake.files import Files
@@ -24,6 +26,17 @@ FORMAT = 1
 
 FOLDER = "_log"
 CHECKPOINT_EVERY = 50
+"""Records between two checkpoints of a small lake. A larger lake has more, so that a commit's share of their cost does
+not grow with the lake (``checkpoint_due``)."""
+
+CHECKPOINT_FILES = 200
+"""Files of a lake for each record between its checkpoints."""
+
+Part: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
+"""A table, and the values of its partition columns."""
+
+Range: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
+"""The smallest and the largest of some primary keys."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,20 @@ class DataFile:
     sha256: str
     first: tuple[Any, ...]
     last: tuple[Any, ...]
+
+    @property
+    def part(self) -> Part:
+        """The part of the lake that it belongs to."""
+        return self.table, frozenset(self.partition.items())
+
+    def lies_in(self, table: str, partition: Mapping[str, str]) -> bool:
+        """Whether it is of the table, and none of its partition's values is other than that in ``partition``."""
+        own = self.partition
+        return self.table == table and all(own.get(column, value) == value for column, value in partition.items())
+
+    def may_hold(self, keys: Range) -> bool:
+        """Whether keys in this range may be among its own."""
+        return self.first <= keys[1] and keys[0] <= self.last
 
 
 @dataclass(frozen=True)
@@ -62,35 +89,60 @@ class Record:
 
 @dataclass(frozen=True)
 class State:
-    """The lake at a version: its files by path. Version 0 is an empty lake."""
+    """The lake at a version: the files of each part, by path. Version 0 is an empty lake."""
 
     version: int = 0
-    files: Mapping[str, DataFile] = field(default_factory=dict)
+    parts: Mapping[Part, Mapping[str, DataFile]] = field(default_factory=dict)
 
-    def after(self, record: Record) -> State:
-        """The state once ``record`` is applied.
+    @classmethod
+    def of(cls, version: int, files: Iterable[DataFile]) -> State:
+        """The lake that has these files."""
+        parts: dict[Part, dict[str, DataFile]] = defaultdict(dict)
+        for file in files:
+            parts[file.part][file.path] = file
+        return cls(version, dict(parts))
+
+    @cached_property
+    def files(self) -> Mapping[str, DataFile]:
+        """All files by path."""
+        return {path: file for part in self.parts.values() for path, file in part.items()}
+
+    def after(self, records: Iterable[Record]) -> State:
+        """The state once the records that follow it are applied, at the cost of the parts they touch.
 
         Raises:
-            GliolakeError: the record is not the next one, or removes a file that is not there.
+            GliolakeError: a record removes a file that is not there.
         """
-        files = dict(self.files)
-        for file in record.removed:
-            if files.pop(file.path, None) is None:
-                raise GliolakeError(f"Commit {record.version} removes {file.path}, which no commit before it added.")
-        files.update((file.path, file) for file in record.added)
-        return State(record.version, files)
+        version, parts = self.version, dict(self.parts)
+        touched: dict[Part, dict[str, DataFile]] = {}
 
-    def of_table(self, table: str, partition: Mapping[str, Any] | None = None) -> list[DataFile]:
-        """The files of a table, in the order of their paths, whose partition agrees with ``partition``."""
-        wanted = {key: str(value) for key, value in (partition or {}).items()}
-        return sorted(
-            (
-                file
-                for file in self.files.values()
-                if file.table == table and all(file.partition.get(key, value) == value for key, value in wanted.items())
-            ),
-            key=lambda file: file.path,
-        )
+        def to_change(part: Part) -> dict[str, DataFile]:
+            if part not in touched:
+                parts[part] = touched[part] = dict(parts.get(part, {}))
+            return touched[part]
+
+        for record in records:
+            version = record.version
+            for file in record.removed:
+                if to_change(file.part).pop(file.path, None) is None:
+                    raise GliolakeError(f"Commit {version} removes {file.path}, which no commit before it added.")
+            for file in record.added:
+                to_change(file.part)[file.path] = file
+        return State(version, {part: files for part, files in parts.items() if files})
+
+    def of_table(
+        self, table: str, partition: Mapping[str, Any] | None = None, keys: Range | None = None
+    ) -> list[DataFile]:
+        """The files of a table, in the order of their paths, whose partition agrees with ``partition``.
+
+        Where ``keys`` are given, only those that may hold keys in that range.
+        """
+        wanted = {column: str(value) for column, value in (partition or {}).items()}
+        found: list[DataFile] = []
+        for part in self.parts.values():
+            if next(iter(part.values())).lies_in(table, wanted):
+                found += [file for file in part.values() if keys is None or file.may_hold(keys)]
+        return sorted(found, key=lambda file: file.path)
 
 
 def record_path(version: int) -> str:
@@ -125,8 +177,18 @@ def read_record(files: Files, version: int) -> Record | None:
 def write_record(files: Files, record: Record) -> bool:
     """Make a commit visible; False where another commit took the number first."""
     # The mark makes a record unlike that of a rival who commits the same at the same moment (``Files.create``).
-    content = {"format": FORMAT, "mark": uuid.uuid4().hex, **asdict(record)}
+    content = {"format": FORMAT, "mark": uuid.uuid4().hex, **vars(record)}
+    content |= {"added": [*map(vars, record.added)], "removed": [*map(vars, record.removed)]}
     return files.create(record_path(record.version), _encode(content))
+
+
+def checkpoint_due(state: State) -> bool:
+    """Whether the state at this version is to be written out: the more files it has, the more seldom."""
+    files = sum(map(len, state.parts.values()))
+    every = CHECKPOINT_EVERY
+    while every * CHECKPOINT_FILES < files:
+        every *= 2
+    return state.version % every == 0
 
 
 def write_checkpoint(files: Files, state: State) -> None:
@@ -134,7 +196,7 @@ def write_checkpoint(files: Files, state: State) -> None:
     content = {
         "format": FORMAT,
         "version": state.version,
-        "files": [asdict(state.files[p]) for p in sorted(state.files)],
+        "files": [vars(state.files[p]) for p in sorted(state.files)],
     }
     files.put(checkpoint_path(state.version), _encode(content))
 
@@ -143,10 +205,9 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
     """The newest state, and the records read to reach it from ``known`` or from the newest checkpoint."""
     state = _newest_checkpoint(files) if known is None else known
     read: list[Record] = []
-    while record := read_record(files, state.version + 1):
-        state = state.after(record)
+    while record := read_record(files, state.version + len(read) + 1):
         read.append(record)
-    return state, read
+    return state.after(read) if read else state, read
 
 
 def _newest_checkpoint(files: Files) -> State:
@@ -157,7 +218,7 @@ def _newest_checkpoint(files: Files) -> State:
             content = _parse(files, path, data or b"")
             if type(content["version"]) is not int or checkpoint_path(content["version"]) != path:
                 raise ValueError("it is the state at another version")
-            return State(content["version"], {file.path: file for file in _files(content["files"])})
+            return State.of(content["version"], _files(content["files"]))
         except (DamagedFile, KeyError, TypeError, ValueError):
             continue  # an older checkpoint, or the records alone, give the same state
     return State()

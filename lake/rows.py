@@ -42,7 +42,7 @@ def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
         for field in table.schema:
             if not field.nullable and rows.column(field.name).null_count:
                 raise InputError(f"Table {table.name} needs a value in column {field.name!r} of every row.")
-        rows = rows.cast(table.schema)
+        rows = in_schema(rows, table.schema)
     except (pa.ArrowException, KeyError) as error:
         raise InputError(f"Rows do not fit table {table.name}: {error}") from error
     keys = keys_of(table, rows)
@@ -52,20 +52,33 @@ def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
     return rows
 
 
-def in_key_order(table: Table, rows: pa.Table) -> pa.Table:
-    """The rows sorted by primary key: the same rows make the same file whatever order they came in."""
+def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with these types; as they are, if they have them already: a cast to the same costs as much as another.
+
+    Raises:
+        pyarrow.ArrowException: a value does not fit its type.
+    """
+    return rows if rows.schema.equals(schema, check_metadata=True) else rows.cast(schema)
+
+
+def in_key_order(table: Table, rows: pa.Table) -> tuple[list[Key], pa.Table]:
+    """Sorted primary keys, and the rows in their order: the same rows make the same file however they came."""
     keys = keys_of(table, rows)
-    return rows.take(pa.array(sorted(range(len(keys)), key=keys.__getitem__), pa.int64()))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    if order == [*range(len(keys))]:
+        return keys, rows.combine_chunks()  # laid out as if taken
+    return [keys[row] for row in order], rows.take(pa.array(order, pa.int64()))
 
 
 def split(table: Table, rows: pa.Table) -> list[tuple[dict[str, str], pa.Table]]:
     """The rows of each partition."""
     if not rows.num_rows:
         return []
-    if not table.partition_by:
-        return [({}, rows)]
-    values = rows.select(list(table.partition_by)).group_by(list(table.partition_by)).aggregate([]).to_pylist()
-    return [(value, rows.filter(matches(rows, value))) for value in sorted(values, key=lambda v: tuple(v.values()))]
+    folders = zip(*(rows.column(column).to_pylist() for column in table.partition_by), strict=True)
+    values = [dict(zip(table.partition_by, folder, strict=True)) for folder in sorted(set(folders))]
+    if len(values) < 2:
+        return [(value, rows) for value in values or [{}]]
+    return [(value, rows.filter(matches(rows, value))) for value in values]
 
 
 def matches(rows: pa.Table, where: Mapping[str, Any]) -> pa.Array:

@@ -23,7 +23,7 @@ from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import TEMPORARY, LocalFiles, open_files
 from lake.log import DataFile, Record, State
-from lake.rows import Key, Rows, conform, in_key_order, keys_of, matches, split
+from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.transaction import Transaction
 
 PATIENCE = 120.0
@@ -137,8 +137,8 @@ class Lake:
             now = datetime.now(UTC).isoformat(timespec="microseconds")
             record = Record(state.version + 1, transaction.run_id, now, *transaction.changed_files())
             if log.write_record(self.files, record):
-                self._state = state.after(record)
-                if record.version % log.CHECKPOINT_EVERY == 0:
+                self._state = state.after([record])
+                if log.checkpoint_due(self._state):
                     log.write_checkpoint(self.files, self._state)
                 return record
             state, rivals = log.latest_state(self.files, state)
@@ -147,8 +147,8 @@ class Lake:
 
     def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
         """Write the rows of one partition, in the order of their keys, into a data file that nothing names yet."""
-        keyed = in_key_order(table, rows)
-        rows = keyed.select(table.file_schema.names).cast(table.file_schema)
+        keys, rows = in_key_order(table, rows)
+        rows = in_schema(rows.select(table.file_schema.names), table.file_schema)
         sink = pa.BufferOutputStream()
         pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
         data = sink.getvalue().to_pybytes()
@@ -158,8 +158,7 @@ class Lake:
         if path not in self._written:  # a transaction that is built again writes the same bytes
             self.files.put(path, data)
             self._written.add(path)
-        first, last = (keys_of(table, keyed.slice(row, 1))[0] for row in (0, keyed.num_rows - 1))
-        return DataFile(table.name, path, dict(partition), keyed.num_rows, len(data), digest, first, last)
+        return DataFile(table.name, path, dict(partition), rows.num_rows, len(data), digest, keys[0], keys[-1])
 
     def read_files(
         self,

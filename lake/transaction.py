@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from lake import tables
 from lake.errors import DuplicateKey
-from lake.log import DataFile, State
+from lake.log import DataFile, Range, State
 from lake.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
 
 if TYPE_CHECKING:
     from lake.store import Lake
-
-
-Range: TypeAlias = tuple[Key, Key]
 
 
 @dataclass(frozen=True)
@@ -34,9 +31,7 @@ class Read:
 
     def covers(self, file: DataFile) -> bool:
         """Whether rows of ``file`` may be among what was looked at."""
-        if file.table != self.table or any(file.partition[key] != value for key, value in self.partition.items()):
-            return False
-        return self.keys is None or _overlap(file, self.keys)
+        return file.lies_in(self.table, self.partition) and (self.keys is None or file.may_hold(self.keys))
 
 
 class Transaction:
@@ -120,8 +115,7 @@ class Transaction:
         """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
         for file in files:
             table = tables.table(file.table)
-            span = file.first, file.last
-            if not any(_overlap(near, span) for near in self._live(table, file.partition, span)):
+            if not self._live(table, file.partition, (file.first, file.last)):
                 self._include(file)  # no other file can hold its keys, so nobody need look at them
                 continue
             keys = self.lake.keys(file)
@@ -151,11 +145,16 @@ class Transaction:
         return any(read.covers(file) for read in self._reads)
 
     def _live(self, table: tables.Table, where: Mapping[str, Any] | None, keys: Range | None = None) -> list[DataFile]:
-        """The files of part of a table, with this transaction's own changes; remembered as read."""
+        """The files of part of a table that may hold keys in a range, or all; with this transaction's own changes.
+
+        The transaction rests on them from then on.
+        """
         partition = {key: str(value) for key, value in (where or {}).items() if key in table.partition_by}
-        self._reads.append(Read(table.name, partition, keys))
-        files = [file for file in self.snapshot.of_table(table.name, partition) if file.path not in self._removed]
-        return files + State(0, self._added).of_table(table.name, partition)
+        looked_at = Read(table.name, partition, keys)
+        self._reads.append(looked_at)
+        committed = self.snapshot.of_table(table.name, partition, keys)
+        own = [file for _, file in sorted(self._added.items()) if looked_at.covers(file)]
+        return [*(file for file in committed if file.path not in self._removed), *own]
 
     def _holding(
         self, table: tables.Table, partition: Mapping[str, str], keys: Set[Key]
@@ -163,8 +162,7 @@ class Transaction:
         """The files of a partition that hold any of these keys, each with those it holds."""
         if not keys:
             return []
-        span = min(keys), max(keys)
-        found = [(f, keys & self.lake.keys(f)) for f in self._live(table, partition, span) if _overlap(f, span)]
+        found = [(f, keys & self.lake.keys(f)) for f in self._live(table, partition, (min(keys), max(keys)))]
         return [(file, held) for file, held in found if held]
 
     def _include(self, file: DataFile) -> None:
@@ -185,7 +183,3 @@ class Transaction:
     def _select(self, table: tables.Table, file: DataFile, keys: Set[Key]) -> pa.Table:
         rows = self.lake.load(file)
         return rows.filter(pa.array([key in keys for key in keys_of(table, rows)], pa.bool_()))
-
-
-def _overlap(file: DataFile, keys: Range) -> bool:
-    return file.first <= keys[1] and keys[0] <= file.last

@@ -140,7 +140,7 @@ def commits(data: bytes) -> None:
             place.write_bytes(content)
         with contextlib.suppress(GliolakeError):
             if record := log.read_record(files, 1):
-                log.State().after(record)
+                log.State().after([record])
                 assert all(".." not in Path(file.path).parts for file in record.touches())
         with contextlib.suppress(GliolakeError):
             log.latest_state(files)

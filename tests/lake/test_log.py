@@ -1,0 +1,87 @@
+"""States of a lake: what remains after records are replayed, and how often it is written out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lake import log
+from lake.errors import GliolakeError
+from lake.log import DataFile, Record, State
+
+FILES = st.builds(
+    lambda table, cohort, first, width: DataFile(
+        table,
+        f"{table}/cohort={cohort}/{first}-{width}",
+        {"cohort": cohort},
+        1,
+        1,
+        "0" * 64,
+        (first,),
+        (first + width,),
+    ),
+    st.sampled_from(["labels", "scans"]),
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 20),
+    st.integers(0, 5),
+)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[Record]:
+    """Records that add files and remove some of those that are there."""
+    records: list[Record] = []
+    there: dict[str, DataFile] = {}
+    for version in range(1, draw(st.integers(0, 8)) + 1):
+        removed = draw(
+            st.lists(st.sampled_from([*there.values()]), unique_by=lambda file: file.path) if there else st.just([])
+        )
+        added = draw(st.lists(FILES, max_size=4, unique_by=lambda file: file.path))
+        for file in removed:
+            del there[file.path]
+        there.update((file.path, file) for file in added)
+        records.append(Record(version, "run", "2026-01-01T00:00:00", tuple(added), tuple(removed)))
+    return records
+
+
+@given(histories(), st.integers(0, 8), st.integers(0, 20), st.integers(0, 20))
+def test_a_state_is_what_its_records_left_however_they_are_replayed(
+    records: list[Record], halfway: int, one: int, other: int
+) -> None:
+    expected: dict[str, DataFile] = {}
+    for record in records:
+        for file in record.removed:
+            del expected[file.path]
+        expected.update((file.path, file) for file in record.added)
+    half = State().after(records[:halfway])
+    states = [State().after(records), half.after(records[halfway:]), State.of(len(records), expected.values())]
+    span = (min(one, other),), (max(one, other),)
+    for state in states:
+        assert (state.version, state.files) == (len(records), expected)
+        labels = [file for _, file in sorted(expected.items()) if file.table == "labels"]
+        assert state.of_table("labels") == labels
+        near = [
+            file
+            for file in labels
+            if file.partition["cohort"] == "a" and file.last >= span[0] and file.first <= span[1]
+        ]
+        assert state.of_table("labels", {"cohort": "a"}, span) == near
+    assert half == State().after(records[:halfway])  # a snapshot stays as it was
+
+
+def test_a_record_that_removes_what_is_not_there_is_refused() -> None:
+    file = DataFile("labels", "labels/x", {"cohort": "a"}, 1, 1, "0" * 64, ("1",), ("1",))
+    with pytest.raises(GliolakeError, match="Commit 7 removes labels/x"):
+        State(6).after([Record(7, "run", "2026-01-01T00:00:00", (), (file,))])
+
+
+@pytest.mark.parametrize("files", [1, 1_000, 100_000])
+def test_what_a_commit_pays_for_checkpoints_does_not_grow_with_the_lake(files: int) -> None:
+    file = DataFile("labels", "labels/x", {}, 1, 1, "0" * 64, ("1",), ("1",))
+    parts = {file.part: dict.fromkeys(map(str, range(files)), file)}
+    commits = 2_000
+    due = [version for version in range(1, commits + 1) if log.checkpoint_due(State(version, parts))]
+    assert due
+    assert due[0] >= log.CHECKPOINT_EVERY
+    assert len(due) * files / commits <= log.CHECKPOINT_FILES
