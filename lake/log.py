@@ -32,6 +32,10 @@ not grow with the lake (``checkpoint_due``)."""
 CHECKPOINT_FILES = 200
 """Files of a lake for each record between its checkpoints."""
 
+NEWEST = f"{FOLDER}/newest_checkpoint.json"
+"""Where the newest checkpoint is looked up: a lake of many commits is then opened without a listing of them all. It
+may say an old one, or nothing: an older checkpoint leads to the same state."""
+
 Part: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """A table, and the values of its partition columns."""
 
@@ -199,6 +203,7 @@ def write_checkpoint(files: Files, state: State) -> None:
         "files": [vars(state.files[p]) for p in sorted(state.files)],
     }
     files.put(checkpoint_path(state.version), _encode(content))
+    files.put(NEWEST, _encode({"format": FORMAT, "version": state.version}))
 
 
 def latest_state(files: Files, known: State | None = None) -> tuple[State, list[Record]]:
@@ -211,17 +216,32 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
 
 
 def _newest_checkpoint(files: Files) -> State:
+    if known := _read_checkpoint(files, _looked_up(files)):
+        return known
     found = sorted((e.path for e in files.list(FOLDER) if e.path.endswith(".state.json")), reverse=True)
-    for path in found:
-        data = files.get(path)
-        try:
-            content = _parse(files, path, data or b"")
-            if type(content["version"]) is not int or checkpoint_path(content["version"]) != path:
-                raise ValueError("it is the state at another version")
-            return State.of(content["version"], _files(content["files"]))
-        except (DamagedFile, KeyError, TypeError, ValueError):
-            continue  # an older checkpoint, or the records alone, give the same state
-    return State()
+    # An older checkpoint than a damaged one, or the records alone, give the same state.
+    return next((state for path in found if (state := _read_checkpoint(files, path))), State())
+
+
+def _looked_up(files: Files) -> str:
+    """Where the newest checkpoint is said to lie; "" where nothing sound says so."""
+    try:
+        version = _parse(files, NEWEST, files.get(NEWEST) or b"")["version"]
+        return checkpoint_path(version) if type(version) is int else ""
+    except (DamagedFile, KeyError):
+        return ""
+
+
+def _read_checkpoint(files: Files, path: str) -> State | None:
+    """The state in a checkpoint; None where there is none, or it is damaged."""
+    try:
+        content = _parse(files, path, (path and files.get(path)) or b"")
+        version = content["version"]
+        if type(version) is not int or checkpoint_path(version) != path:
+            return None  # it is the state at another version
+        return State.of(version, _files(content["files"]))
+    except (DamagedFile, KeyError, TypeError, ValueError):
+        return None
 
 
 def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import log
 from lake.errors import GliolakeError
+from lake.files import Entry, LocalFiles
 from lake.log import DataFile, Record, State
+from lake.store import Lake
 
 FILES = st.builds(
     lambda table, cohort, first, width: DataFile(
@@ -85,3 +91,34 @@ def test_what_a_commit_pays_for_checkpoints_does_not_grow_with_the_lake(files: i
     assert due
     assert due[0] >= log.CHECKPOINT_EVERY
     assert len(due) * files / commits <= log.CHECKPOINT_FILES
+
+
+class Counted(LocalFiles):
+    """Files that count what is asked of them."""
+
+    asked = 0
+
+    def get(self, path: str) -> bytes | None:
+        self.asked += 1
+        return super().get(path)
+
+    def list(self, prefix: str = "") -> Iterator[Entry]:
+        self.asked += 1_000  # a listing's cost grows with the log
+        return super().list(prefix)
+
+
+def test_opening_a_lake_costs_the_commits_since_its_checkpoint_and_no_listing(tmp_path: Path, label: Any) -> None:
+    lake = Lake(tmp_path, create=True)
+    for number in range(2 * log.CHECKPOINT_EVERY + 3):
+        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+    files = Counted(tmp_path)
+    state, read = log.latest_state(files)
+    assert (state, len(read)) == (lake.state(), 3)
+    assert files.asked <= 6
+    newest = tmp_path / log.NEWEST
+    lying = newest.read_bytes().replace(b'"version":100', b'"version":50')
+    for said in (b"", b"{}", lying, None):
+        newest.unlink() if said is None else newest.write_bytes(said)
+        assert log.latest_state(Counted(tmp_path))[0] == state
+    log.write_checkpoint(files, State().after(log.latest_state(files, State())[1][:50]))
+    assert log.latest_state(Counted(tmp_path))[0] == state  # a slower rival's word for an older checkpoint
