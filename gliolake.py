@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="gliolake",
     help="A data lake that asks whether MRI can tell a glioblastoma's MGMT promoter methylation.",
+    epilog="GLIOLAKE_LOG=json: any command tells what it does in lines of JSON on standard error.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -640,14 +642,22 @@ def report(
 def status(
     lake: LakeOption,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if the split audit fails, or a command's last run did.")
+        bool,
+        typer.Option("--check", help="Exit with 1 if there is a problem: a failed audit or run, or newly lost scans."),
     ] = False,
+    prometheus: Annotated[
+        Path | None, typer.Option(metavar="FILE.prom", help="Also write it for node_exporter's textfile collector.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what the lake holds and lacks: cohorts, splits, feature sets, experiments, the latest runs."""
     from sql.status import status as run
 
     found = run(_lake(lake))
+    if prometheus is not None:
+        from sql.metrics import write_metrics
+
+        write_metrics(found, prometheus)
     _print(found, as_json)
     raise typer.Exit(1 if check and found.problems else 0)
 
@@ -855,21 +865,34 @@ def _print(report: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line; a person's mistake ends in a message and exit code 2, never in a traceback."""
+    from lake.journal import tell
+
+    begun = time.monotonic()
+    code = _run()
+    tell("command ended", exit_code=code, seconds=round(time.monotonic() - begun, 3))
+    sys.exit(code)
+
+
+def _run() -> int | str | None:
     from lake.errors import GliolakeError
+    from lake.journal import begin_journal
+    from lake.progress import complain
 
     try:
+        begin_journal(" ".join(sys.argv[1:2]))
         app()
     except GliolakeError as error:
-        print(f"gliolake: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
-        sys.exit(2)
+        complain(str(error), error.hint)
+        return 2
     except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
-        print(f"gliolake: {error.strerror}: {error.filename}", file=sys.stderr)
-        sys.exit(2)
+        complain(f"{error.strerror}: {error.filename}")
+        return 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        return 141
+    except SystemExit as end:
+        return end.code
+    return 0
 
 
 if __name__ == "__main__":

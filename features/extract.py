@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, replace
@@ -20,6 +21,7 @@ from features.scan_task import WORKER_LOST, ScanFailure, ScanOutcome, ScanTask, 
 from features.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
 from features.weight_sources import SOURCES
 from lake.cluster import batches, dashboard_of, map_tasks, open_cluster
+from lake.journal import tell
 from lake.progress import note
 from lake.runs import start_run
 from lake.store import Lake
@@ -99,8 +101,13 @@ def extract(
             for batch in batches(outcomes, BATCH_SCANS, BATCH_SECONDS):
                 run.transact(partial(commit, recipes=[recipe for _, recipe in recipes], plan=plan, batch=batch))
                 failed += [failed_scan for task, outcome in batch for failed_scan in _failed(task, outcome)]
+    reports = tuple(_set_report(recipe, plan, failed) for _, recipe in recipes)
+    for one in reports:
+        reasons = Counter(scan.reason for scan in one.failed)
+        tell("scans extracted", feature_set=one.feature_set, computed=one.computed, present=one.present,
+             excluded=reasons)  # fmt: skip
     return ExtractReport(
-        feature_sets=tuple(_set_report(recipe, plan, failed) for _, recipe in recipes),
+        feature_sets=reports,
         synthetic=plan.synthetic,
         scans=len(plan.tasks),
         seconds=time.monotonic() - started,
@@ -162,6 +169,7 @@ def work_through(client: Client, expected: Expected, tasks: Sequence[ScanTask], 
         tasks = again
         if not tasks:
             return
+        tell("trying again", doing=description, items=len(tasks), because="the failure may pass by itself")
 
 
 def _outcome(task: ScanTask, result: ScanOutcome | Exception) -> ScanOutcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,6 +18,7 @@ from ingest.cohort import known_cohorts
 from ingest.exclusions import exclusion
 from lake.cluster import batches, map_tasks, open_cluster
 from lake.errors import InputError
+from lake.journal import tell
 from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -85,6 +87,9 @@ def preprocess_cohorts(
         _cohort_report(name, own, [scan["cohort"] for scan in scans].count(name), waiting, failed)
         for name, own in left.items()
     ]
+    for one in reports:
+        reasons = Counter(scan.reason for scan in one.failed)
+        tell("scans preprocessed", cohort=one.cohort, computed=one.computed, present=one.present, excluded=reasons)
     return PreprocessReport(volume_set, settings.steps, tuple(reports), time.monotonic() - started)
 
 

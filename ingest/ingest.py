@@ -21,6 +21,7 @@ from ingest.links import KINDS, find_links
 from ingest.report import IngestReport
 from lake.cluster import batches
 from lake.errors import InputError
+from lake.journal import tell
 from lake.runs import Run, start_run
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def ingest(
     read = [read_labels(described, file, rules) for file in files]
     found = find_scans(described, Path(images)) if images is not None else None
     given = read_boxes(described, Path(boxes)) if boxes is not None else None
-    arguments: dict[str, object] = {"cohort": str(cohort), "images": images and str(images)}
-    arguments |= {"labels": [str(file) for file in files], "boxes": boxes and str(boxes)}
+    arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
+    arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
+    arguments |= {"boxes": boxes and str(boxes)}
     with start_run(lake, "ingest", arguments) as run:
         if read:
             run.transact(partial(_commit_labels, cohort=described, files=read))
@@ -82,7 +84,10 @@ def ingest(
         if found:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
             numbers = _ingest_images(run, described, found, given, reading)
-        return _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
+        report = _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
+        tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
+             excluded=report.excluded, vanished=len(report.vanished), notes=report.notes)  # fmt: skip
+        return report
 
 
 def _declarable(lake: Lake, described: Cohort) -> dict[str, Cohort]:

@@ -6,6 +6,7 @@ nothing. What changed is told in a row of table runs (command ``schedule``), in 
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -17,8 +18,9 @@ from ingest.ingest import ingest
 from ingest.notice import is_safe, post
 from ingest.report import IngestReport
 from lake.errors import GliolakeError
+from lake.journal import tell
 from lake.lock import Holder, alone
-from lake.progress import note
+from lake.progress import warn
 from lake.runs import Run
 from lake.section import Section, read_toml
 
@@ -229,16 +231,19 @@ def run_schedule(
     """
     with alone(lake.files, LOCK) as running:
         if running:
+            tell("nothing done", because=f"a scheduled ingest is running ({running})")
             return ScheduleReport(running)
-        report = _run(lake, schedule, steps, scheduler, workers)
+        run = Run(lake, "schedule", {})
+        with run.under_way():
+            report = _run(run, schedule, steps, scheduler, workers)
     if schedule.webhook and (trouble := post(schedule.webhook, report.as_dict())):
-        note(f"Warning: {trouble}")
+        warn(trouble)
     return report
 
 
-def _run(lake: Lake, schedule: Schedule, steps: Steps, scheduler: str | None, workers: int | None) -> ScheduleReport:
+def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, workers: int | None) -> ScheduleReport:
+    lake = run.lake
     started, version = time.monotonic(), lake.version
-    run = Run(lake, "schedule", {})
     before = steps.count()
     cohorts = tuple(_ingest(lake, job, scheduler, workers) for job in schedule.cohorts)
     extracted: dict[str, int] = {}
@@ -248,14 +253,14 @@ def _run(lake: Lake, schedule: Schedule, steps: Steps, scheduler: str | None, wo
             made = steps.extract(schedule.extract).as_dict()["feature_sets"]
             extracted = {one["feature_set"]: one["computed"] for one in made}
         except (GliolakeError, OSError) as trouble:
-            error = _told(trouble)
+            error = _told(trouble, "extract")
     changed = lake.version != version
     after = steps.count() if changed else before
     views = {name: (before[name], after[name]) for name in after}
     report = ScheduleReport(None, cohorts, extracted, error, views, changed, time.monotonic() - started)
+    run.outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
     if changed:
-        outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
-        run.tell({"config": schedule.file, **report.as_dict()}, outcome)
+        run.tell({"config": schedule.file, **report.as_dict()})
     return report
 
 
@@ -264,10 +269,11 @@ def _ingest(lake: Lake, job: CohortJob, scheduler: str | None, workers: int | No
     try:
         report = ingest(lake, job.cohort, job.images, job.labels, boxes=job.boxes, scheduler=scheduler, workers=workers)
     except (GliolakeError, OSError) as error:
-        return CohortResult(name, None, _told(error))
+        return CohortResult(name, None, _told(error, name))
     return CohortResult(report.cohort, report)
 
 
-def _told(error: GliolakeError | OSError) -> str:
+def _told(error: GliolakeError | OSError, step: str) -> str:
     hint = error.hint if isinstance(error, GliolakeError) else ""
+    tell("step failed", logging.ERROR, step=step, message=str(error), hint=hint)
     return f"{error} {hint}".strip()

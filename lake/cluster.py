@@ -7,6 +7,7 @@ tasks of a killed worker run again.)
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
 from lake.errors import ClusterError
+from lake.journal import tell
 from lake.processes import start_processes
 from lake.progress import note, track
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
@@ -204,6 +206,8 @@ def map_tasks(
                 continue
             advance()
             yield item, outcome
+        if given_up:
+            tell("trying again", logging.WARNING, doing=description, items=len(given_up), because="workers died")
         for lonely in given_up:
             for item, outcome in _together(client, submit, [lonely]):
                 advance()

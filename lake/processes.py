@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from lake.journal import settings_of_workers
 from lake.settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
         # Dask looks 15 s later whether a worker that died is back, and gives it up if it has just died once more.
         "distributed.deploy.lost-worker-timeout": "1000 days",
         **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in KEEP_MEMORY.items()},
+        **settings_of_workers(),
     }
     # Worker processes leave the numerical libraries one thread each: Dask decides how many tasks run at once.
     with (

@@ -1,14 +1,32 @@
-"""Progress bars, on standard error so that a command's output stays clean for pipes."""
+"""What a command says while it works: on standard error, so that its output stays clean for pipes.
+
+People see notes and progress bars. Where a journal is kept (``lake.journal``), its lines take their place.
+"""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from lake.journal import is_kept, tell
+
+INTERVAL = 30.0
+"""Seconds between lines of a journal that tell how far the work is."""
 
 
 @contextmanager
 def track(description: str, total: int) -> Iterator[Callable[[], None]]:
-    """A progress bar with count, rate and time left; call what it yields once per finished item."""
+    """Tell how far the work is; call what it yields once per finished item."""
+    with (_lines if is_kept() else _bar)(description, total) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """A progress bar with count, rate and time left."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,8 +58,54 @@ def track(description: str, total: int) -> Iterator[Callable[[], None]]:
         yield advance
 
 
+@contextmanager
+def _lines(description: str, total: int) -> Iterator[Callable[[], None]]:
+    """A line every ``INTERVAL`` seconds in which something was finished, and one in the end."""
+    begun = told = time.monotonic()
+    done = 0
+
+    def line(now: float) -> None:
+        tell("progress", doing=description, done=done, total=total, seconds=round(now - begun, 1))
+
+    def advance() -> None:
+        nonlocal done, told
+        done += 1
+        now = time.monotonic()
+        if now - told >= INTERVAL and done < total:
+            line(now)
+            told = now
+
+    try:
+        yield advance
+    finally:
+        line(time.monotonic())
+
+
 def note(text: str) -> None:
     """A line for the person who waits."""
+    _say(text, "note", logging.INFO)
+
+
+def warn(text: str) -> None:
+    """A line on what went wrong and stops nothing."""
+    _say(text, "warning", logging.WARNING)
+
+
+def _say(text: str, event: str, level: int) -> None:
     from rich.console import Console
 
-    Console(stderr=True, soft_wrap=True).print(text, markup=False, highlight=False)
+    if is_kept():
+        tell(event, level, message=text)
+        return
+    shown = f"Warning: {text}" if level == logging.WARNING else text
+    Console(stderr=True, soft_wrap=True).print(shown, markup=False, highlight=False)
+
+
+def complain(text: str, hint: str = "") -> None:
+    """What ends a command, and what to do next."""
+    if is_kept():
+        tell("error", logging.ERROR, message=text, hint=hint)
+        return
+    print(f"gliolake: {text}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)

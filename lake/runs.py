@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import logging
 import os
 import platform
 import subprocess
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lake.journal import tell, telling_of
 from lake.log import Record
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -41,6 +45,7 @@ class Run:
             "started": self.started,
         }
         self.commits: list[int] = []
+        self.outcome = "unfinished"
 
     def transact(self, build: Callable[[Transaction], None]) -> Record | None:
         """As ``Lake.transact``, with this run's id; the first change brings the run's own row with it."""
@@ -50,34 +55,59 @@ class Run:
             if transaction.changes() and not self.commits:
                 transaction.upsert("runs", [self._row | {"outcome": "unfinished"}])
 
-        record = self.lake.transact(with_run, run_id=self.run_id)
+        record = self._commit(with_run)
         if record:
             self.commits.append(record.version)
         return record
 
     def finish(self, outcome: str) -> None:
         """Record how the run ended, if it changed anything."""
+        self.outcome = outcome
         if self.commits:
             row = self._row | {"outcome": outcome, "ended": datetime.now(UTC)}
-            self.lake.transact(lambda transaction: transaction.upsert("runs", [row]), run_id=self.run_id)
+            self._commit(lambda transaction: transaction.upsert("runs", [row]))
 
-    def tell(self, arguments: Mapping[str, Any], outcome: str) -> None:
+    def tell(self, arguments: Mapping[str, Any]) -> None:
         """Write the row of a run whose changes other runs made, once it is known what it has to say of them."""
         row = self._row | {"arguments": json.dumps(arguments, sort_keys=True, default=str)}
-        row |= {"outcome": outcome, "ended": datetime.now(UTC)}
-        self.lake.transact(lambda transaction: transaction.upsert("runs", [row]), run_id=self.run_id)
+        row |= {"outcome": self.outcome, "ended": datetime.now(UTC)}
+        self._commit(lambda transaction: transaction.upsert("runs", [row]))
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Inside, the journal tells of this run; in the end it tells the outcome."""
+        begun = time.monotonic()
+        with telling_of(self.run_id):
+            tell("run started", lake=self.lake.root, code_version=self._row["code_version"])
+            try:
+                yield
+            finally:
+                level = logging.INFO if self.outcome == "done" else logging.ERROR
+                seconds = round(time.monotonic() - begun, 3)
+                tell("run ended", level, outcome=self.outcome, commits=self.commits, seconds=seconds)
+
+    def _commit(self, build: Callable[[Transaction], None]) -> Record | None:
+        record = self.lake.transact(build, run_id=self.run_id)
+        if record:
+            rows: Counter[str] = Counter()
+            for file in record.added:
+                rows[file.table] += file.rows
+            files = {"files_added": len(record.added), "files_removed": len(record.removed)}
+            tell("commit", version=record.version, **files, rows_written=dict(rows))
+        return record
 
 
 @contextmanager
 def start_run(lake: Lake, command: str, arguments: Mapping[str, Any]) -> Iterator[Run]:
     """A run of ``command``; its outcome is recorded also when it fails."""
     run = Run(lake, command, arguments)
-    try:
-        yield run
-    except BaseException as error:
-        run.finish(f"{type(error).__name__}: {error}"[:500])
-        raise
-    run.finish("done")
+    with run.under_way():
+        try:
+            yield run
+        except BaseException as error:
+            run.finish(f"{type(error).__name__}: {error}"[:500])
+            raise
+        run.finish("done")
 
 
 @cache
