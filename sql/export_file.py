@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,8 @@ def written(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise InputError(f"{target} is there already.", hint="Give another name, or --overwrite.")
     if not target.parent.is_dir():
         raise InputError(f"The folder {target.parent} does not exist.")
-    part = target.with_name(target.name + ".part")
+    # Of two processes that write it at once, the last one's stays, and neither is handed a part of the other's.
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     _remove(part)
     try:
         yield part

@@ -1,4 +1,4 @@
-"""What is in the lake, at a glance."""
+"""What is in the lake, at a glance, and what of it needs somebody's attention."""
 
 from __future__ import annotations
 
@@ -48,21 +48,48 @@ FROM experiments JOIN metrics USING (experiment) WHERE metric = 'auc'
 GROUP BY experiment, model, feature_set, weights, label_rule, metrics.split ORDER BY ALL
 """
 _RUNS = "SELECT run_id, command, outcome FROM runs ORDER BY started DESC LIMIT 5"
-_BAD_RUNS = """
-SELECT run_id, command, outcome FROM (
-    FROM runs QUALIFY row_number() OVER (PARTITION BY command ORDER BY started DESC, run_id DESC) = 1
-)
-WHERE outcome NOT IN ('done', 'unfinished') OR (outcome = 'unfinished' AND started < $long_ago)
+_LAST_RUNS = """
+SELECT command, run_id, started, ended, outcome,
+    outcome = 'done' OR (outcome = 'unfinished' AND started >= $long_ago) AS good
+FROM runs QUALIFY row_number() OVER (PARTITION BY command ORDER BY started DESC, run_id DESC) = 1
 ORDER BY command
+"""
+# A row keeps its run while the files that it is about stay as they are, so that those of the last run are news. The
+# first ingest of a cohort's images, or of its labels, has nothing that it could be compared with.
+_NEWLY_EXCLUDED = """
+WITH ingests AS (
+    SELECT arguments->>'$.cohort' AS cohort, run_id, started, unnest(
+        CASE WHEN arguments->>'$.images' IS NULL THEN [] ELSE ['images'] END
+        || CASE WHEN json_array_length(arguments, '$.labels') > 0 THEN ['labels'] ELSE [] END
+    ) AS step
+    FROM runs WHERE command = 'ingest'
+), newest AS (
+    FROM ingests QUALIFY row_number() OVER (PARTITION BY cohort, step ORDER BY started DESC, run_id DESC) = 1
+        AND count(*) OVER (PARTITION BY cohort, step) > 1
+)
+SELECT cohort, run_id, count(DISTINCT scan_id) AS scans, list_sort(list(DISTINCT reason)) AS reasons
+FROM exclusions JOIN newest USING (cohort, step, run_id)
+WHERE started >= $lately GROUP BY ALL ORDER BY ALL
+"""
+_TABLES = """
+SELECT "table", count(*) AS files, sum("rows")::BIGINT AS "rows", sum(bytes)::BIGINT AS bytes
+FROM data_files GROUP BY ALL ORDER BY ALL
 """
 
 LONG = timedelta(days=1)
 """A run that is unfinished for so long was killed, or hangs."""
 
+LATELY = timedelta(days=3)
+"""For so long it is news that an ingest left out scans which none had before: over a weekend, and not for ever."""
+
 
 @dataclass(frozen=True)
 class Status:
-    """Counts by cohort, split, feature set and experiment, the latest runs, and the command that comes next, if any."""
+    """Counts by cohort, split, feature set, table and experiment, the latest runs, and the command that comes next.
+
+    last_runs: of each command. newly_excluded: what the last ingest of a cohort left out and had not before, or left
+    out again though its files have changed; for ``LATELY``. problems: what a person ought to look at.
+    """
 
     root: str
     version: int
@@ -74,6 +101,9 @@ class Status:
     missing: list[dict[str, Any]]
     experiments: list[dict[str, Any]]
     runs: list[dict[str, Any]]
+    last_runs: list[dict[str, Any]]
+    newly_excluded: list[dict[str, Any]]
+    tables: list[dict[str, Any]]
     next_step: str
     problems: list[str]
 
@@ -99,17 +129,27 @@ class Status:
             yield Text(f"Next: {self.next_step}")
 
 
-def status(lake: Lake) -> Status:
-    """The state of the lake as of its newest commit."""
+def status(lake: Lake, now: datetime | None = None) -> Status:
+    """The state of the lake as of its newest commit; what is lately and what is overdue is reckoned from ``now``."""
+    now = now or datetime.now(UTC)
     with connect(lake) as connection:
 
         def count(relation: str) -> int:
             return _rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"]
 
         violations = int(_rows(connection, "SELECT sum(violations) AS n FROM split_audit")[0]["n"])
-        bad = _rows(connection, _BAD_RUNS, {"long_ago": datetime.now(UTC) - LONG})
+        last_runs = _rows(connection, _LAST_RUNS, {"long_ago": now - LONG})
+        newly_excluded = _rows(connection, _NEWLY_EXCLUDED, {"lately": now - LATELY})
         problems = [f"the split audit finds {violations} violations (split_audit)"] if violations else []
-        problems += [f"the last run of {run['command']} ended so: {run['outcome']} ({run['run_id']})" for run in bad]
+        problems += [
+            f"the last run of {run['command']} ended so: {run['outcome']} ({run['run_id']})"
+            for run in last_runs
+            if not run["good"]
+        ]
+        problems += [
+            f"scans of {one['cohort']} newly left out by {one['run_id']}: {one['scans']} ({', '.join(one['reasons'])})"
+            for one in newly_excluded
+        ]
         return Status(
             root=lake.root,
             version=lake.version,
@@ -121,6 +161,9 @@ def status(lake: Lake) -> Status:
             missing=_rows(connection, _MISSING, {"branches": list(BRANCHES)}),
             experiments=_rows(connection, _EXPERIMENTS),
             runs=_rows(connection, _RUNS),
+            last_runs=last_runs,
+            newly_excluded=newly_excluded,
+            tables=_rows(connection, _TABLES),
             next_step=next_step({file.table for file in lake.state().files.values()}),
             problems=problems,
         )

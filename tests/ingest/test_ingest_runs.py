@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from ingest.ingest import ingest
 from lake.cluster import batches
 from lake.errors import InputError
 from lake.store import Lake
+from sql.status import LATELY, status
 
 NOWHERE = "tcp://127.0.0.1:9"
 """A scheduler that does not answer: a run that is given it fails if it tries to read a scan."""
@@ -37,6 +40,31 @@ def folder(tmp_path: Path, writer: Any) -> Path:
 
 def rows(lake: Lake, table: str, *columns: str, **where: str) -> list[tuple[Any, ...]]:
     return sorted(tuple(row[c] for c in columns) for row in lake.read(table, where or None).to_pylist())
+
+
+def test_scans_that_an_ingest_leaves_out_anew_are_a_problem_until_they_are_mended_or_old_news(
+    lake: Lake, folder: Path, tmp_path: Path, scheduler: str
+) -> None:
+    def ingested(**given: Path) -> list[str]:
+        ingest(lake, "brats21", scheduler=scheduler, **given)
+        return status(lake).problems
+
+    assert ingested(images=folder) == [], "the first ingest has nothing to be compared with"
+    victim = folder / IDS[0] / f"{IDS[0]}_t1.nii.gz"
+    whole = victim.read_bytes()
+    victim.write_bytes(whole[:700])
+    (problem,) = ingested(images=folder)
+    assert re.fullmatch(r"scans of brats21 newly left out by \S+-ingest-\w+: 1 \(unreadable file\)", problem)
+    assert ingested(images=folder) == [problem], "a run that changes nothing is no run"
+    (tmp_path / "labels.csv").write_text("BraTS21ID,MGMT_value\n1,1\n")
+    assert ingested(labels=tmp_path / "labels.csv") == [problem], "labels say nothing of images"
+    assert status(lake, datetime.now(UTC) + LATELY).problems == []
+    victim.write_bytes(whole)
+    assert ingested(images=folder) == []
+    assert status(lake).cohorts[0]["excluded"] == 1
+    (tmp_path / "labels.csv").write_text("BraTS21ID,MGMT_value\n1,x\n2,y\n")
+    (problem,) = ingested(labels=tmp_path / "labels.csv")
+    assert problem.endswith(": 2 (unreadable value)")
 
 
 def test_a_run_commits_sound_scans_and_reasons_and_a_second_run_reads_and_writes_nothing(
