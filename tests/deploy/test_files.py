@@ -20,6 +20,9 @@ from ingest.schedule import read_schedule
 from lake.own_clusters import USER
 from lake.processes import DEATHS, KEEP_MEMORY
 from lake.settings import read_settings
+from lake.store import Lake
+from sql.metrics import write_metrics
+from sql.status import status
 
 KUBERNETES = "1.32"
 MANIFESTS = ("kubernetes", "kubernetes/standing", "schedule/kubernetes")
@@ -163,6 +166,35 @@ def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
         unit.write_text(text.replace("/opt/gliolake/.venv/bin/gliolake", "/bin/true"), "utf-8")
     done = subprocess.run(["systemd-analyze", "verify", *units], capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_alerts_ask_for_metrics_that_there_are(deploy: Path, lake: Lake, tmp_path: Path) -> None:
+    file = tmp_path / "gliolake.prom"
+    write_metrics(status(lake), file)
+    there = set(re.findall(r"^# TYPE (\w+) gauge$", file.read_text("utf-8"), re.MULTILINE))
+    alerts = deploy / "schedule/alerts.yaml"
+    rules = yaml.safe_load(alerts.read_text("utf-8"))["groups"][0]["rules"]
+    readme = (deploy / "README.md").read_text("utf-8")
+    for rule in rules:
+        asked = set(re.findall(r"gliolake_\w+", rule["expr"]))
+        assert asked
+        assert asked <= there
+        assert f"- alert: {rule['alert']} " not in readme or f"  expr: {rule['expr']}\n" in readme
+    assert set(re.findall(r"gliolake_\w+", readme)) <= there
+    if not shutil.which("promtool"):
+        pytest.skip("promtool is not installed")
+    done = subprocess.run(["promtool", "check", "rules", alerts], capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_runs_on_a_timer_keep_a_journal(deploy: Path) -> None:
+    for file in ("gliolake-ingest.service", "gliolake.cron"):
+        text = (deploy / "schedule" / file).read_text("utf-8")
+        assert "GLIOLAKE_LOG=json" in text
+        assert "gliolake status --prometheus /var/lib/gliolake/metrics/gliolake.prom" in text
+    (job,) = documents(deploy / "schedule/kubernetes")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "GLIOLAKE_LOG", "value": "json"} in container["env"]
 
 
 def test_cron_understands_its_line(deploy: Path) -> None:
