@@ -865,11 +865,14 @@ def _print(report: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line; a person's mistake ends in a message and exit code 2, never in a traceback."""
+    import logging
+
     from lake.journal import tell
 
     begun = time.monotonic()
     code = _run()
-    tell("command ended", exit_code=code, seconds=round(time.monotonic() - begun, 3))
+    level = logging.ERROR if code else logging.INFO
+    tell("command ended", level, exit_code=code, seconds=round(time.monotonic() - begun, 3))
     sys.exit(code)
 
 

@@ -122,8 +122,11 @@ def settings_of_workers() -> dict[str, Any]:
     formatter = _formatter()
     if formatter is None:
         return {}
+    import dask
+
+    preload = [*dask.config.get("distributed.worker.preload", []), __name__]
     fields = formatter.fields | {"run_id": next(reversed(_under_way), None)}
-    return {"distributed.worker.preload": [__name__], ON_WORKERS: fields}
+    return {"distributed.worker.preload": preload, ON_WORKERS: fields}
 
 
 def dask_setup(worker: Worker) -> None:

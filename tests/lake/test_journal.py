@@ -88,7 +88,7 @@ webhook_variable = "HOOK"
     assert (events["step failed"]["step"], events["step failed"]["run_id"]) == ("ucsf_pdgm", runs[0])
     assert events["step failed"]["hint"] == "Check --images."
     assert (events["warning"]["level"], events["warning"]["run_id"]) == ("warning", None)
-    assert (lines[-1]["event"], lines[-1]["exit_code"]) == ("command ended", 1)
+    assert (lines[-1]["event"], lines[-1]["exit_code"], lines[-1]["level"]) == ("command ended", 1, "error")
 
 
 def test_dask_its_workers_warnings_progress_and_a_crash_are_lines_too(tmp_path: Path) -> None:
