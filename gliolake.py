@@ -801,6 +801,14 @@ def compact(lake: LakeOption, as_json: JsonOption = False) -> None:
         )
 
 
+@app.command(rich_help_panel="Keep the lake")
+def migrate(lake: LakeOption, as_json: JsonOption = False) -> None:
+    """Rewrite files that an older gliolake wrote, so that reading them costs no more than others. May be broken off."""
+    from lake.migrate import migrate as run
+
+    _print(run(_lake(lake)), as_json)
+
+
 @app.command(rich_help_panel="See it work")
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the synthetic cohorts and the lake are written.")] = Path(

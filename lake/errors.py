@@ -37,6 +37,10 @@ class NewerLake(GliolakeError):
     """The lake was written by a gliolake that knows more than this one."""
 
 
+class OlderLake(GliolakeError):
+    """A file of the lake was written before its table had a column, and nothing says what its rows have in it."""
+
+
 class StorageFull(GliolakeError, OSError):
     """No space is left; nothing was committed."""
 

@@ -21,8 +21,11 @@ from typing import Any, TypeAlias
 from lake.errors import DamagedFile, GliolakeError, NewerLake
 from lake.files import Files
 
-FORMAT = 1
-"""Version of everything this module writes. A lake with a larger one is refused."""
+FORMAT = 2
+"""Version of everything this module writes and of the tables (``lake.tables``). A lake with a larger one is refused.
+
+Lakes of format 1 are from before it counted the tables too.
+"""
 
 FOLDER = "_log"
 CHECKPOINT_EVERY = 50

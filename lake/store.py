@@ -23,6 +23,7 @@ from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import TEMPORARY, LocalFiles, open_files
 from lake.log import DataFile, Record, State
+from lake.older import rows_of
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.transaction import Transaction
 
@@ -92,6 +93,7 @@ class Lake:
         Raises:
             InputError: no such table or column.
             DamagedFile: a committed file is missing or holds other bytes.
+            OlderLake: as ``load``.
         """
         return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
 
@@ -197,16 +199,10 @@ class Lake:
 
         Raises:
             DamagedFile: the file is missing, or its bytes are not those committed.
+            OlderLake: an older gliolake wrote it, and nothing says what a column that it lacks should hold.
         """
         table = tables.table(file.table)
-        wanted = table.schema.names if columns is None else list(columns)
-        stored = [column for column in wanted if column not in table.partition_by]
-        source = pa.BufferReader(self.content(file))
-        rows = pq.read_table(source, columns=stored, page_checksum_verification=True)
-        for column in wanted:
-            if column in table.partition_by:
-                rows = rows.append_column(column, pa.array([file.partition[column]] * file.rows, pa.string()))
-        return rows.select(wanted).cast(pa.schema([table.schema.field(column) for column in wanted]))
+        return rows_of(table, file, self.content(file), table.schema.names if columns is None else list(columns))
 
     def _damaged(self, file: DataFile, what: str) -> DamagedFile:
         return DamagedFile(

@@ -18,8 +18,9 @@ import duckdb
 import pyarrow as pa
 
 from features.kinetics import kinetics_labels
-from lake.errors import DamagedFile
+from lake.errors import DamagedFile, OlderLake
 from lake.log import State
+from lake.older import OTHER_VERSION
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
@@ -40,6 +41,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 
     Raises:
         DamagedFile: a committed file is missing or altered.
+        OlderLake: nothing says what a column that an older gliolake's file lacks should hold.
     """
     state = lake.state()
     files = CommittedFiles(lake, state)
@@ -76,12 +78,14 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Inside, DuckDB's report of a damaged file becomes the error that was raised when it was read."""
+    """Inside, DuckDB's report of a file that cannot be read becomes the error that was raised when it was."""
     try:
         yield
     except duckdb.Error as error:
         if damage := re.search(r"DamagedFile: (.*)", str(error)):
             raise DamagedFile(damage[1], hint="`gliolake verify --repair` takes it out, to be made again.") from None
+        if older := re.search(r"OlderLake: (.*)", str(error)):
+            raise OlderLake(older[1], hint=OTHER_VERSION) from None
         raise
 
 

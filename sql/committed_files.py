@@ -10,7 +10,9 @@ from typing import Any, BinaryIO
 
 from fsspec.spec import AbstractFileSystem
 
+from lake import tables
 from lake.log import DataFile, State
+from lake.older import as_today
 from lake.store import Lake
 
 SCHEME = "lake://"
@@ -23,7 +25,8 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     """The committed files of one snapshot.
 
     A file is read whole and checked against its sha256. For one query DuckDB opens it several times, so the bytes last
-    read stay in memory: checked once, and out of reach of whatever happens to the file then.
+    read stay in memory: checked once, and out of reach of whatever happens to the file then. A file of an older
+    gliolake is shown as it would be written today, so that all files of a table have the columns of the first.
     """
 
     protocol = SCHEME.removesuffix("://")
@@ -34,6 +37,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
         self.lake = lake
         self.state = state
         self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._sizes: dict[str, int] = {}
         self._lock = Lock()
 
     def _committed(self, path: str) -> DataFile:
@@ -51,16 +55,20 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
         with self._lock:
             data = self._kept.pop(file.path, None)
         if data is None:
-            data = self.lake.content(file)  # not under the lock: DuckDB's threads read and check files side by side
+            # Not under the lock: DuckDB's threads read and check files side by side.
+            data = as_today(tables.table(file.table), file, self.lake.content(file))
         with self._lock:
-            self._kept[file.path] = data
+            self._kept[file.path], self._sizes[file.path] = data, len(data)
             while sum(map(len, self._kept.values())) > KEPT_BYTES:
                 self._kept.popitem(last=False)
         return data
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name and size, as fsspec wants them."""
-        return {"name": path, "size": self._committed(path).bytes, "type": "file"}
+        file = self._committed(path)
+        if file.path not in self._sizes:
+            self._content(file)
+        return {"name": path, "size": self._sizes[file.path], "type": "file"}
 
     def exists(self, path: str, **_: Any) -> bool:
         """Whether the path is a committed file."""

@@ -84,7 +84,7 @@ def export(
             check_size(name, rows, len(relation.columns))
         schema = _described(connection.sql(f'FROM "{name}" LIMIT 0').to_arrow_table().schema, relation)
         batches = _watched(_batches(connection, name), f"{name} to {form}", ceil(rows / BATCH))
-        with part.open("wb") as stream, _memory_named(name):
+        with part.open("wb") as stream, _memory_named(name), damage_named():
             write(schema, batches, form, stream)
     return Exported(name, str(target), rows)
 
@@ -135,8 +135,6 @@ def _memory_named(name: str) -> Iterator[None]:
     try:
         yield
     except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-        if "DamagedFile" in str(error):
-            raise
         raise InputError(
             f"DuckDB could not put {name} in order: {str(error).splitlines()[0]}",
             hint="A view has to fit in memory. Ask for a part of it with `gliolake sql`, or export its tables.",

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 
 import gliolake
+from lake import log
+from lake.tables import TABLES
+from tests.old_lakes import lacking, write
 
 
 class Answer:
@@ -156,6 +159,34 @@ def test_compact_merges_what_many_commits_left(command: Any, tmp_path: Path) -> 
         assert command("ingest", "--cohort", "brats21", "--labels", file).code == 0
     assert command("compact", "--json").json()["labels"] == 4
     assert command("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "5"}]
+
+
+def test_an_older_lake_is_asked_as_it_is_and_migrated_once(command: Any, tmp_path: Path) -> None:
+    write(tmp_path / "lake", {"labels": lacking(TABLES["labels"], ["site"])}, range(3), number=1)
+    asked = ("sql", "SELECT count(*) AS n FROM labels WHERE site IS NULL", "--format", "csv")
+    assert command(*asked).rows() == [{"n": "3"}]
+    assert command("migrate", "--json").json() == {"looked_at": 1, "rewritten": {"labels": 1}}
+    assert command(*asked).rows() == [{"n": "3"}]
+    assert command("migrate").out == "All 2 files are as their tables are today.\n"
+
+
+def test_a_newer_lake_is_refused_by_every_command_and_left_alone(labelled: Any, tmp_path: Path) -> None:
+    write(tmp_path / "lake", {"labels": TABLES["labels"]}, [0], number=log.FORMAT + 1)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    file = tmp_path / "train_labels.csv"
+    for asked in (
+        ("ingest", "--cohort", "brats21", "--labels", file), ("extract",), ("train", "--feature-set", "x"), ("status",),
+        ("sql", "FROM labels"), ("export", "labels", "--to", "csv"), ("catalog", tmp_path / "file.duckdb"), ("report",),
+        ("verify", "--repair", "--grace", "0"), ("compact",), ("migrate",),
+    ):  # fmt: skip
+        answer = labelled(*asked)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.splitlines() == [
+            f"gliolake: The lake at {tmp_path / 'lake'} was written by a newer gliolake, in format {log.FORMAT + 1}; "
+            f"this one reads {log.FORMAT}.",
+            "  Update gliolake, or open the lake with the version that wrote it.",
+        ]
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_preprocessing_says_what_it_needs_and_what_there_is_nothing_to_do_for(

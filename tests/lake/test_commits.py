@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lake import log, tables
 from lake.compaction import compact
-from lake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NewerLake, NotALake
+from lake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NotALake
 from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -244,15 +244,6 @@ def test_rows_of_another_shape_are_refused(lake: Lake, rows: list[Any], fault: s
 def test_a_commit_holding_a_key_twice_is_refused(lake: Lake, label: Any) -> None:
     with pytest.raises(DuplicateKey, match=r"Two rows for table labels have .*scan-0001"):
         lake.transact(lambda tx: tx.upsert("labels", [label(1), label(1, age=3.0)]), run_id="r")
-
-
-def test_a_lake_of_a_newer_gliolake_is_refused(lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as newer:
-        newer.setattr(log, "FORMAT", log.FORMAT + 1)
-        lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
-    with pytest.raises(NewerLake, match="newer gliolake") as caught:
-        Lake(lake.root)
-    assert "Update gliolake" in caught.value.hint
 
 
 def test_a_folder_with_other_things_is_not_taken_for_a_lake(tmp_path: Path) -> None:
