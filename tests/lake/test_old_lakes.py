@@ -75,7 +75,8 @@ def test_columns_that_files_are_too_old_for_read_as_null_beside_new_files_and_st
 
             check()
             assert verify(lake).findings == ()
-            assert lake.transact(lambda tx: [tx.upsert(*one) for one in older.items()] and None, run_id="{") is None
+            for name, same in older.items():
+                assert lake.transact(partial(Transaction.upsert, name=name, rows=same), run_id="r") is None
             bulky = {name for name in then if TODAY[name].bulky}
             if compacted:
                 assert set(compact(lake, fewest=2)) - {"runs"} == set(then) - bulky - {"runs"}
