@@ -71,9 +71,11 @@ def read_boxes(cohort: Cohort, file: Path) -> Boxes:
 
 def known_boxes(lake: Lake, cohort: Cohort) -> dict[str, GivenBox]:
     """The boxes that the lake was given before: an ingest without a file of boxes leaves them as they are."""
-    rows = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "tumour_box", "warnings"]).to_pylist()
+    rows = lake.read("scans", {"cohort": cohort.name, "tumour_voxels": 0}, ["scan_id", "tumour_box", "warnings"])
     return {
-        row["scan_id"]: GivenBox(tuple(row["tumour_box"]), "the lake") for row in rows if BY_HAND in row["warnings"]
+        row["scan_id"]: GivenBox(tuple(row["tumour_box"]), "the lake")
+        for row in rows.to_pylist()
+        if BY_HAND in row["warnings"]
     }
 
 

@@ -11,10 +11,10 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 
 from ingest.boxes import GivenBox
@@ -36,7 +36,7 @@ WHAT = {
 """Why something below an images folder is not opened, in words."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
 
@@ -98,20 +98,19 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     places: dict[str, set[str]] = defaultdict(set)
     strange: list[Row] = []
     real_root = os.path.realpath(root)
-    for path, is_folder, refused in _walk(root, real_root):
-        relative = path.relative_to(root).as_posix()
+    for entry, relative, is_folder, refused in _walk(root, real_root):
         if refused in (UNREADABLE_NAME, TOO_DEEP):
             strange.append(_refused(cohort, root, relative, refused))
         elif match := _first_match(series if is_folder else files, relative):
             role = roles[match["role"]]
-            found = _found_series(role, path, refused, real_root) if is_folder else _found_file(role, path, refused)
-            places[match["scan_id"]].add(str(path.parent))
+            found = _found_series(role, entry, refused, real_root) if is_folder else _found_file(role, entry, refused)
+            places[match["scan_id"]].add(entry.path.rpartition("/")[0])
             by_name[match["scan_id"]].append(found)
         elif is_folder and (match := _first_match(folders, relative)) and not refused:
-            places[match["scan_id"]].add(str(path))
+            places[match["scan_id"]].add(entry.path)
         elif is_folder and match and cohort.ids.parse(match["scan_id"]):
-            places[match["scan_id"]].add(str(path))
-            by_name[match["scan_id"]].append(FoundFile("", f"{path}/", 0, path.lstat().st_mtime_ns, refused))
+            places[match["scan_id"]].add(entry.path)
+            by_name[match["scan_id"]].append(_refused_file("", entry, refused, "/"))
         elif is_folder and refused:
             strange.append(_refused(cohort, root, relative, refused))
     found_here = _grouped(root, cohort, rules, by_name, places)
@@ -127,38 +126,48 @@ def _refused(cohort: Cohort, root: Path, relative: str, reason: str) -> Row:
 
 
 def _first_match(matchers: Iterable[re.Pattern[str]], relative: str) -> re.Match[str] | None:
-    return next((match for matcher in matchers if (match := matcher.fullmatch(relative))), None)
+    return next((match for matcher in matchers if (match := matcher.search(relative))), None)
 
 
-def _found_file(role: str, path: Path, refused: str) -> FoundFile:
+def _found_file(role: str, entry: os.DirEntry[str], refused: str) -> FoundFile:
     if refused:
-        return FoundFile(role, str(path), 0, path.lstat().st_mtime_ns, refused)
-    status = path.stat()
-    return FoundFile(role, str(path), status.st_size, status.st_mtime_ns)
+        return _refused_file(role, entry, refused)
+    status = entry.stat()
+    return FoundFile(role, entry.path, status.st_size, status.st_mtime_ns)
 
 
-def _found_series(role: str, folder: Path, refused: str, real_root: str) -> FoundFile:
+def _found_series(role: str, folder: os.DirEntry[str], refused: str, real_root: str) -> FoundFile:
     """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content.
 
     One slice that is refused is enough for the whole series to be.
     """
     if refused:
-        return FoundFile(role, f"{folder}/", 0, folder.lstat().st_mtime_ns, refused)
-    paths = [path for path in folder.iterdir() if not path.is_dir()]
-    refused = next((why for path in sorted(paths) if (why := _fault(path, real_root))), "")
-    slices = [path.lstat() if refused else path.stat() for path in paths]
-    latest = max(status.st_mtime_ns for status in (folder.stat(), *slices))
-    return FoundFile(role, f"{folder}/", sum(one.st_size for one in slices), latest, refused)
+        return _refused_file(role, folder, refused, "/")
+    with os.scandir(folder) as entries:
+        slices = sorted((one for one in entries if not _is(one.is_dir)), key=attrgetter("name"))
+    refused = next((why for one in slices if (why := _fault(one, real_root))), "")
+    seen = [one.stat(follow_symlinks=not refused) for one in slices]
+    latest = max(status.st_mtime_ns for status in (folder.stat(), *seen))
+    return FoundFile(role, f"{folder.path}/", sum(one.st_size for one in seen), latest, refused)
 
 
-def _fault(path: Path, real_root: str) -> str:
-    """Why a path that is no folder is refused, or ""."""
-    if path.is_symlink() and not _inside(os.path.realpath(path), real_root):
+def _refused_file(role: str, entry: os.DirEntry[str], refused: str, ending: str = "") -> FoundFile:
+    return FoundFile(role, f"{entry.path}{ending}", 0, entry.stat(follow_symlinks=False).st_mtime_ns, refused)
+
+
+def _fault(entry: os.DirEntry[str], real_root: str) -> str:
+    """Why something that is no folder is refused, or ""."""
+    if entry.is_symlink() and not _inside(os.path.realpath(entry.path), real_root):
         return LEAVES
+    return "" if _is(entry.is_file) else NOT_A_FILE
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """What ``is_dir`` and ``is_file`` say; a link that leads nowhere, or round in a circle, is neither."""
     try:
-        return "" if stat.S_ISREG(path.stat().st_mode) else NOT_A_FILE
-    except OSError:  # a link that leads nowhere, or round in a circle
-        return NOT_A_FILE
+        return kind()
+    except OSError:
+        return False
 
 
 def _inside(real: str, real_root: str) -> bool:
@@ -219,7 +228,7 @@ def _fingerprint(rules: ImageRules, folder: str, files: Iterable[FoundFile]) -> 
 def _matchers(rules: ImageRules, suffixes: Iterable[str]) -> tuple[list[re.Pattern[str]], ...]:
     """Expressions for the files, for the folders of series, and for the folders that a scan is named by.
 
-    All are relative to the images folder.
+    All are relative to the images folder, and are searched for: a name may lie at any depth.
     """
     role = "|".join(re.escape(suffix) for suffix in sorted(suffixes))
     files = [pattern for pattern in rules.patterns if not pattern.endswith("/")]
@@ -238,46 +247,64 @@ def _matcher(pattern: str, role: str) -> re.Pattern[str]:
             parts.append(f"(?P={name})" if seen else f"(?P<{name}>{groups[name]})")
         else:
             parts.append("[^/]*".join(map(re.escape, piece.split("*"))))
-    return re.compile("(?:.*/)?" + "".join(parts))
+    return re.compile(f"(?:^|/){''.join(parts)}\\Z")
 
 
-def _walk(root: Path, real_root: str) -> Iterator[tuple[Path, bool, str]]:
-    """Everything below ``root``, whether it is a folder, and why it is refused, or "".
+def _walk(root: Path, real_root: str) -> Iterator[tuple[os.DirEntry[str], str, bool, str]]:
+    """Everything below ``root``: its path from there, whether it is a folder, and why it is refused, or "".
 
-    Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends.
+    Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends. Of what is
+    neither link nor folder nothing is asked but what the folder itself tells: a large cohort has half a million files.
 
     Raises:
         InputError: there is more than ``limits.ENTRIES`` of it.
     """
     entered, seen = {real_root}, 0
-    for current, folders, names in os.walk(root, followlinks=True):
-        seen += len(folders) + len(names)
+    waiting = [(str(root), real_root, "")]
+    while waiting:
+        current, real_current, below = waiting.pop()
+        entries = _entries(current)
+        seen += len(entries)
         if seen > limits.ENTRIES:
             raise InputError(
                 f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
                 hint="Give the cohort's own folder as --images.",
             )
-        deep = len(Path(current).relative_to(root).parts) >= limits.FOLDERS_DEEP
-        for path in (Path(current, name) for name in sorted(names, key=os.fsencode)):
-            yield path, False, _fault(path, real_root) if _is_text(path.name) else UNREADABLE_NAME
-        # A folder before the links to it, so that it is found under its own name.
-        inner = [(path.is_symlink(), path.name, os.path.realpath(path)) for path in (Path(current, n) for n in folders)]
-        folders.clear()
-        for _, name, real in sorted(inner, key=lambda one: (one[0], os.fsencode(one[1]))):
-            path = Path(current, name)
-            if not _is_text(name):
-                yield path, True, UNREADABLE_NAME
-            elif not _inside(real, real_root):
-                yield path, True, LEAVES
-            elif deep:
-                yield path, True, TOO_DEEP
+        deep = below.count("/") >= limits.FOLDERS_DEEP
+        folders: list[os.DirEntry[str]] = []
+        for entry in entries:
+            if _is(entry.is_dir):
+                folders.append(entry)
             else:
-                yield path, True, ""
+                why = _fault(entry, real_root) if _is_text(entry.name) else UNREADABLE_NAME
+                yield entry, below + entry.name, False, why
+        inner: list[tuple[str, str, str]] = []
+        for entry in sorted(folders, key=os.DirEntry.is_symlink):  # so that a folder is found under its own name
+            linked, relative = entry.is_symlink(), below + entry.name
+            real = os.path.realpath(entry.path) if linked else f"{real_current}/{entry.name}"
+            if not _is_text(entry.name):
+                yield entry, relative, True, UNREADABLE_NAME
+            elif linked and not _inside(real, real_root):
+                yield entry, relative, True, LEAVES
+            elif deep:
+                yield entry, relative, True, TOO_DEEP
+            else:
+                yield entry, relative, True, ""
                 if real not in entered:
                     entered.add(real)
-                    folders.append(name)
+                    inner.append((entry.path, real, f"{relative}/"))
+        waiting += reversed(inner)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name; nothing where it may not be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=attrgetter("name"))
+    except OSError:
+        return []
 
 
 def _is_text(name: str) -> bool:
     """Whether a name can stand in a table: names on disk are bytes, and need not be any text."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)

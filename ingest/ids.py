@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from lake import limits
@@ -56,8 +57,8 @@ class IdRules:
     form: str
     subject: str
     visit_day: str = ""
-    digits: Mapping[str, int] = field(default_factory=dict)
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    digits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def parse(self, name: str) -> ScanName | None:
         """Understand a name; None where it is no scan of this cohort. Normal ids parse to themselves.
@@ -65,19 +66,10 @@ class IdRules:
         Raises:
             InputError: the pattern takes too long over it.
         """
-        written = self._groups(name)
-        if written is None:
-            return None
-        written_id = _fill(self.form, written)
-        groups = self._groups(self.aliases.get(written_id, written_id))
-        if groups is None:
-            return None
-        day = groups.get(self.visit_day) or "0"
-        if not day.isdecimal() or len(day) > _DIGITS_OF_A_DAY:
-            return None
-        return ScanName(_fill(self.form, groups), _fill(self.subject, groups), int(day), written_id)
+        return _parse(self, name[: limits.NAME + 1])  # no longer name is remembered, nor understood
 
-    def _groups(self, name: str) -> dict[str, str] | None:
+    def groups_of(self, name: str) -> dict[str, str] | None:
+        """The groups of a name that matches, their numbers padded."""
         if len(name) > limits.NAME:
             return None
         try:
@@ -101,9 +93,35 @@ def fields_of(form: str) -> set[str]:
     return set(_FIELD.findall(form))
 
 
-def _fill(form: str, groups: Mapping[str, str]) -> str:
-    def part(match: re.Match[str]) -> str:
-        inner = match.group(1)
-        return inner if all(groups.get(name) for name in fields_of(inner)) else ""
+@lru_cache(maxsize=1 << 18)
+def _parse(rules: IdRules, name: str) -> ScanName | None:
+    """As ``IdRules.parse``; remembered, since each commit of an ingest asks for the names of the whole lake."""
+    written = rules.groups_of(name)
+    if written is None:
+        return None
+    written_id = _fill(rules.form, written)
+    normal = rules.aliases.get(written_id, written_id)
+    groups = written if normal == name else rules.groups_of(normal)
+    if groups is None:
+        return None
+    day = groups.get(rules.visit_day) or "0"
+    if not day.isdecimal() or len(day) > _DIGITS_OF_A_DAY:
+        return None
+    scan_id = written_id if groups is written else _fill(rules.form, groups)
+    return ScanName(scan_id, _fill(rules.subject, groups), int(day), written_id)
 
-    return _FIELD.sub(lambda match: groups.get(match.group(1), ""), _OPTIONAL.sub(part, form))
+
+def _fill(form: str, groups: Mapping[str, str]) -> str:
+    written: list[str] = []
+    for optional, texts, names in _parts(form):
+        values = [groups.get(name, "") for name in names]
+        if not optional or all(values):
+            written += [part for pair in zip(texts, (*values, ""), strict=True) for part in pair]
+    return "".join(written)
+
+
+@cache
+def _parts(form: str) -> tuple[tuple[bool, tuple[str, ...], tuple[str, ...]], ...]:
+    """A form in parts: whether each may be left out, its plain texts, and the names of the groups between them."""
+    parts = [tuple(_FIELD.split(part)) for part in _OPTIONAL.split(form)]
+    return tuple((place % 2 == 1, part[::2], part[1::2]) for place, part in enumerate(parts))

@@ -8,6 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ingest.boxes import STEP as BOXES
 from ingest.boxes import Boxes, give_boxes, known_boxes, read_boxes, unused_boxes
 from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
@@ -17,7 +20,7 @@ from ingest.folders import Found, FoundScan, find_scans
 from ingest.images import ReadScan, read_scan, reading_failed
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
-from ingest.links import KINDS, find_links
+from ingest.links import KINDS, find_links, with_shared_files
 from ingest.report import IngestReport
 from lake.cluster import batches
 from lake.errors import InputError
@@ -115,7 +118,7 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
 
 def _commit_links(tx: Transaction) -> None:
     """Find all links anew from what this transaction sees, so that of two ingests at once neither misses one."""
-    scans = tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"]).to_pylist()
+    scans = with_shared_files(tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"])).to_pylist()
     columns = ["cohort", "scan_id", "source", "source_id", "declared_cohort", "declared_id"]
     labels = tx.read("labels", columns=columns).to_pylist()
     links = find_links(scans, labels, cohorts_of_rows(tx.read("cohorts")))
@@ -172,11 +175,12 @@ def _vanished(lake: Lake, cohort: Cohort, found: Found) -> tuple[list[str], list
     """
     root = found.root
     present = {scan.scan_id for scan in found.scans}
-    scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"]).to_pylist()
+    scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])
+    absent = scans.filter(pc.invert(pc.is_in(scans["scan_id"], pa.array(present, pa.string()))))
     vanished = sorted(
         row["scan_id"]
-        for row in scans
-        if row["scan_id"] not in present and any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
+        for row in absent.to_pylist()
+        if any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
     )
     excluded = lake.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
     seen = present | {row["scan_id"] for row in found.exclusions}

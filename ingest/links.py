@@ -10,6 +10,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ingest.cohort import MASK, Cohort
 
 Row = Mapping[str, Any]
@@ -41,6 +45,21 @@ def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str
     return sorted(
         found, key=lambda row: tuple(row[key] for key in ("cohort_a", "scan_a", "cohort_b", "scan_b", "kind"))
     )
+
+
+def with_shared_files(scans: pa.Table) -> pa.Table:
+    """The scans, each with only those of its files whose voxels are there a second time: the rest can link nothing.
+
+    Of a large lake nearly all files are left out, and ``find_links`` has them not to look at.
+    """
+    place = scans.schema.get_field_index("files")
+    files = scans["files"].combine_chunks()
+    every = files.flatten()
+    digests = pc.dictionary_encode(every.field("voxel_sha256")).indices.to_numpy()
+    shared = np.bincount(digests)[digests] > 1
+    kept = np.bincount(files.value_parent_indices().to_numpy()[shared], minlength=len(files))
+    offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]), pa.int32())
+    return scans.set_column(place, "files", pa.ListArray.from_arrays(offsets, every.filter(pa.array(shared))))
 
 
 Evidence = Iterator[tuple[Scan, Scan, str]]

@@ -1,28 +1,34 @@
 """A large lake of made-up scans, for whatever is to be timed on one.
 
-    python tests/bench/large_lake.py FOLDER [--scans N] [--seed N]
+    python tests/bench/large_lake.py FOLDER [--scans N] [--seed N] [--images DIR]
 
 Two cohorts, brats21 for training and ucsf_pdgm from outside, with scans, labels, links, and vectors of two untrained
 networks that agree in part. Every eleventh scan is a follow-up of the one before it, and one external patient in
 fifty is a training patient under another name. Vectors lie in files of 8,192 scans (13 MB), as in a compacted lake.
+
+Rows are those that an ingest of the folder of images would have left, but for what only an image's content tells; an
+ingest of the folder that ``lay_out`` fills with empty files therefore finds nothing new.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
+import os
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ingest.cohort import Cohort, parse_cohort
+from ingest.folders import FoundFile, _fingerprint
+from ingest.links import find_links
 from lake.log import DataFile
 from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH, MODALITIES
+from lake.tables import BRANCHES, FEATURE_LENGTH
 from lake.transaction import Transaction
 
 SETS = {f"{backbone}-made": backbone for backbone in ("i3d_nl10_resnet101_v1_kinetics400", "vivit_b_16x2")}
@@ -38,35 +44,97 @@ PER_PATIENTS = 11
 SHARED = 0.6
 """Concordance of the two sets, by their making."""
 
+IMAGES = Path("/made")
+"""Where images are said to lie if nobody lays them out."""
 
-def large_lake(folder: Path, scans: int = 100_000, seed: int = 0) -> Lake:
+DESCRIPTION = """# {scans} scans, seed {seed}, {images}
+name = "{name}"
+role = "{role}"
+label_rule = "brats21"
+
+[ids]
+pattern = 'P(?P<number>[0-9]{{7}})(?:_FU(?P<day>[0-9]{{3}})d)?'
+form = "P{{number}}[_FU{{day}}d]"
+subject = "P{{number}}"
+visit_day = "day"
+
+[preprocessing]
+done = ["bias", "denoise", "align", "coregister", "resample"]
+
+[images]
+patterns = ["{{scan_id}}/{{scan_id}}_{{role}}.nii.gz"]
+
+[images.roles]
+FLAIR = "flair"
+T1 = "t1"
+T1wCE = "t1ce"
+T2 = "t2"
+mask = "seg"
+
+[images.mask_labels]
+1 = "tumour"
+"""
+
+
+def large_lake(folder: Path, scans: int = 100_000, seed: int = 0, images: Path = IMAGES) -> Lake:
     """The lake in this folder: made, or left by an earlier call with the same arguments.
 
     Args:
         folder: where it is, or will be; a lake made with other arguments, or not to its end, is deleted.
         scans: how many; about 16 kB each.
         seed: of the vectors.
+        images: the folder that the scans are said to lie in, a cohort to a folder.
     """
-    told = json.dumps({"scans": scans, "seed": seed})
+    cohorts = described(scans, seed, images)
     if (folder / "_log").is_dir():
         lake = Lake(folder)
-        if set(lake.read("cohorts")["description"].to_pylist()) == {told}:
+        if set(lake.read("cohorts")["description"].to_pylist()) == {cohort.text for cohort in cohorts.values()}:
             return lake
         shutil.rmtree(folder)
     lake = Lake(folder, create=True)
     stream = np.random.default_rng(seed)
     direction = stream.standard_normal(FEATURE_LENGTH, np.float32)
-    numbers = {cohort: int(scans * share) for cohort, (_, share) in COHORTS.items()}
-    for cohort, number in numbers.items():
+    for name, number in numbers_of(scans).items():
         for first in range(0, number, BLOCK):
             block = np.arange(first, min(first + BLOCK, number))
-            files = _feature_files(lake, cohort, block, stream, direction)
-            lake.transact(lambda tx, c=cohort, b=block, f=files: _commit(tx, c, b, f), run_id="made")
-    rows = [_cohort(cohort, role, told) for cohort, (role, _) in COHORTS.items()]
+            files = _feature_files(lake, name, block, stream, direction)
+            rows = _rows(cohorts, name, block.tolist(), images)
+            lake.transact(partial(_commit, rows=rows, files=files), run_id="made")
+    rows = [cohort.row() for cohort in cohorts.values()]
     sets = [{"feature_set": name, "backbone": of, "weights": "untrained", "recipe": "{}"} for name, of in SETS.items()]
     # The cohorts come last: they say that all the rest is there.
     lake.transact(lambda tx: (tx.upsert("feature_sets", sets), tx.upsert("cohorts", rows))[0], run_id="made")
     return lake
+
+
+def described(scans: int, seed: int = 0, images: Path = IMAGES) -> dict[str, Cohort]:
+    """The cohorts' descriptions, which also say what the lake was made from."""
+    facts = {"scans": scans, "seed": seed, "images": images}
+    return {
+        name: parse_cohort(DESCRIPTION.format(name=name, role=role, **facts), f"{name}.toml")
+        for name, (role, _) in COHORTS.items()
+    }
+
+
+def numbers_of(scans: int) -> dict[str, int]:
+    """How many of the scans are of each cohort."""
+    return {name: int(scans * share) for name, (_, share) in COHORTS.items()}
+
+
+def lay_out(images: Path, scans: int) -> None:
+    """Write the scans' files, all empty and of the same old time: whoever finds nothing new opens none of them."""
+    done = images / "done"
+    if done.exists() and done.read_text() == str(scans):
+        return
+    shutil.rmtree(images, ignore_errors=True)
+    for cohort in described(scans).values():
+        for number in range(numbers_of(scans)[cohort.name]):
+            folder, files = _found(cohort, number, images)
+            Path(folder).mkdir(parents=True)
+            for file in files:
+                os.close(os.open(file.uri, os.O_CREAT | os.O_WRONLY))
+                os.utime(file.uri, ns=(file.mtime_ns, file.mtime_ns))
+    done.write_text(str(scans))
 
 
 def scan_id(number: int) -> str:
@@ -75,15 +143,16 @@ def scan_id(number: int) -> str:
     return f"P{number - follow_up:07d}" + ("_FU180d" if follow_up else "")
 
 
-def _commit(transaction: Transaction, cohort: str, block: np.ndarray, files: list[DataFile]) -> None:
-    numbers = block.tolist()
-    transaction.append("scans", [_scan(cohort, number) for number in numbers])
-    transaction.append("labels", [_label(cohort, number) for number in numbers])
-    links = [_link(cohort, number) for number in numbers if number % PER_PATIENTS == PER_PATIENTS - 1]
-    if cohort == "ucsf_pdgm":
-        links += [_declared(number) for number in numbers if number % (50 * PER_PATIENTS) == 0]
-    transaction.append("links", links)
+def _commit(transaction: Transaction, rows: dict[str, list[dict[str, Any]]], files: list[DataFile]) -> None:
+    for table, of_table in rows.items():
+        transaction.append(table, of_table)
     transaction.add(files)
+
+
+def _rows(cohorts: dict[str, Cohort], name: str, numbers: list[int], images: Path) -> dict[str, list[dict[str, Any]]]:
+    scans = [_scan(cohorts[name], number, images) for number in numbers]
+    labels = [_label(name, number) for number in numbers]
+    return {"scans": scans, "labels": labels, "links": find_links(scans, labels, cohorts)}
 
 
 def _feature_files(
@@ -119,51 +188,44 @@ def _features(feature_set: str, cohort: str, block: np.ndarray, branch: str, val
     )  # fmt: skip
 
 
-def _cohort(cohort: str, role: str, told: str) -> dict[str, str]:
-    sha256 = hashlib.sha256(told.encode()).hexdigest()
-    return {
-        "cohort": cohort, "role": role, "label_rule": "brats21", "description": told, "description_sha256": sha256,
-    }  # fmt: skip
-
-
-def _scan(cohort: str, number: int) -> dict[str, Any]:
+def _found(cohort: Cohort, number: int, images: Path) -> tuple[str, list[FoundFile]]:
+    """A scan's folder and files, as a walk of the images folder finds them."""
+    assert cohort.images is not None
     name = scan_id(number)
+    folder = f"{images}/{cohort.name}/{name}"
+    roles = cohort.images.roles.items()
+    return folder, [FoundFile(role, f"{folder}/{name}_{suffix}.nii.gz", 0, 0) for role, (suffix,) in roles]
+
+
+def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
+    assert cohort.images is not None
+    name = scan_id(number)
+    folder, found = _found(cohort, number, images)
     files = [
         {
-            "role": role, "uri": f"file:///made/{cohort}/{name}/{role}.nii.gz", "bytes": 1, "mtime_ns": 0,
-            "dtype": "int16", **dict.fromkeys(("sha256", "voxel_sha256"), f"{number:060d}{place:02d}{len(cohort):02d}"),
+            "role": file.role, "uri": file.uri, "bytes": file.bytes, "mtime_ns": file.mtime_ns, "dtype": "int16",
+            **dict.fromkeys(("sha256", "voxel_sha256"), f"{number:060d}{place:02d}{len(cohort.name):02d}"),
         }
-        for place, role in enumerate(MODALITIES)
+        for place, file in enumerate(found)
     ]  # fmt: skip
     return {
-        "cohort": cohort, "scan_id": name, "source_id": name, "subject_id": name.partition("_")[0],
+        "cohort": cohort.name, "scan_id": name, "source_id": name, "subject_id": name.partition("_")[0],
         "visit_day": 180 if "_" in name else 0, "files": files, "shape": [240, 240, 155], "spacing_mm": [1.0] * 3,
         "affine": np.eye(4).ravel().tolist(), "orientation": "LPS", "tumour_box": [60, 120, 60, 120, 40, 90],
-        "tumour_voxels": 1000, "mask_labels": [], "warnings": ["synthetic"], "fingerprint": "0" * 64,
+        "tumour_voxels": 1000, "mask_labels": [{"label": 1, "voxels": 1000}], "warnings": ["synthetic"],
+        "fingerprint": _fingerprint(cohort.images, folder, found),
     }  # fmt: skip
 
 
 def _label(cohort: str, number: int) -> dict[str, Any]:
     patient = int(scan_id(number)[1:8])  # whose scans are labelled alike
+    again = cohort == "ucsf_pdgm" and number % (50 * PER_PATIENTS) == 0
     return {
-        "cohort": cohort, "scan_id": scan_id(number), "source": "made", "source_id": str(number),
+        "cohort": cohort, "scan_id": scan_id(number), "source": "made", "source_id": scan_id(number),
         "source_row": number + 2, "source_sha256": "0" * 64, "label_rule": "brats21",
+        "declared_cohort": "brats21" if again else None, "declared_id": scan_id(number) if again else None,
         "mgmt_status": ("methylated", "unmethylated")[patient % 2],
         "age": 40.0 + patient % 40, "sex": "FM"[patient // 2 % 2], "grade": 4, "site": f"site {patient % 7}",
-    }  # fmt: skip
-
-
-def _link(cohort: str, number: int) -> dict[str, Any]:
-    return {
-        "cohort_a": cohort, "scan_a": scan_id(number - 1), "cohort_b": cohort, "scan_b": scan_id(number),
-        "kind": "follow-up", "evidence": "made", "score": 1.0,
-    }  # fmt: skip
-
-
-def _declared(number: int) -> dict[str, Any]:
-    return {
-        "cohort_a": "ucsf_pdgm", "scan_a": scan_id(number), "cohort_b": "brats21", "scan_b": scan_id(number),
-        "kind": "declared", "evidence": "made", "score": 1.0,
     }  # fmt: skip
 
 
@@ -173,9 +235,12 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--scans", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--images", type=Path, help="lay the images out here")
     arguments = parser.parse_args()
     start = time.perf_counter()
-    lake = large_lake(arguments.folder, arguments.scans, arguments.seed)
+    if arguments.images:
+        lay_out(arguments.images, arguments.scans)
+    lake = large_lake(arguments.folder, arguments.scans, arguments.seed, arguments.images or IMAGES)
     size = sum(file.bytes for file in lake.state().files.values())
     print(
         f"{arguments.scans:,} scans, {size / 1e9:.2f} GB in {len(lake.state().files)} files: "
