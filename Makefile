@@ -6,7 +6,7 @@ READY := .venv/.ready
 
 
 .PHONY: env demo test test-faults test-backbones test-study lint parity mxnet browser bench bench-extract bench-study \
-	bench-agreement fuzz clean
+	bench-agreement bench-scale fuzz clean
 
 env: $(READY)
 
@@ -80,6 +80,10 @@ bench-study: $(READY)
 bench-agreement: $(READY)
 	$(BIN)/python tests/bench/bench_agreement.py
 	$(BIN)/python tests/bench/bench_queries.py
+
+# A lake of 100,000 scans, what everything costs on it, and how that grows; a quarter of an hour. docs/scale.md tells.
+bench-scale: $(READY)
+	$(BIN)/python tests/bench/bench_scale.py
 
 FUZZ_SECONDS ?= 60
 
