@@ -119,15 +119,16 @@ def letters(old: pa.Table) -> pa.Array:
     return pc.add(pc.utf8_length(old["name"]), pc.utf8_length(old["cohort"]))
 
 
-def test_types_widen_and_columns_go(lake: Lake) -> None:
-    then = gaining(TABLES["labels"], Column("counted", pa.int32(), "narrow"), Column("gone", TEXT, "nobody needs it"))
+@pytest.mark.parametrize("gone", [[], [Column("gone", TEXT, "nobody needs it")]])
+def test_types_widen_and_columns_go(lake: Lake, gone: list[Column]) -> None:
+    then = gaining(TABLES["labels"], Column("counted", pa.int32(), "narrow"), *gone)
     today = gaining(TABLES["labels"], Column("counted", pa.int64(), "wide"))
     with older_and_newer(lake, then, today):
         large = {**row(today, 3), "counted": 2**40}
         lake.transact(lambda tx: tx.append("labels", [large]), run_id="r")
-        assert sorted(lake.read("labels")["counted"].to_pylist()) == [0, 1, 2, 2**40]
-        assert migrate(lake).rewritten == {"labels": 1}
-        assert sorted(lake.read("labels")["counted"].to_pylist()) == [0, 1, 2, 2**40]
+        for rewritten in (1, 0):
+            assert sorted(lake.read("labels")["counted"].to_pylist()) == [0, 1, 2, 2**40]
+            assert migrate(lake).rewritten.get("labels", 0) == rewritten
 
 
 @pytest.mark.parametrize(
@@ -210,3 +211,15 @@ def test_a_lake_that_a_newer_gliolake_wrote_to_is_refused_at_every_door_and_left
         DOORS[door](lake)
     assert "Update gliolake" in caught.value.hint
     assert snapshot(lake.root) == before
+
+
+def test_a_commit_that_a_newer_gliolake_came_before_is_not_made(lake: Lake) -> None:
+    def overtaken(transaction: Transaction) -> None:
+        transaction.append("labels", [row(TABLES["labels"], 0)])
+        write(lake.root, {"links": TODAY["links"]}, [1], number=log.FORMAT + 1)
+
+    with pytest.raises(NewerLake):
+        lake.transact(overtaken, run_id="r")
+    with tables_are(TODAY, number=log.FORMAT + 1):
+        newer = Lake(lake.root)
+        assert (newer.version, {file.table for file in newer.state().files.values()}) == (1, {"links"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
@@ -61,19 +61,29 @@ def test_every_table_and_view_answers_as_if_older_files_had_been_written_today(t
         assert {name for name in expected.keys() & TABLES if migrated[name] != expected[name]} == {"runs"}
 
 
-def test_what_is_made_of_older_rows_is_seen_in_sql_whichever_file_comes_first(lake: Lake) -> None:
-    then = gaining(TABLES["labels"], Column("index", pa.int32(), "narrow"), Column("gone", pa.string(), ""))
-    doubled = Column("doubled", pa.float64(), "made", before=lambda old: pc.multiply(old["index"], 2.0))
-    today = gaining(TABLES["labels"], Column("index", pa.int64(), "wide"), doubled)
+NARROW, WIDE = Column("counted", pa.int32(), "narrow"), Column("counted", pa.int64(), "wide")
+DOUBLED = Column("doubled", pa.float64(), "made", before=lambda old: pc.multiply(old["counted"], 2.0))
+
+
+@pytest.mark.parametrize(
+    ("today", "asked", "old", "new"),
+    [
+        (WIDE, "SELECT counted FROM labels WHERE counted >= 0 ORDER BY 1", range(4), 2**40),
+        (DOUBLED, "SELECT doubled FROM labels WHERE doubled >= 0 ORDER BY 1", [0.0, 2.0, 4.0, 6.0], 100.5),
+    ],
+    ids=["of a narrower type", "made of another column"],
+)
+def test_what_older_rows_have_is_seen_whichever_file_comes_first(
+    lake: Lake, today: Column, asked: str, old: Iterable[float], new: float
+) -> None:
     for number in range(4):
-        write(lake.root, {"labels": then}, [number], number=1)
-    with tables_are({"labels": today}):
+        write(lake.root, {"labels": gaining(TABLES["labels"], NARROW)}, [number], number=1)
+    table = gaining(TABLES["labels"], today)
+    with tables_are({"labels": table}):
         for number in range(4, 8):
-            large = {**row(today, number), "index": 2**40, "doubled": 0.5}
-            lake.transact(partial(Transaction.append, name="labels", rows=[large]), run_id="r")
-        found = query(lake, 'SELECT "index", doubled FROM labels WHERE doubled >= 0 ORDER BY "index"').to_pylist()
-    made = [{"index": number, "doubled": 2.0 * number} for number in range(4)]
-    assert found == [*made, *[{"index": 2**40, "doubled": 0.5}] * 4]
+            rows = [row(table, number) | {today.name: new}]
+            lake.transact(partial(Transaction.append, name="labels", rows=rows), run_id="r")
+        assert query(lake, asked)[today.name].to_pylist() == [*old, *[new] * 4]
 
 
 def test_a_file_that_nothing_is_known_to_do_with_is_named(lake: Lake, tmp_path: Path) -> None:
