@@ -68,6 +68,6 @@ def as_today(table: Table, file: DataFile, data: bytes) -> bytes:
     """
     if not is_older(table, data):
         return data
-    sink = pa.BufferOutputStream()
-    pq.write_table(rows_of(table, file, data, table.file_schema.names), sink, compression="none")
+    rows, sink = rows_of(table, file, data, table.file_schema.names), pa.BufferOutputStream()
+    pq.write_table(rows, sink, compression="none", use_dictionary=False)  # read at once: no time for making it small
     return bytes(sink.getvalue())
