@@ -21,7 +21,7 @@ from lake.tables import BRANCHES, TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lake.log import DataFile, State
+    from lake.state import DataFile, State
     from lake.store import Lake
 
 METHOD = "1"

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from analysis.agreement_moments import Moments, grouped
-from lake.log import DataFile
+from lake.state import DataFile
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH
 

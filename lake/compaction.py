@@ -9,8 +9,8 @@ from functools import partial
 import pyarrow as pa
 
 from lake import tables
-from lake.log import DataFile
 from lake.runs import start_run
+from lake.state import DataFile
 from lake.store import Lake
 from lake.transaction import Transaction
 

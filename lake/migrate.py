@@ -10,10 +10,10 @@ from itertools import groupby
 from typing import Any
 
 from lake import tables
-from lake.log import DataFile
 from lake.older import is_older
 from lake.progress import track
 from lake.runs import start_run
+from lake.state import DataFile
 from lake.store import Lake
 from lake.transaction import Transaction
 

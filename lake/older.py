@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.errors import OlderLake
-from lake.log import DataFile
 from lake.rows import in_schema
+from lake.state import DataFile
 from lake.tables import Table
 
 OTHER_VERSION = "The version that wrote it reads it; table runs names it."

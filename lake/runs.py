@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.journal import tell, telling_of
-from lake.log import Record
+from lake.state import Record
 from lake.store import Lake
 from lake.transaction import Transaction
 

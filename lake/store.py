@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import TEMPORARY, LocalFiles, open_files
-from lake.log import DataFile, Record, State
 from lake.older import rows_of
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
+from lake.state import DataFile, Record, State
 from lake.transaction import Transaction
 
 PATIENCE = 120.0

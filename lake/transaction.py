@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from lake import tables
 from lake.errors import DuplicateKey
-from lake.log import DataFile, Range, State
 from lake.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
+from lake.state import DataFile, Range, State
 
 if TYPE_CHECKING:
     from lake.store import Lake

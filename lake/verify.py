@@ -19,9 +19,9 @@ from rich.text import Text
 
 from lake import log, tables
 from lake.files import TEMPORARY, Entry
-from lake.log import DataFile, State
 from lake.progress import track
 from lake.runs import start_run
+from lake.state import DataFile, State
 from lake.store import Lake
 from lake.transaction import Transaction
 

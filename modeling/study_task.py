@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lake.errors import GliolakeError, InputError
-from lake.log import DataFile
+from lake.state import DataFile
 from lake.store import Lake
 from modeling.crossval import SPLITS, Figure
 from modeling.experiment import Experiment, Rows, experiment_row, external_scans, result_rows, run_experiments

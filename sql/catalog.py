@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from features.kinetics import kinetics_labels
 from lake.errors import DamagedFile, OlderLake
-from lake.log import State
 from lake.older import OTHER_VERSION
+from lake.state import State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles

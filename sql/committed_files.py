@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from fsspec.spec import AbstractFileSystem
 
 from lake import tables
-from lake.log import DataFile, State
 from lake.older import as_today
+from lake.state import DataFile, State
 from lake.store import Lake
 
 SCHEME = "lake://"

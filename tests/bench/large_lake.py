@@ -26,7 +26,7 @@ import pyarrow as pa
 from ingest.cohort import Cohort, parse_cohort
 from ingest.folders import FoundFile, _fingerprint
 from ingest.links import find_links
-from lake.log import DataFile
+from lake.state import DataFile
 from lake.store import Lake
 from lake.tables import BRANCHES, FEATURE_LENGTH
 from lake.transaction import Transaction

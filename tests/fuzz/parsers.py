@@ -30,6 +30,7 @@ from ingest.tfrecords import masked_crc32c, read_examples
 from lake import log
 from lake.errors import GliolakeError
 from lake.files import LocalFiles
+from lake.state import State
 from lake.tables import TABLES
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="gliolake-fuzz-")
@@ -140,7 +141,7 @@ def commits(data: bytes) -> None:
             place.write_bytes(content)
         with contextlib.suppress(GliolakeError):
             if record := log.read_record(files, 1):
-                log.State().after([record])
+                State().after([record])
                 assert all(".." not in Path(file.path).parts for file in record.touches())
         with contextlib.suppress(GliolakeError):
             log.latest_state(files)

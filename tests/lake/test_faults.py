@@ -18,6 +18,7 @@ import pytest
 
 from lake import log
 from lake.errors import ReadOnlyLake, StorageFull
+from lake.state import State
 from lake.store import Lake
 from lake.transaction import Transaction
 from lake.verify import verify
@@ -151,7 +152,7 @@ def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_clear
     assert {finding.kind for finding in found.findings} == {"uncommitted file", "replaced file"}
     assert all(finding.young for finding in found.findings)
     assert len(list(Path(lake.root, "labels", "cohort=staged").iterdir())) == 1
-    _, records = log.latest_state(lake.files, log.State())
+    _, records = log.latest_state(lake.files, State())
     assert [record.run_id for record in records] == ["r0", "r1", "r2"]
     assert [record.committed for record in records] == sorted((r.committed for r in records), reverse=True)
     rows = Lake(lake.root).read("labels").to_pylist()

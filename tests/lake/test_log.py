@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lake import log
 from lake.errors import GliolakeError
 from lake.files import Entry, LocalFiles
-from lake.log import DataFile, Record, State
+from lake.state import DataFile, Record, State
 from lake.store import Lake
 
 FILES = st.builds(
