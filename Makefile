@@ -29,7 +29,7 @@ test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
 
 # Every injected fault at full length (about an hour), and at the end how many there were and what they cost.
 test-faults: $(READY)
-	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults
+	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults --numprocesses auto --dist load --durations 10
 
 # All six networks at full size against plain torch, and real and synthetic scans through all of them (10 minutes).
 test-backbones: $(READY)

@@ -239,7 +239,7 @@ def test_an_extraction_disturbed_at_any_moment_ends_and_run_again_leaves_what_an
         lake = Lake(root)
         assert vectors(lake) == undisturbed
         assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
-    record_property("faults", times)
+    record_property(f"faults: {harm.__name__.replace('_', ' ')}", times)
 
 
 def disturbed(root: Path, cluster: Cluster, harm: Harm, choice: random.Random) -> tuple[int, str]:

@@ -81,7 +81,7 @@ def test_a_fault_at_any_request_of_a_commit_loses_no_row_and_doubles_none(
         if proxy.injected == before:
             break
     assert proxy.injected == point >= 4
-    record_property("faults", proxy.injected)
+    record_property(f"faults: S3 {fault}", proxy.injected)
 
 
 @pytest.mark.faults
@@ -117,7 +117,7 @@ def test_two_writers_in_a_storm_of_faults_leave_what_they_leave_in_fair_weather(
     assert lake.version == 4 * commits
     assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
     assert proxy.injected > commits
-    record_property("faults", proxy.injected)
+    record_property("faults: S3 storm over two writers", proxy.injected)
 
 
 def test_a_store_that_stays_away_is_named_and_the_same_command_goes_on_later(

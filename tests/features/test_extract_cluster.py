@@ -121,7 +121,9 @@ def test_workers_killed_throughout_a_run_cost_no_vector_and_make_none_twice(
     world: tuple[Lake, Path],
     look: Any,
     undisturbed: dict[tuple[str, str, str], bytes],
+    *,
     monkeypatch: pytest.MonkeyPatch,
+    record_property: Any,
     seed: int,
 ) -> None:
     lake, _ = world
@@ -135,6 +137,7 @@ def test_workers_killed_throughout_a_run_cost_no_vector_and_make_none_twice(
     assert look.vectors(lake) == undisturbed
     assert not look.rows(lake, "exclusions", step="features")
     assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
+    record_property("faults: kill worker", len(killed))
 
 
 COMMAND = """
@@ -148,7 +151,11 @@ extraction.extract(Lake(sys.argv[1]), workers=2)
 
 @pytest.mark.faults
 def test_a_command_killed_in_mid_run_goes_on_from_what_it_had_committed(
-    world: tuple[Lake, Path], look: Any, undisturbed: dict[tuple[str, str, str], bytes], tmp_path: Path
+    world: tuple[Lake, Path],
+    look: Any,
+    undisturbed: dict[tuple[str, str, str], bytes],
+    tmp_path: Path,
+    record_property: Any,
 ) -> None:
     lake, _ = world
     told = tmp_path / "told.txt"
@@ -172,6 +179,7 @@ def test_a_command_killed_in_mid_run_goes_on_from_what_it_had_committed(
     assert look.vectors(lake) == undisturbed
     after = {(row["scan_id"], row["modality"]): row["run_id"] for row in look.rows(lake, "features")}
     assert before.items() <= after.items()
+    record_property("faults: kill client", 1)
 
 
 def until(reached: Callable[[], bool], seconds: float = 90) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -59,17 +60,21 @@ def test_a_reader_sees_commits_made_after_it_opened_the_lake(root: str, label: A
     assert Lake(root).read("labels").num_rows == log.CHECKPOINT_EVERY + 3  # from the checkpoint on
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("kind", ["folder", "S3"])
-def test_appends_of_many_processes_are_all_there_once(kind: str, tmp_path: Path, request: Any) -> None:
+def test_appends_of_many_processes_are_all_there_once(
+    kind: str, tmp_path: Path, request: Any, record_property: Any
+) -> None:
     root = str(tmp_path / "lake") if kind == "folder" else f"{request.getfixturevalue('s3_bucket')}/many"
     Lake(root, create=True)
-    processes, each = 8, 10
+    processes, each = 8, 125 if os.environ.get("GLIOLAKE_FAULTS") == "full" else 10
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
         pool.starmap(append_many, [(root, process, each) for process in range(processes)])
     lake = Lake(root)
     assert lake.version == processes * each
     assert sorted(row["source_row"] for row in lake.read("labels").to_pylist()) == list(range(processes * each))
+    record_property("faults: commit beside seven others", lake.version)
 
 
 def append_many(root: str, process: int, each: int) -> None:

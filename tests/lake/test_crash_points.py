@@ -125,4 +125,5 @@ def test_a_commit_killed_between_any_two_of_its_steps_leaves_the_old_state_or_th
     assert turned > 0, "no point before the record was made"
     assert not FULL_FAULTS or turned < len(after_kill) - 1, "no point after it"
     assert after_again == [NEW] * len(after_again)
-    record_property("faults", len(after_kill) - 1)  # each point killed once; at the last the commit was done
+    killed = len(after_kill) - 1  # each point killed once; at the last the commit was done
+    record_property("faults: crash between two steps of a commit", killed)

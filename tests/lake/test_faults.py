@@ -75,12 +75,13 @@ def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path
     assert verify(lake, repair=True, grace=0).sound
     assert verify(lake, grace=0).findings == ()
     assert lake.read("labels").num_rows == committed
-    record_property("faults", KILLS)
+    record_property("faults: kill -9 of a writer", KILLS)
 
 
+@pytest.mark.faults
 @pytest.mark.parametrize("failing", range(4))
 def test_a_disk_that_fills_up_at_any_write_of_a_commit_leaves_the_old_state_or_the_new(
-    lake: Lake, label: Any, failing: int, monkeypatch: pytest.MonkeyPatch
+    lake: Lake, label: Any, failing: int, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
     writes = iter(range(100))
@@ -108,9 +109,13 @@ def test_a_disk_that_fills_up_at_any_write_of_a_commit_leaves_the_old_state_or_t
     assert not any(finding.is_damage for finding in verify(reopened, grace=0).findings)
     reopened.transact(build, run_id="r")  # and the same command goes on from there
     assert sorted(row["age"] or 0 for row in reopened.read("labels").to_pylist()) == [0, 60.0]
+    record_property("faults: full disk", 1)
 
 
-def test_a_really_full_disk_is_named_and_the_lake_still_reads(small_disk: Path, label: Any) -> None:
+@pytest.mark.faults
+def test_a_really_full_disk_is_named_and_the_lake_still_reads(
+    small_disk: Path, label: Any, record_property: Any
+) -> None:
     lake = Lake(small_disk / "lake", create=True)
     with pytest.raises(StorageFull, match="No space is left") as caught:  # noqa: PT012
         for batch in range(10_000):
@@ -120,9 +125,13 @@ def test_a_really_full_disk_is_named_and_the_lake_still_reads(small_disk: Path, 
     reopened = Lake(lake.root)
     assert reopened.read("labels").num_rows == reopened.version > 0
     assert verify(reopened, repair=True, grace=0).sound
+    record_property("faults: full disk", 1)
 
 
-def test_a_lake_that_cannot_be_written_to_says_so_and_still_reads(small_disk: Path, label: Any) -> None:
+@pytest.mark.faults
+def test_a_lake_that_cannot_be_written_to_says_so_and_still_reads(
+    small_disk: Path, label: Any, record_property: Any
+) -> None:
     root = small_disk / "lake"
     Lake(root, create=True).transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
@@ -134,10 +143,12 @@ def test_a_lake_that_cannot_be_written_to_says_so_and_still_reads(small_disk: Pa
         Lake(small_disk / "other", create=True).transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
     assert Lake(root).read("labels").num_rows == 1
     assert verify(lake).sound
+    record_property("faults: read-only lake", 2)
 
 
+@pytest.mark.faults
 def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_cleared_away(
-    tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch, record_property: Any
 ) -> None:
     """The log's numbers order commits, and nothing else does; what seems to come from the future is young."""
     lake = Lake(tmp_path / "lake", create=True)
@@ -159,6 +170,7 @@ def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_clear
     assert sorted((row["scan_id"], row["age"]) for row in rows) == [
         ("scan-0000", 2.0), ("scan-0001", None), ("scan-0002", None), ("scan-0003", None),
     ]  # fmt: skip
+    record_property("faults: clock set back", 2)
 
 
 def _clock(now: Callable[[], float]) -> type[datetime]:
