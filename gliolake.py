@@ -840,6 +840,7 @@ def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
 
     Raises:
         NotALake: there is no lake there, or none was named.
+        NewerLake: a newer gliolake wrote it.
         DamagedFile: a committed file that every connection reads is missing or altered.
     """
     from lake.errors import NotALake

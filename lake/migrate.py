@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any
 
 from lake import tables
+from lake.cluster import batches
 from lake.older import is_older
 from lake.progress import track
 from lake.runs import start_run
 from lake.state import DataFile
 from lake.store import Lake
 from lake.transaction import Transaction
+
+BATCH = 100
+BATCH_SECONDS = 60.0
+"""A crash costs the rewriting of so many files, or of so long."""
 
 
 @dataclass(frozen=True)
@@ -38,30 +42,28 @@ class Migration:
 def migrate(lake: Lake) -> Migration:
     """Rewrite all files whose columns are not those that their table has today.
 
-    Rows keep the run that wrote them. Each partition is a commit of its own, so that what was broken off goes on from
-    there; the replaced files are cleared by ``verify`` once no reader can still hold them.
+    Rows keep the run that wrote them. There is a commit for every ``BATCH`` files, so that what was broken off goes on
+    from there; the replaced files are cleared by ``verify`` once no reader can still hold them.
 
     Raises:
         OlderLake: nothing says what a column that a file lacks should hold. What was committed before stays.
         DamagedFile: a committed file is missing or holds other bytes.
     """
-    files = sorted(lake.state().files.values(), key=_place)
-    rewritten: dict[str, int] = defaultdict(int)
-    with start_run(lake, "migrate", {}) as run, track("looking through files", len(files)) as advance:
-        for (name, _), some in groupby(files, key=_place):
-            older = []
-            for file in some:
-                if is_older(tables.table(name), lake.content(file)):
-                    older.append(file)
-                advance()
-            if older:
-                run.transact(partial(_rewrite, lake=lake, files=older))
-                rewritten[name] += len(older)
+    files = lake.state().files
+    rewritten: Counter[str] = Counter()
+    with start_run(lake, "migrate", {}) as run:
+        for some in batches(_older(lake, files), BATCH, BATCH_SECONDS):
+            run.transact(partial(_rewrite, lake=lake, files=some))
+            rewritten.update(file.table for file in some)
     return Migration(len(files), dict(rewritten))
 
 
-def _place(file: DataFile) -> tuple[str, tuple[str, ...]]:
-    return file.table, tuple(file.partition.values())
+def _older(lake: Lake, files: Mapping[str, DataFile]) -> Iterator[DataFile]:
+    with track("looking through files", len(files)) as advance:
+        for _, file in sorted(files.items()):
+            if is_older(tables.table(file.table), lake.content(file)):
+                yield file
+            advance()
 
 
 def _rewrite(transaction: Transaction, lake: Lake, files: list[DataFile]) -> None:

@@ -44,16 +44,17 @@ def rows_of(table: Table, file: DataFile, data: bytes, columns: Sequence[str]) -
             )
     asked = held if any(column.before for column in lacking) else held.intersection(columns)
     rows = parquet.read([name for name in parquet.schema_arrow.names if name in asked and name not in file.partition])
-    for name in asked.intersection(file.partition):
-        rows = rows.append_column(name, pa.repeat(pa.scalar(file.partition[name], pa.string()), rows.num_rows))
+    for name, value in file.partition.items():
+        if name in asked:
+            rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
     old = rows
-    for column in lacking:
-        # Not pa.nulls: a struct of its making has nulls in fields that may not be null.
-        values = column.before(old) if column.before else pa.array([None] * old.num_rows, column.type)
-        rows = rows.append_column(column.name, values)
     try:
+        for column in lacking:
+            # Not pa.nulls: a struct of its making has nulls in fields that may not be null.
+            values = column.before(old) if column.before else pa.array([None] * old.num_rows, column.type)
+            rows = rows.append_column(column.name, values)
         return in_schema(rows.select(columns), pa.schema([table.schema.field(column) for column in columns]))
-    except (pa.ArrowException, ValueError) as error:
+    except (pa.ArrowException, KeyError, ValueError) as error:
         raise OlderLake(
             f"An older gliolake wrote {file.path}: its rows do not fit table {table.name} as it is now: {error}.",
             hint=OTHER_VERSION,

@@ -45,8 +45,8 @@ Before: TypeAlias = Callable[[pa.Table], pa.Array | pa.ChunkedArray]
 class Column:
     """One column: name, pyarrow type, one line of documentation, and whether it may be null.
 
-    before: makes the column's values of the rows of a file that was written before the column was there; without it
-    they are null.
+    before: makes the column's values of the rows of a file that was written before the column was there, by whatever
+    version, with the columns that it has; without ``before`` they are null.
     """
 
     name: str
