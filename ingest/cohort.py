@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -158,6 +159,7 @@ def read_cohort(path: Path) -> Cohort:
         ) from error
 
 
+@lru_cache
 def parse_cohort(text: str, file: str) -> Cohort:
     """The cohort that a TOML text describes; ``file`` names it in messages. Raises InputError."""
     root = parse_toml(text, file)

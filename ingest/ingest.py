@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -20,7 +20,7 @@ from ingest.folders import Found, FoundScan, find_scans
 from ingest.images import ReadScan, read_scan, reading_failed
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
-from ingest.links import KINDS, find_links, with_shared_files
+from ingest.links import KINDS, find_links, rows_to_link
 from ingest.report import IngestReport
 from lake.cluster import batches
 from lake.errors import InputError
@@ -118,10 +118,10 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
 
 def _commit_links(tx: Transaction) -> None:
     """Find all links anew from what this transaction sees, so that of two ingests at once neither misses one."""
-    scans = with_shared_files(tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"])).to_pylist()
+    cohorts = cohorts_of_rows(tx.read("cohorts"))
+    scans = tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"])
     columns = ["cohort", "scan_id", "source", "source_id", "declared_cohort", "declared_id"]
-    labels = tx.read("labels", columns=columns).to_pylist()
-    links = find_links(scans, labels, cohorts_of_rows(tx.read("cohorts")))
+    links = find_links(*rows_to_link(scans, tx.read("labels", columns=columns), cohorts), cohorts)
     for kind in KINDS:
         tx.replace("links", {"kind": kind}, [link for link in links if link["kind"] == kind])
 
@@ -138,7 +138,7 @@ def _ingest_images(
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else []
     found.scans[:] = give_boxes(found.scans, given.of_scan if given else known_boxes(run.lake, cohort))
     waiting = [scan for scan in found.scans if known.get(scan.scan_id) != scan.fingerprint]
-    vanished, gone = _vanished(run.lake, cohort, found)
+    vanished, gone = _vanished(run.lake, cohort, known.keys(), found)
 
     def first(tx: Transaction) -> None:
         tx.upsert("cohorts", [cohort.row()])
@@ -168,20 +168,19 @@ def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
     return known
 
 
-def _vanished(lake: Lake, cohort: Cohort, found: Found) -> tuple[list[str], list[Row]]:
-    """Scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
+def _vanished(lake: Lake, cohort: Cohort, known: Set[str], found: Found) -> tuple[list[str], list[Row]]:
+    """Known scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
 
     Only what lay below ``root`` counts: a cohort may be spread over several folders, ingested one by one.
     """
     root = found.root
     present = {scan.scan_id for scan in found.scans}
-    scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])
-    absent = scans.filter(pc.invert(pc.is_in(scans["scan_id"], pa.array(present, pa.string()))))
-    vanished = sorted(
-        row["scan_id"]
-        for row in absent.to_pylist()
-        if any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
-    )
+    vanished: list[str] = []
+    if known - present:
+        scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])
+        absent = scans.filter(pc.is_in(scans["scan_id"], pa.array(known - present, pa.string()))).to_pylist()
+        ours = (row for row in absent if any(Path(file["uri"]).is_relative_to(root) for file in row["files"]))
+        vanished = sorted(row["scan_id"] for row in ours)
     excluded = lake.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
     seen = present | {row["scan_id"] for row in found.exclusions}
     gone = [row for row in excluded if row["scan_id"] not in seen and Path(row["source"]).is_relative_to(root)]

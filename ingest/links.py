@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.cohort import MASK, Cohort
+from ingest.ids import ScanName
 
 Row = Mapping[str, Any]
 Scan = tuple[str, str]
@@ -47,19 +48,42 @@ def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str
     )
 
 
-def with_shared_files(scans: pa.Table) -> pa.Table:
-    """The scans, each with only those of its files whose voxels are there a second time: the rest can link nothing.
+def rows_to_link(
+    scans: pa.Table, labels: pa.Table, cohorts: Mapping[str, Cohort]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The scans and labels from which ``find_links`` finds what it would find from all: in a large lake, few.
 
-    Of a large lake nearly all files are left out, and ``find_links`` has them not to look at.
+    A scan comes with only those of its files whose voxels are there a second time.
     """
-    place = scans.schema.get_field_index("files")
     files = scans["files"].combine_chunks()
     every = files.flatten()
+    image = pc.not_equal(every.field("role"), MASK).to_numpy(zero_copy_only=False)
     digests = pc.dictionary_encode(every.field("voxel_sha256")).indices.to_numpy()
-    shared = np.bincount(digests)[digests] > 1
+    shared = image & (np.bincount(digests[image], minlength=len(digests))[digests] > 1)
     kept = np.bincount(files.value_parent_indices().to_numpy()[shared], minlength=len(files))
     offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]), pa.int32())
-    return scans.set_column(place, "files", pa.ListArray.from_arrays(offsets, every.filter(pa.array(shared))))
+    place = scans.schema.get_field_index("files")
+    scans = scans.set_column(place, "files", pa.ListArray.from_arrays(offsets, every.filter(pa.array(shared))))
+    return (
+        scans.filter(pa.array(_later_visit(scans, cohorts) | (kept > 0))).to_pylist(),
+        labels.filter(
+            pa.array(_later_visit(labels, cohorts) | labels["declared_id"].is_valid().to_numpy())
+        ).to_pylist(),
+    )
+
+
+def _later_visit(rows: pa.Table, cohorts: Mapping[str, Cohort]) -> np.ndarray:
+    """For each row, whether its scan's id is that of a later visit."""
+    names = zip(rows["cohort"].to_pylist(), rows["scan_id"].to_pylist(), strict=True)
+    return np.fromiter((_visit(cohorts.get(cohort), scan) is not None for cohort, scan in names), bool, rows.num_rows)
+
+
+def _visit(cohort: Cohort | None, scan: str) -> ScanName | None:
+    """What a scan's id says, if it is that of a later visit."""
+    if cohort is None or cohort.ids.form == cohort.ids.subject:
+        return None
+    name = cohort.ids.parse(scan)
+    return None if name is None or name.scan_id == name.subject_id else name
 
 
 Evidence = Iterator[tuple[Scan, Scan, str]]
@@ -79,8 +103,8 @@ def _follow_ups(scans: list[Row], labels: list[Row], cohorts: Mapping[str, Cohor
     """Each scan of a later visit, to the first scan of its subject, which need not be in the lake."""
     for row in (*labels, *scans):
         cohort = cohorts.get(row["cohort"])
-        name = cohort.ids.parse(row["scan_id"]) if cohort else None
-        if cohort is None or name is None or name.scan_id == name.subject_id:
+        name = _visit(cohort, row["scan_id"])
+        if cohort is None or name is None:
             continue
         source = row.get("source") or "the images folder"
         written = cohort.ids.parse(row["source_id"])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from hypothesis import given
+import pyarrow as pa
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cohort import load_cohort
-from ingest.links import find_links
+from ingest.links import find_links, rows_to_link
+from lake.tables import TABLES
 
 COHORTS = {name: load_cohort(name) for name in ("brats21", "ucsf_pdgm")}
 
@@ -96,3 +98,30 @@ def test_content_links_join_what_all_pairs_would_join_whatever_order_scans_come_
     for link in links:
         assert (link["cohort_a"], link["scan_a"]) < (link["cohort_b"], link["scan_b"])
         assert link["score"] == 1.0
+
+
+DAYS = st.sampled_from(["", "_FU003d", "_FU016d"])
+
+
+@settings(deadline=None)
+@given(held=st.lists(st.tuples(HELD, DAYS, st.booleans()), max_size=12))
+def test_what_is_left_out_before_links_are_looked_for_would_have_linked_nothing(
+    held: list[tuple[dict[str, str], str, bool]],
+) -> None:
+    names = [f"UCSF-PDGM-{number:04d}{day}" for number, (_, day, _) in enumerate(held)]
+    scans = [scan("ucsf_pdgm", name, **hashes) for name, (hashes, _, _) in zip(names, held, strict=True)]
+    labels = [
+        labelled("ucsf_pdgm", name, name, "BraTS2021_00097" if declared else None)
+        for name, (_, _, declared) in zip(names, held, strict=True)
+    ]
+    files = pa.list_(pa.struct([("role", pa.string()), ("voxel_sha256", pa.string())]))
+    texts = [(name, pa.string()) for name in ("cohort", "scan_id", "source_id")]
+    few = rows_to_link(
+        pa.Table.from_pylist(scans, pa.schema([*texts, ("files", files)])),
+        pa.Table.from_pylist(
+            labels, pa.schema([field for field in TABLES["labels"].schema if field.name in labelled("", "", "")])
+        ),
+        COHORTS,
+    )
+    assert find_links(*few, COHORTS) == find_links(scans, labels, COHORTS)
+    assert all(row["declared_id"] or "_FU" in row["scan_id"] for row in few[1])
