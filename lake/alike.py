@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from lake.errors import ClusterError
+from lake.patience import answered
 
 if TYPE_CHECKING:
     from distributed import Client, Worker
@@ -77,9 +78,10 @@ def check_workers(client: Client, differences: Callable[[str], list[str]], worke
         differences: called on every worker with its address; says what differs there, a line each.
 
     Raises:
-        ClusterError: something differs, or a worker lacks gliolake; the message shows what.
+        ClusterError: something differs, or a worker lacks gliolake; the message shows what. Or nobody answers.
     """
-    answers = client.run(_asked, differences, on_error="return", workers=workers)
+    with answered(client) as seconds:
+        answers = client.run(_asked, differences, on_error="return", workers=workers, callback_timeout=seconds)
     lines: list[str] = []
     for place, answer in answers.items():
         if isinstance(answer, list):

@@ -14,12 +14,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from http.client import HTTPConnection, HTTPException
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
 from lake.errors import ClusterError
+<<<<<<< Updated upstream
 from lake.journal import tell
+=======
+from lake.patience import GOES_ON, PATIENCE, able_workers, ask, next_outcome, went_away
+>>>>>>> Stashed changes
 from lake.processes import start_processes
 from lake.progress import note, track
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
@@ -64,11 +69,13 @@ def open_cluster(
         InputError: an option is not usable, or the settings file is faulty.
         ClusterError: no scheduler answers at the address, it has no workers, or one of them is unlike this process.
     """
+    import dask
+
     chosen = choose_cluster(scheduler, workers, threads)
     if chosen.source and chosen.scheduler != EMBEDDED:
         note(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
     opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
-    with opened as client:
+    with dask.config.set({PATIENCE: chosen.patience}), opened as client:
         if chosen.scheduler != EMBEDDED:
             check_surroundings(client, pool_workers(client, pool) if pool else None)
         yield client
@@ -140,7 +147,7 @@ def _connected(scheduler: str, tls: Tls | None) -> Iterator[Client]:
             hint = "Do it and you have certificates of one authority? See [cluster.tls] in deploy/gliolake.toml."
         raise ClusterError(f"No Dask scheduler answers at {scheduler} ({type(error).__name__}).", hint=hint) from error
     with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
+        if not able_workers(client):
             raise ClusterError(f"The Dask scheduler at {scheduler} has no workers.", hint="Start `dask worker` first.")
         yield client
 
@@ -158,8 +165,7 @@ def _security(scheduler: str, tls: Tls | None) -> Security | None:
 
 def pool_workers(client: Client, resource: str) -> list[str]:
     """Addresses of the cluster's workers that announce this resource."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [address for address, worker in workers.items() if worker["resources"].get(resource)]
+    return able_workers(client, {resource: 1})
 
 
 def map_tasks(
@@ -183,8 +189,8 @@ def map_tasks(
             a pool (``lake.pool``), whose environment is another.
 
     Raises:
-        ClusterError: the scheduler went away, or all workers did; a worker that joined is unlike this process; or a
-            task raised it.
+        ClusterError: the scheduler went away, or all workers that could do it, for longer than ``lake.patience``; a
+            worker that joined is unlike this process; or a task raised it.
     """
     from dask.utils import funcname
     from distributed import KilledWorker, LocalCluster
@@ -200,7 +206,7 @@ def map_tasks(
 
     given_up: list[Item] = []
     with track(description, len(items)) as advance:
-        for item, outcome in _together(client, submit, items):
+        for item, outcome in _together(client, submit, items, resources):
             if isinstance(outcome, KilledWorker):
                 given_up.append(item)
                 continue
@@ -209,67 +215,61 @@ def map_tasks(
         if given_up:
             tell("trying again", logging.WARNING, doing=description, items=len(given_up), because="workers died")
         for lonely in given_up:
-            for item, outcome in _together(client, submit, [lonely]):
+            for item, outcome in _together(client, submit, [lonely], resources):
                 advance()
                 yield item, outcome
 
 
 def _together(
-    client: Client, submit: Callable[[Item], Future[Result]], items: Iterable[Item]
+    client: Client,
+    submit: Callable[[Item], Future[Result]],
+    items: Iterable[Item],
+    resources: Mapping[str, float] | None,
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Outcomes as they come, with a few items per thread under way; workers that join meanwhile get their share."""
     from concurrent.futures import CancelledError
 
     import dask
-    from distributed import as_completed
     from distributed.scheduler import NoValidWorkerError, NoWorkerError
 
     waiting = iter(items)
-    at_work = as_completed(with_results=False)
-    item_of: dict[object, Item] = {}
+    outcomes: SimpleQueue[tuple[Future[Result], Result | Exception]] = SimpleQueue()
+    item_of: dict[Future[Result], Item] = {}
     most_threads = dask.config.get(MOST_THREADS, 0)
+    loop: Any = client.loop  # a client that is open has one
+
+    async def fetch(future: Future[Result]) -> None:
+        """In the client's event loop: a result is lost with its worker, and may be long in coming a second time."""
+        try:
+            outcomes.put((future, await future))
+        except Exception as error:
+            outcomes.put((future, error))
 
     def hand_out() -> None:
-        try:
-            room = max(1, most_threads, sum(client.nthreads().values())) * TASKS_PER_THREAD
-        except OSError as error:  # Dask's own closed connections are among them
-            raise _went_away() from error
+        room = max(1, most_threads, sum(ask(client, "ncores").values())) * TASKS_PER_THREAD
         while len(item_of) < room:
             try:
                 item = next(waiting)
             except StopIteration:
                 return
             future = submit(item)
-            item_of[future.key] = item
-            at_work.add(future)
+            item_of[future] = item
+            loop.add_callback(fetch, future)
 
     hand_out()
-    for future in at_work:
-        item = item_of.pop(future.key)
-        outcome: Result | Exception
-        try:
-            outcome = future.result()
-        except CancelledError as error:  # nobody here cancels: the scheduler that knew the task is gone
-            raise _went_away() from error
-        except (NoWorkerError, NoValidWorkerError) as error:
-            raise ClusterError(
-                f"No worker could be found for the work: {error}",
-                hint="What was committed stays. Run the same command again: it goes on from there.",
-            ) from error
-        except ClusterError:  # a task's word that its worker, or the whole cluster, is at fault, and no item
-            raise
-        except Exception as error:  # the task's own error, or KilledWorker: either belongs to this item alone
-            outcome = error
+    while item_of:
+        future, outcome = next_outcome(client, outcomes, resources)
+        if isinstance(outcome, CancelledError):  # nobody here cancels: the scheduler that knew the task is gone
+            raise went_away() from outcome
+        if isinstance(outcome, (NoWorkerError, NoValidWorkerError)):  # a cluster of others may be less patient
+            raise ClusterError(f"No worker could be found for the work: {outcome}", hint=GOES_ON) from outcome
+        if isinstance(outcome, ClusterError):  # a task's word that its worker, or the whole cluster, is at fault
+            raise outcome
+        # Else a result, the task's own error, or KilledWorker, which belong to this item alone.
+        item = item_of.pop(future)
         future.release()
         hand_out()
         yield item, outcome
-
-
-def _went_away() -> ClusterError:
-    return ClusterError(
-        "The Dask scheduler went away.",
-        hint="What was committed stays. Run the same command again: it goes on from there.",
-    )
 
 
 def batches(

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING
 
 from lake.cluster import open_cluster, pool_workers
 from lake.errors import ClusterError, InputError
-from lake.processes import DEATHS
+from lake.patience import PATIENCE
+from lake.processes import DEATHS, NO_WORKERS_SECONDS
 from lake.settings import EMBEDDED, choose_cluster
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def open_pool(environment: Environment, scheduler: str | None = None, workers: i
         return
     count = chosen.workers or len(os.sched_getaffinity(0))
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1}),
+        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, PATIENCE: NO_WORKERS_SECONDS}),
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR) as cluster,
         Client(cluster) as client,
         start_workers(client, environment, count),

@@ -8,7 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+<<<<<<< Updated upstream
 from lake.journal import settings_of_workers
+=======
+from lake.patience import PATIENCE
+>>>>>>> Stashed changes
 from lake.settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
         "distributed.worker.daemon": True,
         "distributed.comm.timeouts.connect": "30s",
         "distributed.scheduler.allowed-failures": DEATHS - 1,
-        "distributed.scheduler.no-workers-timeout": f"{NO_WORKERS_SECONDS}s",
+        PATIENCE: NO_WORKERS_SECONDS,
         # Dask looks 15 s later whether a worker that died is back, and gives it up if it has just died once more.
         "distributed.deploy.lost-worker-timeout": "1000 days",
         **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in KEEP_MEMORY.items()},

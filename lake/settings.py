@@ -87,7 +87,7 @@ class ClusterSettings:
         workers: Worker processes to start; where None, as many as fit this machine, or one elsewhere.
         threads: Tasks that a worker has under way at once; one where None.
         least, most: Bounds between which the number of workers follows the work; ``most`` 0 leaves it at ``workers``.
-        patience: Seconds to wait for the first worker of SLURM or Kubernetes.
+        patience: Seconds for which a command goes on without any worker, of SLURM or Kubernetes from the start.
         source: The file that says so; "" where none does.
     """
 

@@ -24,12 +24,15 @@ from features.clips import ClipSettings
 from features.extract import extract
 from ingest.ingest import ingest
 from ingest.synthetic import write_cohorts
+from lake.settings import VARIABLE
 from lake.store import Lake
 from lake.verify import verify
 
 FULL = os.environ.get("GLIOLAKE_FAULTS") == "full"
 SMALL = ClipSettings(box=48, slices=40)
 ENDS_WITHIN = 120
+PATIENCE = 30
+"""Seconds, which a worker that is started anew may need on a busy machine."""
 
 COMMAND = """
 import sys
@@ -133,10 +136,12 @@ class Cluster:
         self.wire.thread.start()
         stack.callback(self._close_wire)
         over_wire = f"tcp://127.0.0.1:{self.wire.listener.getsockname()[1]}"
-        self.nannies = [
-            self._start(stack, "worker", address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
-            for address in (self.address, over_wire)
-        ]
+        self.stack = stack
+        self.nannies = [self.add_worker(address) for address in (self.address, over_wire)]
+
+    def add_worker(self, address: str) -> subprocess.Popen[bytes]:
+        """A worker and its nanny."""
+        return self._start(self.stack, "worker", address, "--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1")
 
     def _start(self, stack: ExitStack, kind: str, *arguments: str) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -213,11 +218,27 @@ def cut_wire(cluster: Cluster, client: subprocess.Popen[str], choice: random.Ran
     cluster.wire.cut = True
 
 
+def stop_scheduler(cluster: Cluster, client: subprocess.Popen[str], choice: random.Random) -> None:
+    cluster.scheduler.send_signal(signal.SIGSTOP)
+
+
+def kill_all_workers(cluster: Cluster, client: subprocess.Popen[str], choice: random.Random) -> None:
+    for nanny in cluster.nannies:
+        _end(nanny)
+
+
+def replace_workers(cluster: Cluster, client: subprocess.Popen[str], choice: random.Random) -> None:
+    kill_all_workers(cluster, client, choice)
+    cluster.add_worker(cluster.address)
+
+
 Harm = Callable[[Cluster, subprocess.Popen[str], random.Random], None]
-TIMES = {kill_worker: 17, kill_scheduler: 17, kill_client: 17, stop_worker: 3, cut_wire: 3}
-HARMS = (
-    TIMES if FULL else (kill_scheduler, stop_worker, cut_wire)
-)  # tests/features kills workers and commands each time
+TIMES = {
+    kill_worker: 17, kill_scheduler: 17, kill_client: 17, stop_worker: 3, cut_wire: 3, stop_scheduler: 3,
+    kill_all_workers: 3, replace_workers: 3,
+}  # fmt: skip
+HARMS = TIMES if FULL else (kill_scheduler, stop_worker, cut_wire)
+"""tests/features kills workers and commands each time, and tests/lake has schedulers and workers that stay away."""
 
 
 @pytest.mark.faults
@@ -244,8 +265,11 @@ def test_an_extraction_disturbed_at_any_moment_ends_and_run_again_leaves_what_an
 
 def disturbed(root: Path, cluster: Cluster, harm: Harm, choice: random.Random) -> tuple[int, str]:
     """How the command ended, and what it said, when it was harmed at some moment of its work."""
+    settings = root.with_suffix(".toml")
+    settings.write_text(f"[cluster]\npatience = {PATIENCE}\n")
     client = subprocess.Popen(
         [sys.executable, "-c", COMMAND, root, cluster.address],
+        env={**os.environ, VARIABLE: str(settings)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",

@@ -10,10 +10,11 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dask
 import pytest
 
 from lake import cluster, processes
@@ -25,7 +26,9 @@ from lake.cluster import (
     open_cluster,
 )
 from lake.errors import ClusterError, InputError
+from lake.patience import PATIENCE
 from lake.processes import DEATHS, fitting_workers
+from lake.settings import FILE, VARIABLE
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -109,8 +112,6 @@ def test_only_the_item_that_kills_workers_is_given_up_and_not_those_that_were_wi
 
 
 def test_abstract_resources_decide_where_a_task_runs() -> None:
-    import dask
-
     with dask.config.set({"distributed.worker.resources.licence": 1}), open_cluster(workers=1) as client:
         found = dict(map_tasks(client, halve, [8], description="halving", resources={"licence": 1}))
         assert found == {8: 4}
@@ -141,40 +142,94 @@ def doze(number: int) -> int:
     return number
 
 
-@contextmanager
-def cluster_of_processes(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Address and process of a scheduler that has a worker."""
-    file = folder / "scheduler.json"
-    quiet = {"stderr": subprocess.DEVNULL, "cwd": folder}
-    dask = [sys.executable, "-m"]
-    command = [*dask, "distributed.cli.dask_scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-    processes = [subprocess.Popen(command, **quiet)]  # type: ignore[call-overload]
-    try:
-        for _ in range(600):
+class Elsewhere:
+    """A scheduler of processes, and the workers that were started for it."""
+
+    def __init__(self, folder: Path, running: ExitStack) -> None:
+        self.folder, self.running = folder, running
+        file = folder / "scheduler.json"
+        self.scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(file))
+        self.address = ""
+        while not self.address:
             time.sleep(0.1)
             with suppress(OSError, ValueError):  # not there yet, or half written
-                address = json.loads(file.read_text())["address"]
-                break
-        command = [*dask, "distributed.cli.dask_worker", address, "--no-nanny"]
-        processes.append(subprocess.Popen(command, **quiet))  # type: ignore[call-overload]
-        for _ in range(600):
-            time.sleep(0.1)
-            with suppress(ClusterError), open_cluster(address):
-                break
-        yield address, processes[0]
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+                self.address = json.loads(file.read_text())["address"]
+
+    def add_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        return self._start("worker", self.address, "--no-nanny", "--nthreads", "1", *options)
+
+    def await_workers(self, number: int) -> None:
+        from distributed import Client
+
+        with Client(self.address) as client:
+            client.wait_for_workers(number, timeout=60)
+
+    def _start(self, kind: str, *options: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", "--no-dashboard", *options]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, cwd=self.folder)
+        self.running.callback(process.wait)
+        self.running.callback(process.kill)
+        return process
 
 
-def test_a_scheduler_that_goes_away_is_no_items_fault(tmp_path: Path) -> None:
-    with cluster_of_processes(tmp_path) as (address, scheduler), open_cluster(address) as client:
-        # A function that workers of another folder can import.
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
+    with ExitStack() as running:
+        yield Elsewhere(tmp_path, running)
+
+
+# Functions that workers of another folder can import are those of libraries.
+
+
+def test_a_scheduler_that_goes_away_is_no_items_fault(elsewhere: Elsewhere) -> None:
+    elsewhere.add_worker()
+    elsewhere.await_workers(1)
+    with open_cluster(elsewhere.address) as client:
         outcomes = map_tasks(client, time.sleep, [0.3] * 50, description="dozing")
         assert next(outcomes) == (0.3, None)
-        scheduler.kill()
+        elsewhere.scheduler.kill()
         with pytest.raises(ClusterError, match="scheduler went away"):
+            assert all(outcome is None for _, outcome in outcomes)
+
+
+def test_a_cluster_without_workers_is_waited_for_and_once_patience_ends_given_up_by_name(
+    elsewhere: Elsewhere, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, special = elsewhere.add_worker(), elsewhere.add_worker("--resources", "LICENCE=1")
+    elsewhere.await_workers(2)
+    (elsewhere.folder / FILE).write_text("[cluster]\npatience = 3\n")
+    monkeypatch.setenv(VARIABLE, str(elsewhere.folder / FILE))
+    with open_cluster(elsewhere.address) as client:
+        licensed = map_tasks(client, time.sleep, [0.3] * 50, description="dozing", resources={"LICENCE": 1})
+        assert next(licensed) == (0.3, None)
+        special.kill()
+        with pytest.raises(ClusterError, match="has had no workers with LICENCE for 3 s"):
+            assert all(outcome is None for _, outcome in licensed)
+
+        with dask.config.set({PATIENCE: 60}):
+            outcomes = map_tasks(client, time.sleep, [0.1] * 20, description="dozing")
+            assert next(outcomes) == (0.1, None)
+            worker.kill()
+            worker.wait()
+            another = elsewhere.add_worker()
+            assert list(outcomes) == [(0.1, None)] * 19
+
+        outcomes = map_tasks(client, time.sleep, [0.3] * 50, description="dozing")
+        assert next(outcomes) == (0.3, None)
+        another.kill()
+        with pytest.raises(ClusterError, match=f"{elsewhere.address} has had no workers for 3 s") as caught:
+            assert all(outcome is None for _, outcome in outcomes)
+        assert "Run the same command again" in caught.value.hint
+
+
+def test_a_scheduler_that_hangs_is_waited_for_and_once_patience_ends_given_up_by_name(elsewhere: Elsewhere) -> None:
+    elsewhere.add_worker()
+    elsewhere.await_workers(1)
+    with open_cluster(elsewhere.address) as client, dask.config.set({PATIENCE: 3}):
+        outcomes = map_tasks(client, time.sleep, [0.3] * 50, description="dozing")
+        assert next(outcomes) == (0.3, None)
+        elsewhere.scheduler.send_signal(signal.SIGSTOP)
+        with pytest.raises(ClusterError, match=f"{elsewhere.address} has not answered for 3 s"):
             assert all(outcome is None for _, outcome in outcomes)
 
 
@@ -184,7 +239,7 @@ def test_workers_that_are_gone_for_good_are_no_items_fault(monkeypatch: pytest.M
         outcomes = map_tasks(client, doze, range(50), description="dozing")
         assert next(outcomes) == (0, 0)
         client.cluster.scale(0)
-        with pytest.raises(ClusterError, match="No worker could be found"):
+        with pytest.raises(ClusterError, match="has had no workers for 1 s"):
             assert all(number == outcome for number, outcome in outcomes)
 
 
