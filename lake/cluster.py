@@ -20,11 +20,8 @@ from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
 from lake.errors import ClusterError
-<<<<<<< Updated upstream
 from lake.journal import tell
-=======
 from lake.patience import GOES_ON, PATIENCE, able_workers, ask, next_outcome, went_away
->>>>>>> Stashed changes
 from lake.processes import start_processes
 from lake.progress import note, track
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster

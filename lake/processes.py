@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-<<<<<<< Updated upstream
 from lake.journal import settings_of_workers
-=======
 from lake.patience import PATIENCE
->>>>>>> Stashed changes
 from lake.settings import ClusterSettings
 
 if TYPE_CHECKING:
