@@ -5,7 +5,8 @@
 The lake is made through the lake's own commits (tests/bench/large_lake.py), as are two of a tenth and a hundredth of
 its scans; they stay in the folder if one is given, with folders of images that an ingest finds nothing new in. What is
 timed has a process of its own each time, so that its peak of memory is its own. Of several rounds the median counts.
-Parts: lakes, log, compaction, scheduler, requests. Exit code 1 if an ingest with nothing new reads or commits anything.
+Parts: lakes, log, compaction, scheduler, requests, and, only if it is asked for, tenfold: questions to a lake of ten
+times the scans, without vectors. Exit code 1 if an ingest with nothing new reads or commits anything.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ QUESTIONS = {
     "WHERE feature_set = 'vivit_b_16x2-made' AND modality = 'T1'",
 }
 WORKERS = (1, 2, 4, 8, 16)
-TASKS = 2000
+TASKS = 1000
 COMMITS = 60
 UNSAID = ("opened", "rows", "files", "left")
 """Figures that the table leaves to --json."""
@@ -69,14 +70,15 @@ def asking(root: str, statement: str) -> Figures:
     return {"seconds": seconds, "opened": opened, "rows": answer.num_rows}
 
 
-def committing(root: str) -> Figures:
-    """Commits one after the other, of a row each into the part of the lake that has most files."""
+def committing(root: str, payload: str) -> Figures:
+    """Commits by one process, one after the other."""
     import bench_commits
 
     from lake.store import Lake
 
     lake = Lake(root)
-    took = [timed(partial(bench_commits.commit_one, lake, 99, number))[1] for number in range(COMMITS)]
+    commit, _, _ = bench_commits.PAYLOADS[payload]
+    took = [timed(partial(commit, lake, 99, number))[1] for number in range(COMMITS)]
     return {"seconds": statistics.median(took), "mean": statistics.fmean(took), "slowest": max(took)}
 
 
@@ -118,16 +120,16 @@ def compacting(root: str) -> Figures:
 def scheduling(workers: str) -> Figures:
     from lake.cluster import map_tasks, open_cluster
 
-    def run() -> None:
-        for _ in map_tasks(client, nothing, range(TASKS), description="nothing"):
+    def run(tasks: int) -> None:
+        for _ in map_tasks(client, nothing, range(tasks), description="nothing"):
             pass
 
     start = time.perf_counter()
     with open_cluster("embedded", int(workers)) as client:
         client.wait_for_workers(int(workers))
         started = time.perf_counter() - start
-        run()  # workers import what they need
-        _, seconds = timed(run)
+        run(10 * int(workers))  # workers import what they need
+        seconds = statistics.median(timed(partial(run, TASKS))[1] for _ in range(3))
     return {"seconds": seconds, "started": started, "ms a task": 1000 * seconds / TASKS}
 
 
@@ -191,21 +193,30 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         lake, made = timed(partial(large_lake, root, size, 0, images))
         figures: dict[str, Figures] = {"making": {"seconds": made, "images, seconds": laid_out}}
         figures["size"] = sizes(lake)
-        figures["opening"] = middle(rounds, partial(alone, "opening", root))
-        figures["status"] = middle(rounds, lambda root=root: gliolake("status", "--lake", root)[1])  # type: ignore[misc]
-        for question, statement in QUESTIONS.items():
-            figures[question] = middle(rounds, partial(alone, "asking", root, statement))
-        figures["connection"]["seconds"] = figures["connection"].pop("opened")
+        figures |= questions(root, rounds)
         figures["ingest, nothing new"] = middle(rounds, partial(nothing_new, lake, images, size))
         copy = base / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(root, copy, copy_function=os.link)  # data files never change
         figures["ingest's commit"] = alone("ingesting", copy, images, size)
-        figures["a row's commit"] = alone("committing", copy)
+        for payload in ("one row", "extraction's batch"):
+            figures[f"commit of {payload}"] = alone("committing", copy, payload)
         shutil.rmtree(copy)
         found[f"{size} scans"] = figures
         assert Lake(root).version == lake.version
     return found
+
+
+def questions(root: Path, rounds: int) -> dict[str, Figures]:
+    """Opening the lake, its status, and what analysts ask."""
+    figures = {
+        "opening": middle(rounds, partial(alone, "opening", root)),
+        "status": middle(rounds, lambda: gliolake("status", "--lake", root)[1]),
+    }
+    for question, statement in QUESTIONS.items():
+        figures[question] = middle(rounds, partial(alone, "asking", root, statement))
+    figures["connection"]["seconds"] = figures["connection"].pop("opened")
+    return figures
 
 
 def sizes(lake: Any) -> Figures:
@@ -260,7 +271,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         _, checkpoint = timed(lambda lake=lake: log.write_checkpoint(lake.files, lake.state()))  # type: ignore[misc]
         figures = {
             "opening": middle(rounds, partial(alone, "opening", root)),
-            "a row's commit": alone("committing", root),
+            "commit of one row": alone("committing", root, "one row"),
             "checkpoint": {
                 "seconds": checkpoint,
                 "bytes": max(e.size for e in lake.files.list("_log") if "state" in e.path),
@@ -295,7 +306,7 @@ def compaction(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     from lake.store import Lake
 
     found = {}
-    for batches in (scans // 4000, scans // 400):
+    for batches in (scans // 4000, scans // 400, scans // 100):
         root = base / f"compaction-{batches}"
         shutil.rmtree(root, ignore_errors=True)
         lake = Lake(root, create=True)
@@ -308,7 +319,7 @@ def compaction(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
 def scheduler(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """Tasks without work, on one to sixteen worker processes."""
-    return {f"{n} workers": {"tasks without work": middle(rounds, partial(alone, "scheduling", n))} for n in WORKERS}
+    return {f"{n} workers": {"tasks without work": alone("scheduling", n)} for n in WORKERS}
 
 
 def requests(base: Path, scans: int, rounds: int) -> dict[str, Any]:
@@ -339,8 +350,16 @@ def requests(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         return {f"{len(lake.state().files)} files": found}
 
 
+def tenfold(base: Path, scans: int, rounds: int) -> dict[str, Any]:
+    """Questions to a lake of ten times the scans; it has no vectors."""
+    root = base / "tenfold"
+    _, made = timed(lambda: large_lake(root, 10 * scans, vectors=False))
+    return {f"{10 * scans} scans": {"making": {"seconds": made}} | questions(root, rounds)}
+
+
 PARTS: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {
     "lakes": lakes, "log": growing_log, "compaction": compaction, "scheduler": scheduler, "requests": requests,
+    "tenfold": tenfold,
 }  # fmt: skip
 
 
@@ -351,7 +370,7 @@ def main() -> None:
     parser.add_argument("--scans", type=int, default=100_000)
     parser.add_argument("--folder", type=Path, help="where the lakes are kept; made anew and deleted if not given")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=[*PARTS])
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=[*PARTS][:-1])
     parser.add_argument("--measure", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:

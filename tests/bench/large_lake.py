@@ -76,7 +76,9 @@ mask = "seg"
 """
 
 
-def large_lake(folder: Path, scans: int = 100_000, seed: int = 0, images: Path = IMAGES) -> Lake:
+def large_lake(
+    folder: Path, scans: int = 100_000, seed: int = 0, images: Path = IMAGES, *, vectors: bool = True
+) -> Lake:
     """The lake in this folder: made, or left by an earlier call with the same arguments.
 
     Args:
@@ -84,6 +86,7 @@ def large_lake(folder: Path, scans: int = 100_000, seed: int = 0, images: Path =
         scans: how many; about 16 kB each.
         seed: of the vectors.
         images: the folder that the scans are said to lie in, a cohort to a folder.
+        vectors: whether they have any; without, a scan takes 100 bytes.
     """
     cohorts = described(scans, seed, images)
     if (folder / "_log").is_dir():
@@ -97,7 +100,7 @@ def large_lake(folder: Path, scans: int = 100_000, seed: int = 0, images: Path =
     for name, number in numbers_of(scans).items():
         for first in range(0, number, BLOCK):
             block = np.arange(first, min(first + BLOCK, number))
-            files = _feature_files(lake, name, block, stream, direction)
+            files = _feature_files(lake, name, block, stream, direction) if vectors else []
             rows = _rows(cohorts, name, block.tolist(), images)
             lake.transact(partial(_commit, rows=rows, files=files), run_id="made")
     rows = [cohort.row() for cohort in cohorts.values()]
