@@ -82,6 +82,28 @@ def committing(root: str, payload: str) -> Figures:
     return {"seconds": statistics.median(took), "mean": statistics.fmean(took), "slowest": max(took)}
 
 
+def planning(root: str) -> Figures:
+    """What extraction does before it starts a cluster, on a lake that lacks nothing of a feature set."""
+    from features.backbones import BackboneOptions
+    from features.plan import make_plan, scans_of
+    from features.recipe import Recipe, choose
+    from lake.store import Lake
+
+    class Made(Recipe):
+        """The recipe of a feature set of the large lake."""
+
+        @property
+        def feature_set(self) -> str:
+            return f"{self.backbone}-made"
+
+    lake, (choice,) = Lake(root), choose(["random_conv"], BackboneOptions())
+    recipe = Made("vivit_b_16x2", "untrained", "{}")
+    plan, seconds = timed(lambda: make_plan(lake, [(choice, recipe)], scans_of(lake)))
+    if plan.tasks:
+        sys.exit(f"{len(plan.tasks)} scans lack vectors")
+    return {"seconds": seconds}
+
+
 def ingesting(root: str, images: str, scans: str) -> Figures:
     """Two commits of 64 new scans, as ingest makes them; of the second, which has all names in mind."""
     from large_lake import _rows
@@ -138,7 +160,7 @@ def nothing(number: int) -> int:
     return number
 
 
-MEASURES = {work.__name__: work for work in (opening, asking, committing, ingesting, compacting, scheduling)}
+MEASURES = {work.__name__: work for work in (opening, asking, planning, committing, ingesting, compacting, scheduling)}
 
 
 def alone(name: str, *arguments: object) -> Figures:
@@ -195,6 +217,7 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         figures["size"] = sizes(lake)
         figures |= questions(root, rounds)
         figures["ingest, nothing new"] = middle(rounds, partial(nothing_new, lake, images, size))
+        figures["extraction's plan, nothing missing"] = middle(rounds, partial(alone, "planning", root))
         copy = base / "copy"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(root, copy, copy_function=os.link)  # data files never change

@@ -13,6 +13,7 @@ ingest of the folder that ``lay_out`` fills with empty files therefore finds not
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import shutil
 import time
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from features.plan import files_of
+from features.scan_task import input_digest
 from ingest.cohort import Cohort, parse_cohort
 from ingest.folders import FoundFile, _fingerprint
 from ingest.links import find_links
@@ -100,8 +103,8 @@ def large_lake(
     for name, number in numbers_of(scans).items():
         for first in range(0, number, BLOCK):
             block = np.arange(first, min(first + BLOCK, number))
-            files = _feature_files(lake, name, block, stream, direction) if vectors else []
             rows = _rows(cohorts, name, block.tolist(), images)
+            files = _feature_files(lake, rows["scans"], block, stream, direction) if vectors else []
             lake.transact(partial(_commit, rows=rows, files=files), run_id="made")
     rows = [cohort.row() for cohort in cohorts.values()]
     sets = [{"feature_set": name, "backbone": of, "weights": "untrained", "recipe": "{}"} for name, of in SETS.items()]
@@ -159,7 +162,7 @@ def _rows(cohorts: dict[str, Cohort], name: str, numbers: list[int], images: Pat
 
 
 def _feature_files(
-    lake: Lake, cohort: str, block: np.ndarray, stream: np.random.Generator, direction: np.ndarray
+    lake: Lake, scans: list[dict[str, Any]], block: np.ndarray, stream: np.random.Generator, direction: np.ndarray
 ) -> list[DataFile]:
     """Vectors of a block: noise of unit variance, of which the sets share a part, and a weak signal of the label."""
     again = block % PER_PATIENTS == PER_PATIENTS - 1
@@ -173,19 +176,21 @@ def _feature_files(
         for feature_set in SETS:
             own = stream.standard_normal((len(block), FEATURE_LENGTH), np.float32)
             values = np.float32(SHARED**0.5) * common + np.float32((1 - SHARED) ** 0.5) * own + signal
-            files += lake.stage("features", _features(feature_set, cohort, block, branch, values), run_id="made")
+            files += lake.stage("features", _features(feature_set, scans, branch, values), run_id="made")
     return files
 
 
-def _features(feature_set: str, cohort: str, block: np.ndarray, branch: str, values: np.ndarray) -> pa.Table:
+def _features(feature_set: str, scans: list[dict[str, Any]], branch: str, values: np.ndarray) -> pa.Table:
     def same(text: str) -> pa.Array:
-        return pa.repeat(text, len(block))
+        return pa.repeat(text, len(scans))
 
     offsets = pa.array(np.arange(0, values.size + 1, values.shape[1], dtype=np.int32))
     return pa.table(
         {
-            "feature_set": same(feature_set), "cohort": same(cohort), "modality": same(branch),
-            "scan_id": pa.array(map(scan_id, block.tolist())), "input_sha256": same("0" * 64),
+            "feature_set": same(feature_set), "modality": same(branch),
+            "cohort": pa.array([scan["cohort"] for scan in scans]),
+            "scan_id": pa.array([scan["scan_id"] for scan in scans]),
+            "input_sha256": pa.array([input_digest(branch, files_of(scan)) for scan in scans]),
             "values": pa.ListArray.from_arrays(offsets, pa.array(values.reshape(-1))),
         }
     )  # fmt: skip
@@ -207,9 +212,9 @@ def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
     files = [
         {
             "role": file.role, "uri": file.uri, "bytes": file.bytes, "mtime_ns": file.mtime_ns, "dtype": "int16",
-            **dict.fromkeys(("sha256", "voxel_sha256"), f"{number:060d}{place:02d}{len(cohort.name):02d}"),
+            "sha256": _digest(file.uri), "voxel_sha256": _digest(f"voxels of {file.uri}"),
         }
-        for place, file in enumerate(found)
+        for file in found
     ]  # fmt: skip
     return {
         "cohort": cohort.name, "scan_id": name, "source_id": name, "subject_id": name.partition("_")[0],
@@ -218,6 +223,10 @@ def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
         "tumour_voxels": 1000, "mask_labels": [{"label": 1, "voxels": 1000}], "warnings": ["synthetic"],
         "fingerprint": _fingerprint(cohort.images, folder, found),
     }  # fmt: skip
+
+
+def _digest(told: str) -> str:
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _label(cohort: str, number: int) -> dict[str, Any]:
