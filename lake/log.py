@@ -17,6 +17,7 @@ from typing import Any
 from lake.errors import DamagedFile, NewerLake
 from lake.files import Files
 from lake.state import DataFile, Record, State
+from lake.tables import TABLES
 
 FORMAT = 2
 """Version of everything this module writes and of the tables (``lake.tables``). A lake with a larger one is refused.
@@ -133,21 +134,32 @@ def _read_checkpoint(files: Files, path: str) -> State | None:
 
 
 def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:
-    """The data files that a record names. Raises KeyError, TypeError or ValueError where one is not what it has to be.
+    """The data files that a record names. Raises KeyError, TypeError or ValueError where one is not as it has to be."""
+    return tuple(_file(**entry) for entry in entries)
 
-    A lake may come from a stranger: a path that leaves it would have other files read, or deleted, in its name.
+
+def _file(*, path: str, first: list[Any], last: list[Any], **told: Any) -> DataFile:
+    """A data file as a record tells of it.
+
+    A lake may come from a stranger: a path that leaves it would have other files read, or deleted, in its name, and
+    keys of other kinds than the table's could not be compared.
     """
-    found = tuple(
-        DataFile(**{**entry, "first": tuple(entry["first"]), "last": tuple(entry["last"])}) for entry in entries
-    )
-    for file in found:
-        if not isinstance(file.path, str) or file.path.startswith("/") or ".." in PurePosixPath(file.path).parts:
-            raise ValueError(f"it names {file.path!r}, which is no file of a lake")
-        if not all(isinstance(text, str) for text in (file.table, file.sha256, *file.partition.values())):
-            raise ValueError(f"what it says of {file.path} is not text")
-        if not all(isinstance(count, int) and count >= 0 for count in (file.rows, file.bytes)):
-            raise ValueError(f"{file.path} has no number of rows or bytes")
-    return found
+    if not isinstance(path, str) or path.startswith("/") or ".." in PurePosixPath(path).parts:
+        raise ValueError(f"it names {path!r}, which is no file of a lake")
+    if not isinstance(told["partition"], dict):
+        raise ValueError(f"the partition of {path} is not made of columns")
+    file = DataFile(path=path, first=tuple(first), last=tuple(last), **told)
+    if not all(isinstance(text, str) for text in (file.table, file.sha256, *file.partition.values())):
+        raise ValueError(f"what it says of {path} is not text")
+    if not all(isinstance(count, int) and count >= 0 for count in (file.rows, file.bytes)):
+        raise ValueError(f"{path} has no number of rows or bytes")
+    table = TABLES.get(file.table)
+    kinds = table.key_kinds if table else tuple(map(type, file.first))
+    if not {*kinds} <= {str, int} or not kinds == tuple(map(type, file.first)) == tuple(map(type, file.last)):
+        raise ValueError(f"the first and the last key of {path} are not keys of table {file.table}")
+    if table and file.partition.keys() != {*table.partition_by}:
+        raise ValueError(f"the partition of {path} is not one of table {file.table}")
+    return file
 
 
 def _encode(content: dict[str, Any]) -> bytes:

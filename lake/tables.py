@@ -81,6 +81,11 @@ class Table:
         """The columns a data file holds: all but the partition columns, which its folder names."""
         return pa.schema([field for field in self.schema if field.name not in self.partition_by])
 
+    @cached_property
+    def key_kinds(self) -> tuple[type, ...]:
+        """The Python types of a key's values: ``str`` or ``int``."""
+        return tuple(str if self.schema.field(column).type == text else int for column in self.key)
+
 
 def _table(name: str, doc: str, key: str, partition_by: str, *columns: Column, bulky: bool = False) -> Table:
     run = Column("run_id", text, "the run that wrote the row (table runs)")
