@@ -54,9 +54,14 @@ class BatchedModel(nn.Module, ABC):
 
 
 def take_fits(network: BatchedModel, state: dict[str, Tensor]) -> None:
-    """Give a network other fits, as many as there may be: parameters and buffers by name, fits first."""
-    for name, parameter in network.named_parameters():
-        parameter.data, parameter.grad = state[name].clone(), None
+    """Give a network other fits, as many as there may be: parameters and buffers by name, fits first.
+
+    The parameters are new ones. Of an old one torch remembers how many fits it had while anything holds on to a graph
+    that it was in, and Dask's profiler holds on for a moment to what it looks at.
+    """
+    for name, _ in list(network.named_parameters()):
+        module, _, own = name.rpartition(".")
+        setattr(network.get_submodule(module), own, nn.Parameter(state[name].clone()))
     for name, buffer in network.named_buffers():
         buffer.data = state[name].clone()
 

@@ -35,8 +35,9 @@ class Optimiser:
             parameter.grad = None
 
     @torch.no_grad()
-    def keep(self, fits: Tensor) -> None:
+    def keep(self, network: BatchedModel, fits: Tensor) -> None:
         """Go on with some of the fits, which the network's parameters are down to already."""
+        self.parameters = list(network.parameters())
         self.flat.data, self.flat.grad = self.flat.data[fits], None
         for name, value in self.adam.state[self.flat].items():
             if value.shape:  # not the number of steps, which is the same for all

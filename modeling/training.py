@@ -129,7 +129,7 @@ class _Work:
         chosen = here.numpy()
         self.fits = self.fits[here]
         take_fits(self.network, {name: value[here] for name, value in self.network.state_dict().items()})
-        self.optimiser.keep(here)
+        self.optimiser.keep(self.network, here)
         self.inputs = self.inputs.of(chosen)
         self.streams = [self.streams[i] for i in chosen]
         self.fitting, self.watched, self.weight = self.fitting[chosen], self.watched[chosen], self.weight[here]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from lake.errors import InputError
 from modeling.crossval import Result, Scans, cross_validate, cross_validate_all
@@ -114,6 +115,23 @@ def test_a_fit_is_the_same_bits_whatever_is_trained_beside_it(model: str) -> Non
         assert np.array_equal(many.answer.probability[5:10], alone.answer.probability, equal_nan=True)
         chosen = "C" if model == "logistic" else "epoch"
         assert many.answer.selection[chosen][5:10] == alone.answer.selection[chosen]
+
+
+def test_fits_end_one_after_the_other_though_somebody_holds_on_to_the_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    scans = planted(30, 0.0)
+    settings = replace(with_options("mlp", None, 60), patience=3)
+    alone = cross_validate(scans, "mlp", settings=settings, repeats=1)
+    assert len(set(alone.answer.selection["epoch"])) > 1
+    held, plain = [], torch.Tensor.backward
+
+    def backward(loss: torch.Tensor) -> None:
+        held[:] = [loss]
+        plain(loss)
+
+    monkeypatch.setattr(torch.Tensor, "backward", backward)
+    watched = cross_validate(scans, "mlp", settings=settings, repeats=1)
+    assert held
+    assert np.array_equal(watched.answer.probability, alone.answer.probability, equal_nan=True)
 
 
 def test_every_scan_is_predicted_once_per_repeat_and_external_ones_by_every_fit() -> None:
