@@ -1,6 +1,8 @@
 # Each target alone, on a machine with Python 3.11 or later and make, creates the environment and does its job.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 MXNET_PYTHON ?= $(shell command -v python3.11)
+MXNET_RUNS := $(if $(MXNET_PYTHON),$(shell $(MXNET_PYTHON) -c 'import ctypes, sys; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
+	libgomp.so.1 libquadmath.so.0 2>/dev/null && echo yes))
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -14,6 +16,7 @@ env: $(READY)
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gliolake needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv .venv
+	@echo 'Installing what requirements.lock names into .venv, about 3 GB. Nothing is printed for some minutes.'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gluoncv==0.10.5.post0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -22,9 +25,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	$(BIN)/gliolake demo
 
-# MXNet's tests are skipped where there is no Python 3.11, those of pages where there is no Chromium. A process per core;
-# a file's tests stay together, since they share lakes.
-test: $(READY) lint $(if $(MXNET_PYTHON),mxnet)
+# MXNet's tests are skipped where there is no Python 3.11 or MXNet misses a library of the system's, those of pages where
+# there is no Chromium. A process per core; a file's tests stay together, since they share lakes.
+test: $(READY) lint $(if $(MXNET_RUNS),mxnet)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Every injected fault at full length (a quarter of an hour), and at the end how many there were and what they cost.
@@ -53,6 +56,8 @@ parity: $(READY)
 mxnet: .mxnet/.ready
 
 .mxnet/.ready: deploy/mxnet/requirements.txt pyproject.toml
+	@test '$(MXNET_RUNS)' || { echo 'MXNet needs Python 3.11, libgomp and libquadmath' \
+		'(Debian: apt install python3.11-venv libgomp1 libquadmath0).' >&2; exit 1; }
 	$(MXNET_PYTHON) -m venv .mxnet
 	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/mxnet/requirements.txt
 	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .

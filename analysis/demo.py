@@ -116,8 +116,10 @@ class Demo:
     def write(self, name: str, *, signal: float, external: int) -> SyntheticCohorts:
         """Cohorts in the folder of this name."""
         workers = len(os.sched_getaffinity(0))
-        size = {"patients": self.size.patients, "external": external}
-        return write_cohorts(self.root / name, signal=signal, seed=self.seed, workers=workers, **size)
+        return write_cohorts(
+            self.root / name, patients=self.size.patients, external=external, signal=signal, seed=self.seed,
+            workers=workers, progress=True,
+        )  # fmt: skip
 
     def ingest(self, lake: Path, cohort: str, images: Path, labels: Path) -> None:
         """`gliolake ingest` of a cohort's images and labels."""

@@ -31,6 +31,7 @@ PINS = {"mxnet": "1.9.1", "gluoncv": "0.10.5.post0", "numpy": "1.23.5"}
 
 RESOURCE = "MXNET"
 PYTHON_VARIABLE = "GLIOLAKE_MXNET_PYTHON"
+LIBRARIES = "Install the library that it names; on Debian: apt install libgomp1 libquadmath0."
 REMEDY = f"Run `make mxnet`, or set {PYTHON_VARIABLE} to the Python of an environment that it made."
 
 BEFORE_START = {"OMP_NUM_THREADS": "1", "MXNET_CPU_WORKER_NTHREADS": "1"}
@@ -91,14 +92,16 @@ def start_mxnet() -> Any:
     """The module mxnet, on one thread, with this process's arrays made readable for today's numpy.
 
     Raises:
-        InputError: this is not MXNet's environment, or it has other versions than recipes name.
+        InputError: this is not MXNet's environment, it has other versions than recipes name, or the system lacks a
+            library.
     """
     check_versions()
     os.environ.update(BEFORE_START)
     try:
         mxnet = importlib.import_module("mxnet")
-    except ImportError as error:
-        raise InputError(f"MXNet cannot be imported by {sys.executable}: {error}.", hint=REMEDY) from None
+    except (ImportError, OSError) as error:
+        hint = LIBRARIES if isinstance(error, OSError) else REMEDY
+        raise InputError(f"MXNet cannot be imported by {sys.executable}: {error}.", hint=hint) from None
     # numpy 1 pickles arrays by a function that numpy 2 has moved, and that its next release may not find any more.
     copyreg.pickle(np.ndarray, _portable)
     return mxnet

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from ingest.synthetic_brain import SPACING_MM, Anatomy, make_scan
 from lake.errors import InputError
+from lake.progress import track
 
 DESCRIPTION = b"gliolake synthetic"
 
@@ -77,8 +79,9 @@ class SyntheticCohorts:
 
 
 def write_cohorts(
-    folder: str | Path, *, patients: int = 96, external: int = 40, signal: float = 1.0, seed: int = 0, workers: int = 1
-) -> SyntheticCohorts:
+    folder: str | Path, *, patients: int = 96, external: int = 40, signal: float = 1.0, seed: int = 0, workers: int = 1,
+    progress: bool = False,
+) -> SyntheticCohorts:  # fmt: skip
     """Write BraTS21 and UCSF-PDGM look-alikes below ``folder``.
 
     Args:
@@ -88,6 +91,7 @@ def write_cohorts(
         signal: How much of the MGMT status shows in the images: 0 nothing, 1 plainly.
         seed: Same seed, same bytes.
         workers: Processes that write.
+        progress: Draw a bar.
 
     Raises:
         InputError: too few patients, or a negative signal or seed.
@@ -102,7 +106,7 @@ def write_cohorts(
     cohorts.add_training_oddities(patients)
     cohorts.add_overlaps()
     cohorts.add_external(external)
-    return cohorts.write(workers)
+    return cohorts.write(workers, progress)
 
 
 @dataclass
@@ -238,20 +242,14 @@ class _Cohorts:
         self.truth["external"].append(empty)
         self.truth["external_strict"] = [name for at, name in enumerate(self.truth["external"]) if at != 3]
 
-    def write(self, workers: int) -> SyntheticCohorts:
+    def write(self, workers: int, progress: bool) -> SyntheticCohorts:
         """Put everything on disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "README.txt").write_text(_README, encoding="utf-8")
-        write = partial(write_session, self.folder)
-        if workers > 1:
-            from concurrent.futures import ProcessPoolExecutor
-            from multiprocessing import get_context
-
-            with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-                list(pool.map(write, self.sessions, chunksize=4))
-        else:
-            for session in self.sessions:
-                write(session)
+        bar = track("writing scans", len(self.sessions)) if progress else nullcontext(lambda: None)
+        with bar as advance:
+            for _ in _each(partial(write_session, self.folder), self.sessions, workers):
+                advance()
         brats_labels = self.folder / "brats21" / "train_labels.csv"
         ucsf_labels = self.folder / "ucsf_pdgm" / "UCSF-PDGM-metadata_v5.csv"
         _write_csv(brats_labels, [BRATS_HEADER, *self.brats_rows])
@@ -285,6 +283,18 @@ class _Cohorts:
             row |= {"BraTS21 ID": brats_id, "BraTS21 Segmentation Cohort": "Training"}
             row |= {"BraTS21 MGMT Cohort": "Training" if labelled else ""}
         return row
+
+
+def _each(write: Callable[[Session], None], sessions: list[Session], workers: int) -> Iterator[None]:
+    """Write sessions, in processes if there are to be several, and yield after each."""
+    if workers == 1:
+        yield from map(write, sessions)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        yield from pool.map(write, sessions, chunksize=4)
 
 
 def write_session(folder: Path, session: Session) -> None:
