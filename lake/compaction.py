@@ -37,8 +37,9 @@ def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     merged: dict[str, int] = defaultdict(int)
     with start_run(lake, "compact", {"fewest": fewest}) as run:
         for (name, _), files in sorted(small.items()):
+            own = name == "runs"  # this run writes a file of its own there, which alone is no reason for a next one
             for some in _bunches(files):
-                if len(some) >= fewest:
+                if len(some) >= fewest + own:
                     run.transact(partial(_merge, lake=lake, files=some))
                     merged[name] += len(some) - 1
     return dict(merged)

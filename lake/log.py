@@ -14,7 +14,7 @@ import uuid
 from pathlib import PurePosixPath
 from typing import Any
 
-from lake.errors import DamagedFile, NewerLake
+from lake.errors import DamagedFile, NewerLake, StorageUnreachable
 from lake.files import Files
 from lake.state import DataFile, Record, State
 from lake.tables import TABLES
@@ -56,11 +56,18 @@ def read_record(files: Files, version: int) -> Record | None:
         DamagedFile: it is not a whole record.
     """
     path = record_path(version)
-    data = files.get(path)
+    try:
+        data = files.get(path)
+    except StorageUnreachable:
+        raise
+    except OSError as error:  # a folder, a pipe, or not for this user
+        raise _damaged(files, path, error) from error
     if data is None:
         return None
     content = _parse(files, path, data)
     try:
+        if content["version"] != version:
+            raise ValueError("it is that of another commit")
         run_id, committed = str(content["run_id"]), str(content["committed"])
         return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -105,23 +112,25 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
 
 
 def _newest_checkpoint(files: Files) -> State:
-    if known := _read_checkpoint(files, _looked_up(files)):
+    if known := read_checkpoint(files, looked_up(files)):
         return known
     found = sorted((e.path for e in files.list(FOLDER) if e.path.endswith(".state.json")), reverse=True)
     # An older checkpoint than a damaged one, or the records alone, give the same state.
-    return next((state for path in found if (state := _read_checkpoint(files, path))), State())
+    return next((state for path in found if (state := read_checkpoint(files, path))), State())
 
 
-def _looked_up(files: Files) -> str:
+def looked_up(files: Files) -> str:
     """Where the newest checkpoint is said to lie; "" where nothing sound says so."""
     try:
         version = _parse(files, NEWEST, files.get(NEWEST) or b"")["version"]
         return checkpoint_path(version) if type(version) is int else ""
-    except (DamagedFile, KeyError):
+    except StorageUnreachable:
+        raise
+    except (OSError, KeyError):
         return ""
 
 
-def _read_checkpoint(files: Files, path: str) -> State | None:
+def read_checkpoint(files: Files, path: str) -> State | None:
     """The state in a checkpoint; None where there is none, or it is damaged."""
     try:
         content = _parse(files, path, (path and files.get(path)) or b"")
@@ -129,7 +138,9 @@ def _read_checkpoint(files: Files, path: str) -> State | None:
         if type(version) is not int or checkpoint_path(version) != path:
             return None  # it is the state at another version
         return State.of(version, _files(content["files"]))
-    except (DamagedFile, KeyError, TypeError, ValueError):
+    except StorageUnreachable:
+        raise
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -1,13 +1,15 @@
 """Check a lake against its log, and take out what does not hold.
 
-Damage is a committed file that is missing, truncated or altered. Litter is what no commit names: half-written
-temporary files, data files of a commit that never came, and files that later commits replaced.
+Damage is a committed file that is missing, truncated or altered, or cannot be read; and a record or a checkpoint of the
+log that is not whole. Litter is what no commit names: half-written temporary files, data files of a commit that never
+came, and files that later commits replaced. What is foreign to a lake is named and left alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +20,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from lake import log, tables
-from lake.files import TEMPORARY, Entry
+from lake.errors import GliolakeError
+from lake.files import TEMPORARY, Entry, LocalFiles
+from lake.history import History, read_history, rebuilt
 from lake.progress import track
 from lake.runs import start_run
 from lake.state import DataFile, State
@@ -29,7 +33,9 @@ QUARANTINE = "_quarantine"
 GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
-REPLACED = "replaced file"
+REPLACED, FOREIGN = "replaced file", "foreign file"
+DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
+LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", "record behind a gap")
 
 RESTORED_BY = {
     "volumes": "gliolake preprocess",
@@ -47,8 +53,8 @@ RESTORED_BY = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. ``kind`` is missing file, truncated file, altered file, damaged record, temporary file,
-    uncommitted file or replaced file."""
+    """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, temporary file, uncommitted file,
+    replaced file or foreign file. ``lasting``: a repair can do nothing for it."""
 
     kind: str
     path: str
@@ -57,11 +63,17 @@ class Finding:
     rows: int = 0
     bytes: int = 0
     young: bool = False
+    lasting: bool = False
 
     @property
     def is_damage(self) -> bool:
-        """Whether committed rows are lost."""
-        return self.kind in ("missing file", "truncated file", "altered file", "damaged record")
+        """Whether committed rows are lost, or would be with one more file of the log."""
+        return self.kind in (*DAMAGE, *LOG_DAMAGE)
+
+    @property
+    def is_harmless(self) -> bool:
+        """Whether it belongs to a lake's life, or to somebody else."""
+        return self.kind in (REPLACED, FOREIGN) or (self.young and not self.is_damage)
 
 
 @dataclass(frozen=True)
@@ -80,9 +92,7 @@ class Verification:
 
         Files that later commits replaced are part of a lake's life; they only take up space.
         """
-        return self.repaired or not any(
-            finding.is_damage or (finding.kind != REPLACED and not finding.young) for finding in self.findings
-        )
+        return all(finding.is_harmless or (self.repaired and not finding.lasting) for finding in self.findings)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """For people: what was checked, each finding, and what to do next."""
@@ -91,21 +101,28 @@ class Verification:
         for finding in self.findings:
             if finding.kind == REPLACED:
                 continue
-            note = " (young: a running command may still commit it)" if finding.young else self._done(finding)
+            young = finding.young and finding.kind != FOREIGN
+            note = " (young: a running command may still commit it)" if young else self._done(finding)
             yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{note}")
         if replaced:
             done = ", deleted" if self.repaired else "; --repair deletes them"
             yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes{done}"
-        if len(replaced) == len(self.findings):
+        if all(finding.is_harmless for finding in self.findings):
             yield "All files are as committed."
-        elif self.repaired and (commands := self.restore_commands()):
-            yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
+        elif any(finding.lasting for finding in self.findings) and self.repaired:
+            yield "Not all could be mended: restore from a backup, or correct, what is named as left."
         elif not self.sound:
             yield "Run `gliolake verify --repair` to take out what is damaged and delete what is left over."
+        if self.repaired and (commands := self.restore_commands()):
+            yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
 
     def _done(self, finding: Finding) -> str:
-        if not self.repaired:
-            return ""
+        if finding.kind == FOREIGN:
+            return " (left alone)"
+        if not self.repaired or finding.lasting:
+            return " -> left" if self.repaired else ""
+        if finding.kind in LOG_DAMAGE:
+            return " -> written again"
         return " -> taken out of the lake" if finding.is_damage else " -> deleted"
 
     def as_dict(self) -> dict[str, Any]:
@@ -114,7 +131,7 @@ class Verification:
 
     def restore_commands(self) -> list[str]:
         """The commands that bring back the rows that were lost."""
-        lost = {finding.table for finding in self.findings if finding.is_damage and finding.table}
+        lost = {finding.table for finding in self.findings if finding.kind in DAMAGE and not finding.lasting}
         return sorted({RESTORED_BY.get(table, "gliolake ingest") for table in lost})
 
 
@@ -128,16 +145,33 @@ def verify(lake: Lake, *, repair: bool = False, grace: float = GRACE) -> Verific
         grace: seconds for which litter is left alone.
 
     Raises:
-        DamagedFile: a commit record itself is damaged; the lake cannot be read past it.
+        DamagedFile: a record after the newest sound checkpoint is damaged; nothing says what the lake was after it.
     """
     state = lake.state()
+    history = read_history(lake.files, state)
     damage = list(_damage(lake, state))
-    litter = list(_litter(lake, state, grace))
+    found = [*_log_damage(history), *(finding for _, finding in damage), *_litter(lake, history, grace)]
     if repair:
-        _repair(lake, [file for file, _ in damage], [finding for finding in litter if not finding.young])
-    findings = (*(finding for _, finding in damage), *litter)
+        _mend_log(lake, history)
+        _repair(lake, [file for file, finding in damage if not finding.lasting])
+        for finding in found:
+            if not finding.is_damage and not finding.young and finding.kind != FOREIGN:
+                lake.files.delete(finding.path)
     rows = sum(file.rows for file in state.files.values())
-    return Verification(state.version, len(state.files), rows, findings, repair)
+    return Verification(state.version, len(state.files), rows, tuple(found), repair)
+
+
+def _log_damage(history: History) -> Iterator[Finding]:
+    for number, what in history.faults.items():
+        yield Finding(
+            f"{what} record", log.record_path(number), "a later checkpoint has what it led to; no row is lost"
+        )
+    for path in history.checkpoints:
+        yield Finding("damaged checkpoint", path, "the records have what it had; no row is lost")
+    for number in history.beyond:
+        gap = log.record_path(history.state.version + 1)
+        lost = f"{gap} before it is missing, so that its rows are not seen; restore that one, and write nothing before"
+        yield Finding("record behind a gap", log.record_path(number), lost, lasting=True)
 
 
 def _damage(lake: Lake, state: State) -> Iterator[tuple[DataFile, Finding]]:
@@ -145,18 +179,27 @@ def _damage(lake: Lake, state: State) -> Iterator[tuple[DataFile, Finding]]:
         for path in sorted(state.files):
             file = state.files[path]
             if fault := _fault(lake, file):
-                yield file, Finding(fault[0], path, fault[1], file.table, file.rows)
+                kind, detail, lasting = fault
+                yield file, Finding(kind, path, f"{detail}, {file.rows} rows", file.table, file.rows, lasting=lasting)
             advance()
 
 
-def _fault(lake: Lake, file: DataFile) -> tuple[str, str] | None:
-    data = lake.files.get(file.path)
+def _fault(lake: Lake, file: DataFile) -> tuple[str, str, bool] | None:
+    """What kind of damage a file has, in words, and whether a repair can do nothing for it."""
+    try:
+        data = lake.files.get(file.path)
+    except GliolakeError:
+        raise
+    except PermissionError:
+        return "unreadable file", "it is there, and this user may not read it", True
+    except OSError as error:
+        return "unreadable file", str(error.strerror), False
     if data is None:
-        return "missing file", f"a commit names it, with {file.rows} rows"
+        return "missing file", "a commit names it", False
     if len(data) < file.bytes:
-        return "truncated file", f"{len(data):,} bytes of {file.bytes:,}, {file.rows} rows"
+        return "truncated file", f"{len(data):,} bytes of {file.bytes:,}", False
     if hashlib.sha256(data).hexdigest() != file.sha256:
-        return "altered file", f"its sha256 is not the one committed; {_pages(data)}, {file.rows} rows"
+        return "altered file", f"its sha256 is not the one committed; {_pages(data)}", False
     return None
 
 
@@ -169,10 +212,10 @@ def _pages(data: bytes) -> str:
     return "the pages that hold its rows are whole"
 
 
-def _litter(lake: Lake, state: State, grace: float) -> Iterator[Finding]:
-    once = _ever_committed(lake, state)
+def _litter(lake: Lake, history: History, grace: float) -> Iterator[Finding]:
+    once = history.ever_committed()
     for entry in sorted(lake.files.list(), key=lambda entry: entry.path):
-        kind = _litter_kind(entry, state, once)
+        kind = _litter_kind(entry, history.state, once)
         if kind:
             detail = f"{entry.size:,} bytes, {entry.age:.0f} s old"
             yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
@@ -182,17 +225,11 @@ def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
     top = entry.path.split("/", 1)[0]
     if top == TEMPORARY:
         return "temporary file"
-    if top not in tables.TABLES or entry.path in state.files:
+    if entry.path in state.files or top in (log.FOLDER, QUARANTINE):
         return ""
-    return REPLACED if entry.path in once else "uncommitted file"
-
-
-def _ever_committed(lake: Lake, state: State) -> set[str]:
-    paths: set[str] = set()
-    for version in range(1, state.version + 1):
-        if record := log.read_record(lake.files, version):
-            paths.update(file.path for file in record.added)
-    return paths
+    if entry.path in once:
+        return REPLACED
+    return "uncommitted file" if top in tables.TABLES else FOREIGN
 
 
 def _take_out(transaction: Transaction, damaged: list[DataFile]) -> None:
@@ -201,14 +238,32 @@ def _take_out(transaction: Transaction, damaged: list[DataFile]) -> None:
             transaction.remove_file(file)
 
 
-def _repair(lake: Lake, damaged: list[DataFile], litter: list[Finding]) -> None:
-    if damaged:
-        with start_run(lake, "verify", {"repair": True}) as run:
-            run.transact(partial(_take_out, damaged=damaged))
-        for file in damaged:
-            data = lake.files.get(file.path)
-            if data is not None:
-                lake.files.put(f"{QUARANTINE}/{file.path}", data)
-                lake.files.delete(file.path)
-    for finding in litter:
-        lake.files.delete(finding.path)
+def _repair(lake: Lake, damaged: list[DataFile]) -> None:
+    if not damaged:
+        return
+    with start_run(lake, "verify", {"repair": True}) as run:
+        run.transact(partial(_take_out, damaged=damaged))
+    for file in damaged:
+        _set_aside(lake, file.path)
+
+
+def _mend_log(lake: Lake, history: History) -> None:
+    for record in rebuilt(history):
+        _set_aside(lake, log.record_path(record.version))
+        log.write_record(lake.files, record)
+    if history.checkpoints:
+        for path in history.checkpoints:
+            _set_aside(lake, path)
+        log.write_checkpoint(lake.files, history.state)
+
+
+def _set_aside(lake: Lake, path: str) -> None:
+    """Move into ``_quarantine`` what lies at a path: in a folder also what is no file."""
+    if isinstance(lake.files, LocalFiles):
+        source, target = (lake.files.folder / name for name in (path, f"{QUARANTINE}/{path}"))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            source.replace(target)
+    elif (data := lake.files.get(path)) is not None:
+        lake.files.put(f"{QUARANTINE}/{path}", data)
+        lake.files.delete(path)

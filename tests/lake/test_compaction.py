@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lake import compaction
+from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
 
@@ -67,3 +68,13 @@ def test_files_near_each_other_by_key_are_merged() -> None:
             assert compaction.compact(lake, fewest=2) == {"links": 2}
         spans = sorted((file.first[1], file.last[1]) for file in lake.state().of_table("links"))
         assert spans == [("00000", "01199"), ("02000", "03199")]
+
+
+def test_a_second_compaction_of_an_unchanged_lake_writes_nothing(lake: Lake) -> None:
+    for number in range(6):
+        with start_run(lake, "ingest", {}) as run:
+            run.transact(partial(Transaction.append, name="links", rows=[link(number)]))
+    assert compaction.compact(lake, fewest=2) == {"links": 5, "runs": 5}
+    version = lake.version
+    assert compaction.compact(lake, fewest=2) == {}
+    assert lake.version == version
