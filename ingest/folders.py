@@ -7,15 +7,18 @@ that leaves it is refused, and so is what is neither file nor folder: a stranger
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
@@ -36,8 +39,7 @@ WHAT = {
 """Why something below an images folder is not opened, in words."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
 
     refused: why it is not opened (``LEAVES``, ``NOT_A_FILE``), or "". A scan's own folder, if it is refused, stands
@@ -75,6 +77,19 @@ class Found:
     exclusions: list[Row] = field(default_factory=list)
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Inside, Python looks for no garbage: there is none, and looking costs a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_nothing_collected()
 def find_scans(cohort: Cohort, root: Path) -> Found:
     """The scans below ``root``, in the order of their ids.
 
@@ -102,10 +117,10 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
         if refused in (UNREADABLE_NAME, TOO_DEEP):
             strange.append(_refused(cohort, root, relative, refused))
         elif match := _first_match(series if is_folder else files, relative):
-            role = roles[match["role"]]
+            name, role = match["scan_id"], roles[match["role"]]
             found = _found_series(role, entry, refused, real_root) if is_folder else _found_file(role, entry, refused)
-            places[match["scan_id"]].add(entry.path.rpartition("/")[0])
-            by_name[match["scan_id"]].append(found)
+            places[name].add(entry.path.rpartition("/")[0])
+            by_name[name].append(found)
         elif is_folder and (match := _first_match(folders, relative)) and not refused:
             places[match["scan_id"]].add(entry.path)
         elif is_folder and match and cohort.ids.parse(match["scan_id"]):
@@ -126,7 +141,10 @@ def _refused(cohort: Cohort, root: Path, relative: str, reason: str) -> Row:
 
 
 def _first_match(matchers: Iterable[re.Pattern[str]], relative: str) -> re.Match[str] | None:
-    return next((match for matcher in matchers if (match := matcher.search(relative))), None)
+    for matcher in matchers:
+        if match := matcher.search(relative):
+            return match
+    return None
 
 
 def _found_file(role: str, entry: os.DirEntry[str], refused: str) -> FoundFile:

@@ -139,6 +139,8 @@ def _ingest_images(
     found.scans[:] = give_boxes(found.scans, given.of_scan if given else known_boxes(run.lake, cohort))
     waiting = [scan for scan in found.scans if known.get(scan.scan_id) != scan.fingerprint]
     vanished, gone = _vanished(run.lake, cohort, known.keys(), found)
+    numbers = {"found": len(found.scans), "read": len(waiting), "unchanged": len(found.scans) - len(waiting)}
+    found.scans.clear()  # those that are unchanged: of a large cohort, hundreds of megabytes
 
     def first(tx: Transaction) -> None:
         tx.upsert("cohorts", [cohort.row()])
@@ -150,8 +152,7 @@ def _ingest_images(
     run.transact(first)
     for batch in batches(reading(cohort, waiting), BATCH, BATCH_SECONDS):
         run.transact(partial(_commit_scans, cohort=cohort, batch=batch))
-    return {"found": len(found.scans), "read": len(waiting), "unchanged": len(found.scans) - len(waiting),
-            "vanished": tuple(vanished), "cleared": tuple(sorted({row["scan_id"] for row in gone}))}  # fmt: skip
+    return numbers | {"vanished": tuple(vanished), "cleared": tuple(sorted({row["scan_id"] for row in gone}))}
 
 
 def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:

@@ -51,25 +51,21 @@ def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str
 def rows_to_link(
     scans: pa.Table, labels: pa.Table, cohorts: Mapping[str, Cohort]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The scans and labels from which ``find_links`` finds what it would find from all: in a large lake, few.
+    """The scans and labels from which ``find_links`` finds what it would find from all: in a large lake, few."""
+    of_scans = _later_visit(scans, cohorts) | _shares_images(scans["files"])
+    of_labels = _later_visit(labels, cohorts) | labels["declared_id"].is_valid().to_numpy()
+    return scans.filter(pa.array(of_scans)).to_pylist(), labels.filter(pa.array(of_labels)).to_pylist()
 
-    A scan comes with only those of its files whose voxels are there a second time.
-    """
-    files = scans["files"].combine_chunks()
-    every = files.flatten()
-    image = pc.not_equal(every.field("role"), MASK).to_numpy(zero_copy_only=False)
-    digests = pc.dictionary_encode(every.field("voxel_sha256")).indices.to_numpy()
-    shared = image & (np.bincount(digests[image], minlength=len(digests))[digests] > 1)
-    kept = np.bincount(files.value_parent_indices().to_numpy()[shared], minlength=len(files))
-    offsets = pa.array(np.concatenate([[0], np.cumsum(kept)]), pa.int32())
-    place = scans.schema.get_field_index("files")
-    scans = scans.set_column(place, "files", pa.ListArray.from_arrays(offsets, every.filter(pa.array(shared))))
-    return (
-        scans.filter(pa.array(_later_visit(scans, cohorts) | (kept > 0))).to_pylist(),
-        labels.filter(
-            pa.array(_later_visit(labels, cohorts) | labels["declared_id"].is_valid().to_numpy())
-        ).to_pylist(),
-    )
+
+def _shares_images(files: pa.ChunkedArray) -> np.ndarray:
+    """For each scan, whether the voxels of one of its images are there a second time."""
+    every = pc.list_flatten(files)
+    of_scan = np.repeat(np.arange(len(files)), pc.list_value_length(files).to_numpy())
+    image = pc.not_equal(pc.struct_field(every, "role"), MASK).to_numpy()
+    digests = pc.struct_field(every, "voxel_sha256").combine_chunks().dictionary_encode().indices.to_numpy()[image]
+    shares = np.zeros(len(files), bool)
+    shares[of_scan[image][np.bincount(digests)[digests] > 1]] = True
+    return shares
 
 
 def _later_visit(rows: pa.Table, cohorts: Mapping[str, Cohort]) -> np.ndarray:

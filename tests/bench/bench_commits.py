@@ -214,7 +214,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--commits", type=int, default=1000)
     parser.add_argument("--processes", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="where lakes are made, and left; a temporary one if not given")
     options = parser.parse_args()
     each = options.commits // options.processes

@@ -21,13 +21,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from large_lake import described, large_lake, lay_out, numbers_of
+from large_lake import IMAGES, described, large_lake, lay_out, numbers_of
 from s3_server import requests_so_far, s3_server
 
 Figures = dict[str, float]
@@ -218,16 +219,23 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         figures |= questions(root, rounds)
         figures["ingest, nothing new"] = middle(rounds, partial(nothing_new, lake, images, size))
         figures["extraction's plan, nothing missing"] = middle(rounds, partial(alone, "planning", root))
-        copy = base / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(root, copy, copy_function=os.link)  # data files never change
-        figures["ingest's commit"] = alone("ingesting", copy, images, size)
-        for payload in ("one row", "extraction's batch"):
-            figures[f"commit of {payload}"] = alone("committing", copy, payload)
-        shutil.rmtree(copy)
+        with copy_of(root) as copy:
+            figures["ingest's commit"] = alone("ingesting", copy, images, size)
+            for payload in ("one row", "extraction's batch"):
+                figures[f"commit of {payload}"] = alone("committing", copy, payload)
         found[f"{size} scans"] = figures
         assert Lake(root).version == lake.version
     return found
+
+
+@contextmanager
+def copy_of(root: Path) -> Iterator[Path]:
+    """A copy of a lake to commit to, for a while."""
+    copy = root.with_name("copy")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(root, copy, copy_function=os.link)  # files of a lake never change: they are not copied
+    yield copy
+    shutil.rmtree(copy)
 
 
 def questions(root: Path, rounds: int) -> dict[str, Figures]:
@@ -377,7 +385,10 @@ def tenfold(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """Questions to a lake of ten times the scans; it has no vectors."""
     root = base / "tenfold"
     _, made = timed(lambda: large_lake(root, 10 * scans, vectors=False))
-    return {f"{10 * scans} scans": {"making": {"seconds": made}} | questions(root, rounds)}
+    figures = {"making": {"seconds": made}} | questions(root, rounds)
+    with copy_of(root) as copy:
+        figures["ingest's commit"] = alone("ingesting", copy, IMAGES, 10 * scans)
+    return {f"{10 * scans} scans": figures}
 
 
 PARTS: dict[str, Callable[[Path, int, int], dict[str, Any]]] = {
