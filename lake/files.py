@@ -12,7 +12,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -53,9 +53,10 @@ class Files(Protocol):
     def put(self, path: str, data: bytes) -> None:
         """Write the file whole, replacing what was there. Raises StorageFull."""
 
-    def create(self, path: str, data: bytes) -> bool:
-        """Write the file whole unless there is one of that name; say whether it was written. Raises StorageFull.
+    def create(self, paths: Iterable[str], data: bytes) -> str | None:
+        """Write the file whole under the first of these names that is free, and say which. Raises StorageFull.
 
+        The next name is asked for when the one before it turns out to be taken; None where there are no more.
         ``data`` has to be unlike all that others create: where an answer is lost, one knows one's own file by it.
         """
 
@@ -73,7 +74,10 @@ class Files(Protocol):
 
 
 class LocalFiles:
-    """A folder. Files are written under a temporary name, synced, and renamed; ``create`` links instead."""
+    """A folder. Files are written under a temporary name, synced, and renamed; ``create`` links instead.
+
+    Syncing takes longest, and rivals take names meanwhile: so ``create`` syncs once, however many names it tries.
+    """
 
     def __init__(self, root: Path) -> None:
         self.folder = root.absolute()
@@ -85,17 +89,12 @@ class LocalFiles:
             _in_folder(target, lambda: temporary.replace(target))
         _sync_folder(target.parent)
 
-    def create(self, path: str, data: bytes) -> bool:
-        target = self.folder / path
-        if target.exists():  # a rival was quicker, as so often: nothing need be written to find out
-            return False
+    def create(self, paths: Iterable[str], data: bytes) -> str | None:
         with self._written(data) as temporary:
-            try:
-                _in_folder(target, lambda: os.link(temporary, target))
-            except FileExistsError:
-                return False
-        _sync_folder(target.parent)  # outside: from here on the file is there, whatever happens
-        return True
+            path = next((path for path in paths if self._linked(temporary, self.folder / path)), None)
+        if path is not None:
+            _sync_folder((self.folder / path).parent)  # outside: from here on the file is there, whatever happens
+        return path
 
     def get(self, path: str) -> bytes | None:
         try:
@@ -118,6 +117,13 @@ class LocalFiles:
 
     def url(self, path: str) -> str:
         return str(self.folder / path)
+
+    def _linked(self, source: Path, target: Path) -> bool:
+        try:
+            _in_folder(target, lambda: os.link(source, target))
+        except FileExistsError:
+            return False
+        return True
 
     @contextlib.contextmanager
     def _written(self, data: bytes) -> Iterator[Path]:
@@ -178,7 +184,10 @@ class ObjectFiles:
     def put(self, path: str, data: bytes) -> None:
         self._insist(lambda: self.store.put(path, data))
 
-    def create(self, path: str, data: bytes) -> bool:
+    def create(self, paths: Iterable[str], data: bytes) -> str | None:
+        return next((path for path in paths if self._created(path, data)), None)
+
+    def _created(self, path: str, data: bytes) -> bool:
         from obstore.exceptions import AlreadyExistsError
 
         try:

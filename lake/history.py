@@ -48,16 +48,20 @@ def read_history(files: Files, state: State) -> History:
     """Read the whole log of a lake that was opened at this state."""
     records: dict[int, Record] = {}
     faults: dict[int, str] = {}
+    marks: set[str] = set()
     for version in range(1, state.version + 1):
         try:
             record = log.read_record(files, version)
         except DamagedFile:
             faults[version] = "damaged"
             continue
-        if record:
-            records[version] = record
-        else:
+        if record is None:
             faults[version] = "missing"
+        elif record.mark in marks:  # a copy of an earlier one
+            faults[version] = "damaged"
+        else:
+            records[version] = record
+            marks.add(record.mark)
     paths = sorted(entry.path for entry in files.list(log.FOLDER))
     numbers = [int(found[1]) for path in paths if (found := re.fullmatch(rf"{log.FOLDER}/(\d{{20}})\.json", path))]
     newer = log.read_record(files, state.version + 1)  # a commit made meanwhile, and no gap

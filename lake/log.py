@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -66,20 +68,34 @@ def read_record(files: Files, version: int) -> Record | None:
         return None
     content = _parse(files, path, data)
     try:
-        if content["version"] != version:
+        # Records of format 1 hold their number.
+        if content.get("version", version) != version or not content.get("after", 0) < version:
             raise ValueError("it is that of another commit")
-        run_id, committed = str(content["run_id"]), str(content["committed"])
-        return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]))
+        run_id, committed, mark = (str(content[name]) for name in ("run_id", "committed", "mark"))
+        return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]), mark)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(files, path, error) from error
 
 
-def write_record(files: Files, record: Record) -> bool:
-    """Make a commit visible; False where another commit took the number first."""
-    # The mark makes a record unlike that of a rival who commits the same at the same moment (``Files.create``).
-    content = {"format": FORMAT, "mark": uuid.uuid4().hex, **vars(record)}
+def write_record(files: Files, record: Record, others: Iterable[int] = ()) -> Record | None:
+    """Make a commit visible under its number or, where that is taken, the first of ``others`` that is not.
+
+    What is written does not hold the number, so that it need not be written again when rivals take one. It says after
+    which commit it was begun, and the record's mark: by them a record that was copied to another number is known.
+
+    Args:
+        files: the lake's.
+        record: has the number that is tried first.
+        others: are asked for one after another, as each turns out to be taken.
+
+    Returns:
+        The record with the number that it got; None where there were no more of them.
+    """
+    content = {name: value for name, value in vars(record).items() if name != "version"}
     content |= {"added": [*map(vars, record.added)], "removed": [*map(vars, record.removed)]}
-    return files.create(record_path(record.version), _encode(content))
+    content |= {"format": FORMAT, "after": record.version - 1}
+    path = files.create(map(record_path, chain([record.version], others)), _encode(content))
+    return replace(record, version=int(PurePosixPath(path).stem)) if path else None
 
 
 def checkpoint_due(state: State) -> bool:

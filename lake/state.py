@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -51,13 +52,17 @@ class DataFile:
 
 @dataclass(frozen=True)
 class Record:
-    """One commit: what it added, the paths it removed, the run it belongs to, and when (ISO 8601, UTC)."""
+    """One commit: what it added and removed, the run it belongs to, and when (ISO 8601, UTC).
+
+    mark: makes it unlike a rival's who commits the same at the same moment.
+    """
 
     version: int
     run_id: str
     committed: str
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     def touches(self) -> Iterator[DataFile]:
         """The files added and removed."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -135,17 +135,23 @@ class Lake:
     def _commit(self, transaction: Transaction) -> Record | None:
         """Take the next free number, stepping over commits that leave alone what the transaction read."""
         state = transaction.snapshot
-        while True:
-            now = datetime.now(UTC).isoformat(timespec="microseconds")
-            record = Record(state.version + 1, transaction.run_id, now, *transaction.changed_files())
-            if log.write_record(self.files, record):
-                self._state = state.after([record])
-                if log.checkpoint_due(self._state):
-                    log.write_checkpoint(self.files, self._state)
-                return record
-            state, rivals = log.latest_state(self.files, state)
-            if any(transaction.rests_on(file) for rival in rivals for file in rival.touches()):
-                return None
+
+        def later_numbers() -> Iterator[int]:
+            nonlocal state
+            while True:
+                state, rivals = log.latest_state(self.files, state)
+                if any(transaction.rests_on(file) for rival in rivals for file in rival.touches()):
+                    return
+                yield state.version + 1
+
+        now = datetime.now(UTC).isoformat(timespec="microseconds")
+        wanted = Record(state.version + 1, transaction.run_id, now, *transaction.changed_files())
+        record = log.write_record(self.files, wanted, later_numbers())
+        if record:
+            self._state = state.after([record])
+            if log.checkpoint_due(self._state):
+                log.write_checkpoint(self.files, self._state)
+        return record
 
     def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
         """Write the rows of one partition, in the order of their keys, into a data file that nothing names yet."""
