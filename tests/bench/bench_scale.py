@@ -337,7 +337,7 @@ def compaction(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     from lake.store import Lake
 
     found = {}
-    for batches in (scans // 4000, scans // 400, scans // 100):
+    for batches in (scans // 4000 or 1, scans // 400, scans // 100):
         root = base / f"compaction-{batches}"
         shutil.rmtree(root, ignore_errors=True)
         lake = Lake(root, create=True)
