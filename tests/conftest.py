@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +14,7 @@ from typing import Any
 import pytest
 
 from lake.store import Lake
+from tests.bench.s3_server import s3_server
 
 FULL_FAULTS = os.environ.get("GLIOLAKE_FAULTS") == "full"
 
@@ -54,36 +50,8 @@ def lake(tmp_path: Path) -> Lake:
 @pytest.fixture(scope="session")
 def s3_bucket() -> Iterator[str]:
     """URL of a bucket on an S3 server that runs for the session, with the variables set that lead clients to it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    variables = {
-        "AWS_ACCESS_KEY_ID": "tests",
-        "AWS_SECRET_ACCESS_KEY": "tests",
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ALLOW_HTTP": "true",
-    }
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        _until_it_answers(endpoint)
-        urllib.request.urlopen(urllib.request.Request(f"{endpoint}/lakes", method="PUT")).close()
-        yield "s3://lakes"
-    finally:
-        server.kill()
-        server.wait()
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    with s3_server() as bucket:
+        yield bucket
 
 
 @pytest.fixture
@@ -98,17 +66,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a small file system needs rights that this user lacks")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def _until_it_answers(endpoint: str) -> None:
-    for _ in range(300):
-        try:
-            urllib.request.urlopen(endpoint).close()
-        except urllib.error.URLError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError("the S3 server did not start")
 
 
 @pytest.fixture(params=["folder", "S3"])
