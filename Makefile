@@ -30,7 +30,7 @@ demo: $(READY)
 test: $(READY) lint $(if $(MXNET_RUNS),mxnet)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Every injected fault at full length (a quarter of an hour), and at the end how many there were and what they cost.
+# Every injected fault at full length (eleven minutes on two cores), and at the end how many there were and what they cost.
 test-faults: $(READY)
 	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults --numprocesses auto --dist load --durations 10
 
