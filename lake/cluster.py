@@ -239,7 +239,7 @@ def _together(
         """In the client's event loop: a result is lost with its worker, and may be long in coming a second time."""
         try:
             outcomes.put((future, await future))
-        except Exception as error:
+        except Exception as error:  # whatever a task raises is its outcome, and judged where outcomes are taken
             outcomes.put((future, error))
 
     def hand_out() -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from lake import log
-from lake.errors import DamagedFile, StorageUnreachable
+from lake.errors import DamagedFile
 from lake.files import Files
 from lake.state import DataFile, Record, State
 
@@ -76,10 +76,8 @@ def read_history(files: Files, state: State) -> History:
 
 def _lies_there(files: Files, path: str) -> bool:
     try:
-        return files.get(path) is not None
-    except StorageUnreachable:
-        raise
-    except OSError:  # no file, but something
+        return log.read_bytes(files, path) is not None
+    except DamagedFile:  # no file, but something
         return True
 
 

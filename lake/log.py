@@ -50,6 +50,21 @@ def checkpoint_path(version: int) -> str:
     return f"{FOLDER}/{version:020d}.state.json"
 
 
+def read_bytes(files: Files, path: str) -> bytes | None:
+    """What lies at a path of the log; None where nothing does.
+
+    Raises:
+        DamagedFile: it is no file but a folder or a pipe, or not for this user.
+        StorageUnreachable: the object store does not answer.
+    """
+    try:
+        return files.get(path)
+    except StorageUnreachable:
+        raise
+    except OSError as error:
+        raise _damaged(files, path, error) from error
+
+
 def read_record(files: Files, version: int) -> Record | None:
     """The record of this number, or None where there is none yet.
 
@@ -58,12 +73,7 @@ def read_record(files: Files, version: int) -> Record | None:
         DamagedFile: it is not a whole record.
     """
     path = record_path(version)
-    try:
-        data = files.get(path)
-    except StorageUnreachable:
-        raise
-    except OSError as error:  # a folder, a pipe, or not for this user
-        raise _damaged(files, path, error) from error
+    data = read_bytes(files, path)
     if data is None:
         return None
     content = _parse(files, path, data)
@@ -138,25 +148,21 @@ def _newest_checkpoint(files: Files) -> State:
 def looked_up(files: Files) -> str:
     """Where the newest checkpoint is said to lie; "" where nothing sound says so."""
     try:
-        version = _parse(files, NEWEST, files.get(NEWEST) or b"")["version"]
+        version = _parse(files, NEWEST, read_bytes(files, NEWEST) or b"")["version"]
         return checkpoint_path(version) if type(version) is int else ""
-    except StorageUnreachable:
-        raise
-    except (OSError, KeyError):
+    except (DamagedFile, KeyError):
         return ""
 
 
 def read_checkpoint(files: Files, path: str) -> State | None:
     """The state in a checkpoint; None where there is none, or it is damaged."""
     try:
-        content = _parse(files, path, (path and files.get(path)) or b"")
+        content = _parse(files, path, (path and read_bytes(files, path)) or b"")
         version = content["version"]
         if type(version) is not int or checkpoint_path(version) != path:
             return None  # it is the state at another version
         return State.of(version, _files(content["files"]))
-    except StorageUnreachable:
-        raise
-    except (OSError, KeyError, TypeError, ValueError):
+    except (DamagedFile, KeyError, TypeError, ValueError):
         return None
 
 

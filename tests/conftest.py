@@ -16,8 +16,6 @@ import pytest
 from lake.store import Lake
 from tests.bench.s3_server import s3_server
 
-FULL_FAULTS = os.environ.get("GLIOLAKE_FAULTS") == "full"
-
 
 @pytest.fixture(scope="session")
 def reference() -> Path:

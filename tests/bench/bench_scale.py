@@ -124,7 +124,7 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
             for r in rows
         ]
         build = partial(_commit_scans, cohort=cohorts["brats21"], batch=batch)
-        took.append(timed(lambda build=build: lake.transact(build, run_id="bench"))[1])  # type: ignore[misc]
+        took.append(timed(lambda build=build: lake.transact(build, run_id="bench"))[1])
     return {"seconds": took[1], "first": took[0]}
 
 
@@ -299,7 +299,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
             added = tuple(made_up(real, number) for number in range(first, min(first + 500, count)))
             version += 1
             log.write_record(lake.files, log.Record(version, "made", "2026-01-01T00:00:00", added, ()))
-        _, checkpoint = timed(lambda lake=lake: log.write_checkpoint(lake.files, lake.state()))  # type: ignore[misc]
+        _, checkpoint = timed(lambda lake=lake: log.write_checkpoint(lake.files, lake.state()))
         figures = {
             "opening": middle(rounds, partial(alone, "opening", root)),
             "commit of one row": alone("committing", root, "one row"),

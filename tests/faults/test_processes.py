@@ -27,8 +27,8 @@ from ingest.synthetic import write_cohorts
 from lake.settings import VARIABLE
 from lake.store import Lake
 from lake.verify import verify
+from tests.faults.full import FULL
 
-FULL = os.environ.get("GLIOLAKE_FAULTS") == "full"
 SMALL = ClipSettings(box=48, slices=40)
 ENDS_WITHIN = 120
 PATIENCE = 30

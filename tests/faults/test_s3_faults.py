@@ -17,10 +17,10 @@ from lake.errors import StorageUnreachable
 from lake.store import Lake
 from lake.transaction import Transaction
 from lake.verify import verify
+from tests.faults.full import FULL
 from tests.faults.s3_proxy import FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
 
 SOON = timedelta(milliseconds=5)
-FULL = os.environ.get("GLIOLAKE_FAULTS") == "full"
 
 
 @pytest.fixture

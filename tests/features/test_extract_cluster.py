@@ -28,8 +28,8 @@ from lake.cluster import open_cluster
 from lake.errors import ClusterError
 from lake.store import Lake
 from lake.verify import verify
+from tests.faults.full import FULL
 
-FULL = os.environ.get("GLIOLAKE_FAULTS") == "full"
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 SMALL = ClipSettings(box=48, slices=40)
 WHOLE = ClipSettings()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from lake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, N
 from lake.runs import start_run
 from lake.store import Lake
 from lake.transaction import Transaction
+from tests.faults.full import FULL
 
 COHORTS = ("brats21", "ucsf_pdgm")
 
@@ -67,7 +67,7 @@ def test_appends_of_many_processes_are_all_there_once(
 ) -> None:
     root = str(tmp_path / "lake") if kind == "folder" else f"{request.getfixturevalue('s3_bucket')}/many"
     Lake(root, create=True)
-    processes, each = 8, 125 if os.environ.get("GLIOLAKE_FAULTS") == "full" else 10
+    processes, each = 8, 125 if FULL else 10
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes) as pool:
         pool.starmap(append_many, [(root, process, each) for process in range(processes)])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
 
 import pytest
 
-FULL_FAULTS = os.environ.get("GLIOLAKE_FAULTS") == "full"
+from tests.faults.full import FULL
 
 DRIVER = '''
 """For each point in turn: begin a lake, kill a second commit at that point, look, commit again, look again.
@@ -113,7 +112,7 @@ NEW = [
 def test_a_commit_killed_between_any_two_of_its_steps_leaves_the_old_state_or_the_new(
     root: str, record_property: Any
 ) -> None:
-    step = 1 if FULL_FAULTS else 3 if root.startswith("s3://") else 9
+    step = 1 if FULL else 3 if root.startswith("s3://") else 9
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, root, str(step)], capture_output=True, encoding="utf-8", check=True
     )
@@ -123,7 +122,7 @@ def test_a_commit_killed_between_any_two_of_its_steps_leaves_the_old_state_or_th
     turned = after_kill.index(NEW)  # from the point on at which the record exists, the commit is made
     assert after_kill == [OLD] * turned + [NEW] * (len(after_kill) - turned)
     assert turned > 0, "no point before the record was made"
-    assert not FULL_FAULTS or turned < len(after_kill) - 1, "no point after it"
+    assert not FULL or turned < len(after_kill) - 1, "no point after it"
     assert after_again == [NEW] * len(after_again)
     killed = len(after_kill) - 1  # each point killed once; at the last the commit was done
     record_property("faults: crash between two steps of a commit", killed)

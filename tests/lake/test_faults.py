@@ -22,8 +22,9 @@ from lake.state import State
 from lake.store import Lake
 from lake.transaction import Transaction
 from lake.verify import verify
+from tests.faults.full import FULL
 
-KILLS = 60 if os.environ.get("GLIOLAKE_FAULTS") == "full" else 6
+KILLS = 60 if FULL else 6
 
 WRITER = """
 import sys

@@ -110,7 +110,7 @@ class Counted(LocalFiles):
 def test_opening_a_lake_costs_the_commits_since_its_checkpoint_and_no_listing(tmp_path: Path, label: Any) -> None:
     lake = Lake(tmp_path, create=True)
     for number in range(2 * log.CHECKPOINT_EVERY + 3):
-        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")
     files = Counted(tmp_path)
     state, read = log.latest_state(files)
     assert (state, len(read)) == (lake.state(), 3)
