@@ -103,7 +103,7 @@ def ingest(
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
     from ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
-    from sql.status import status
+    from sql.status import split_sizes
 
     def extraction(job: ExtractJob) -> ExtractReport:
         from features.backbones import BackboneOptions
@@ -124,7 +124,7 @@ def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: 
             workers=workers,
         )
 
-    steps = Steps(extraction, lambda: status(lake).splits)
+    steps = Steps(extraction, lambda: split_sizes(lake))
     report = run_schedule(lake, read_schedule(config), steps, scheduler=scheduler, workers=workers)
     _print(report, as_json)
     raise typer.Exit(report.exit_code)
@@ -761,9 +761,10 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
+    from ingest.ingest import commit_links
     from lake.verify import verify as run
 
-    report = run(_lake(lake), repair=repair, grace=grace)
+    report = run(_lake(lake), repair=repair, grace=grace, made_anew={"links": commit_links})
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)
 

@@ -78,8 +78,8 @@ class Found:
 
 
 @contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Inside, Python looks for no garbage: there is none, and looking costs a third of the time."""
+def nothing_collected() -> Iterator[None]:
+    """While scans are gathered Python looks for no garbage: there is none, and looking costs a third of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -89,7 +89,6 @@ def _nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-@_nothing_collected()
 def find_scans(cohort: Cohort, root: Path) -> Found:
     """The scans below ``root``, in the order of their ids.
 
@@ -113,13 +112,13 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     places: dict[str, set[str]] = defaultdict(set)
     strange: list[Row] = []
     real_root = os.path.realpath(root)
-    for entry, relative, is_folder, refused in _walk(root, real_root):
+    for place, entry, relative, is_folder, refused in _walk(root, real_root):
         if refused in (UNREADABLE_NAME, TOO_DEEP):
             strange.append(_refused(cohort, root, relative, refused))
         elif match := _first_match(series if is_folder else files, relative):
             name, role = match["scan_id"], roles[match["role"]]
             found = _found_series(role, entry, refused, real_root) if is_folder else _found_file(role, entry, refused)
-            places[name].add(entry.path.rpartition("/")[0])
+            places[name].add(place)
             by_name[name].append(found)
         elif is_folder and (match := _first_match(folders, relative)) and not refused:
             places[match["scan_id"]].add(entry.path)
@@ -209,6 +208,7 @@ def _grouped(
         elif by_name.get(name):
             detail = f"{name!r} is no scan id of {cohort.name}, though its files are named like those of a scan."
             found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=min(places[name])))
+    judged_by = _judged_by(rules)
     order = {"": -1} | {role: position for position, role in enumerate(rules.roles)}
     for scan_id, parsed_names in sorted(names_of.items()):
         names = [name for name, _ in parsed_names]
@@ -224,23 +224,27 @@ def _grouped(
                 visit_day=first.visit_day,
                 folder=folder,
                 files=tuple(files),
-                fingerprint=_fingerprint(rules, folder, files),
+                fingerprint=_fingerprint(judged_by, folder, files),
             )
         )
     return found
 
 
-def _fingerprint(rules: ImageRules, folder: str, files: Iterable[FoundFile]) -> str:
+def _judged_by(rules: ImageRules) -> tuple[str, str]:
+    """The rules that files are judged by, as JSON: what stands before the files in a fingerprint, and after them."""
+    before = json.dumps([rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels)])
+    return f"{before[:-1]}, ", ', "several grids"]' if rules.several_grids else "]"
+
+
+def _fingerprint(judged_by: tuple[str, str], folder: str, files: Iterable[FoundFile]) -> str:
     """Digest of where the files lie, their sizes and times, and of the rules they are judged by.
 
     Whole paths go in, since a scan's row gives them: a folder that has moved is read again and its rows follow it.
     """
-    seen = [rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels), folder]
-    seen.append([(file.role, file.uri, file.bytes, file.mtime_ns) for file in files])
+    before, after = judged_by
+    seen: list[object] = [folder, [(file.role, file.uri, file.bytes, file.mtime_ns) for file in files]]
     seen += [[file.uri, file.refused] for file in files if file.refused]
-    if rules.several_grids:
-        seen.append("several grids")
-    return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
+    return hashlib.sha256(f"{before}{json.dumps(seen)[1:-1]}{after}".encode()).hexdigest()
 
 
 def _matchers(rules: ImageRules, suffixes: Iterable[str]) -> tuple[list[re.Pattern[str]], ...]:
@@ -268,8 +272,9 @@ def _matcher(pattern: str, role: str) -> re.Pattern[str]:
     return re.compile(f"(?:^|/){''.join(parts)}\\Z")
 
 
-def _walk(root: Path, real_root: str) -> Iterator[tuple[os.DirEntry[str], str, bool, str]]:
-    """Everything below ``root``: its path from there, whether it is a folder, and why it is refused, or "".
+def _walk(root: Path, real_root: str) -> Iterator[tuple[str, os.DirEntry[str], str, bool, str]]:
+    """Everything below ``root``, after the folder that it lies in: its path from ``root``, whether it is a folder, and
+    why it is refused, or "".
 
     Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends. Of what is
     neither link nor folder nothing is asked but what the folder itself tells: a large cohort has half a million files.
@@ -295,19 +300,19 @@ def _walk(root: Path, real_root: str) -> Iterator[tuple[os.DirEntry[str], str, b
                 folders.append(entry)
             else:
                 why = _fault(entry, real_root) if _is_text(entry.name) else UNREADABLE_NAME
-                yield entry, below + entry.name, False, why
+                yield current, entry, below + entry.name, False, why
         inner: list[tuple[str, str, str]] = []
         for entry in sorted(folders, key=os.DirEntry.is_symlink):  # so that a folder is found under its own name
             linked, relative = entry.is_symlink(), below + entry.name
             real = os.path.realpath(entry.path) if linked else f"{real_current}/{entry.name}"
             if not _is_text(entry.name):
-                yield entry, relative, True, UNREADABLE_NAME
+                yield current, entry, relative, True, UNREADABLE_NAME
             elif linked and not _inside(real, real_root):
-                yield entry, relative, True, LEAVES
+                yield current, entry, relative, True, LEAVES
             elif deep:
-                yield entry, relative, True, TOO_DEEP
+                yield current, entry, relative, True, TOO_DEEP
             else:
-                yield entry, relative, True, ""
+                yield current, entry, relative, True, ""
                 if real not in entered:
                     entered.add(real)
                     inner.append((entry.path, real, f"{relative}/"))

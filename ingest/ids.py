@@ -112,16 +112,20 @@ def _parse(rules: IdRules, name: str) -> ScanName | None:
 
 
 def _fill(form: str, groups: Mapping[str, str]) -> str:
-    written: list[str] = []
-    for optional, texts, names in _parts(form):
-        values = [groups.get(name, "") for name in names]
-        if not optional or all(values):
-            written += [part for pair in zip(texts, (*values, ""), strict=True) for part in pair]
-    return "".join(written)
+    return "".join(
+        [text.format_map(groups) for text, needed in _parts(form) if all(map(groups.get, needed)) or not needed]
+    )
 
 
 @cache
-def _parts(form: str) -> tuple[tuple[bool, tuple[str, ...], tuple[str, ...]], ...]:
-    """A form in parts: whether each may be left out, its plain texts, and the names of the groups between them."""
-    parts = [tuple(_FIELD.split(part)) for part in _OPTIONAL.split(form)]
-    return tuple((place % 2 == 1, part[::2], part[1::2]) for place, part in enumerate(parts))
+def _parts(form: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A form in parts that have no brackets, each with the groups that it is left out without."""
+    parts = [part for part in enumerate(_OPTIONAL.split(form)) if part[1]]
+    return tuple((_template(part), tuple(_FIELD.findall(part)) if place % 2 else ()) for place, part in parts)
+
+
+def _template(part: str) -> str:
+    """The part as ``str.format_map`` takes it: braces that name no group are letters."""
+    texts, names = _FIELD.split(part)[::2], _FIELD.findall(part)
+    texts = [text.replace("{", "{{").replace("}", "}}") for text in texts]
+    return "".join(text + (f"{{{name}}}" if name else "") for text, name in zip(texts, (*names, ""), strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,7 +17,7 @@ from ingest.boxes import Boxes, give_boxes, known_boxes, read_boxes, unused_boxe
 from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from ingest.exclusions import Row, merged
 from ingest.folders import STEP as IMAGES
-from ingest.folders import Found, FoundScan, find_scans
+from ingest.folders import Found, FoundScan, find_scans, nothing_collected
 from ingest.images import ReadScan, read_scan, reading_failed
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
@@ -75,8 +76,8 @@ def ingest(
         raise InputError(f"Two label files are named {twice[0]}.", hint="Rename one: it names the source.")
     rules = {name: known.ids for name, known in _declarable(lake, described).items()}
     read = [read_labels(described, file, rules) for file in files]
-    found = find_scans(described, Path(images)) if images is not None else None
     given = read_boxes(described, Path(boxes)) if boxes is not None else None
+    news = _look(lake, described, Path(images), given) if images is not None else None
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
     arguments |= {"boxes": boxes and str(boxes)}
@@ -84,9 +85,9 @@ def ingest(
         if read:
             run.transact(partial(_commit_labels, cohort=described, files=read))
         numbers: dict[str, object] = {}
-        if found:
+        if news:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
-            numbers = _ingest_images(run, described, found, given, reading)
+            numbers = _ingest_images(run, described, news, reading)
         report = _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
         tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
              excluded=report.excluded, vanished=len(report.vanished), notes=report.notes)  # fmt: skip
@@ -113,11 +114,15 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
         tx.exchange(
             "exclusions", [row for row in before if Path(row["source"]).stem == file.source], merged(file.exclusions)
         )
-    _commit_links(tx)
+    commit_links(tx)
 
 
-def _commit_links(tx: Transaction) -> None:
-    """Find all links anew from what this transaction sees, so that of two ingests at once neither misses one."""
+def commit_links(tx: Transaction) -> None:
+    """Find all links anew from what this transaction sees, so that of two ingests at once neither misses one.
+
+    Every commit of scans, labels, or another description of a cohort does so, and so does a repair that takes links
+    out with their file: an ingest with nothing new need not.
+    """
     cohorts = cohorts_of_rows(tx.read("cohorts"))
     scans = tx.read("scans", columns=["cohort", "scan_id", "source_id", "files"])
     columns = ["cohort", "scan_id", "source", "source_id", "declared_cohort", "declared_id"]
@@ -126,33 +131,59 @@ def _commit_links(tx: Transaction) -> None:
         tx.replace("links", {"kind": kind}, [link for link in links if link["kind"] == kind])
 
 
+@dataclass(frozen=True)
+class _News:
+    """What an images folder of ``found`` scans holds that the lake does not know, and what it no longer holds.
+
+    waiting: scans to be read. exclusions: rows for what is no part of any scan. unused: rows for boxes that serve no
+    scan, None where no file of boxes was given. vanished: known scans of this folder that are gone. cleared: rows of
+    ``exclusions`` about names that are gone.
+    """
+
+    found: int
+    waiting: list[FoundScan]
+    exclusions: list[Row]
+    unused: list[Row] | None
+    vanished: list[str]
+    cleared: list[Row]
+
+
+@nothing_collected()
+def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None) -> _News:
+    """Compare the folder with the lake. Unchanged scans are then forgotten: hundreds of megabytes in a large cohort."""
+    found = find_scans(cohort, images)
+    known = _fingerprints(lake, cohort)
+    unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
+    scans = [*give_boxes(found.scans, given.of_scan if given else known_boxes(lake, cohort))]
+    waiting = [scan for scan in scans if known.get(scan.scan_id) != scan.fingerprint]
+    vanished, cleared = _vanished(lake, cohort, known.keys(), found)
+    return _News(len(scans), waiting, found.exclusions, unused, vanished, cleared)
+
+
 def _ingest_images(
-    run: Run,
-    cohort: Cohort,
-    found: Found,
-    given: Boxes | None,
-    reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes],
+    run: Run, cohort: Cohort, news: _News, reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes]
 ) -> dict[str, object]:
     """Read what is new or changed and commit it in batches; returns numbers for the report."""
-    known = _fingerprints(run.lake, cohort)
-    unused = unused_boxes(cohort, given, found.scans, {*known}) if given else []
-    found.scans[:] = give_boxes(found.scans, given.of_scan if given else known_boxes(run.lake, cohort))
-    waiting = [scan for scan in found.scans if known.get(scan.scan_id) != scan.fingerprint]
-    vanished, gone = _vanished(run.lake, cohort, known.keys(), found)
-    numbers = {"found": len(found.scans), "read": len(waiting), "unchanged": len(found.scans) - len(waiting)}
-    found.scans.clear()  # those that are unchanged: of a large cohort, hundreds of megabytes
 
     def first(tx: Transaction) -> None:
+        known = tx.read("cohorts", {"cohort": cohort.name})["description"].to_pylist()
         tx.upsert("cohorts", [cohort.row()])
-        tx.exchange("exclusions", gone, merged(found.exclusions))
-        if given:
-            tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, unused)
-        _commit_links(tx)  # also mends a run that was interrupted before it could
+        tx.exchange("exclusions", news.cleared, merged(news.exclusions))
+        if news.unused is not None:
+            tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, news.unused)
+        if known != [cohort.text]:  # it may say otherwise which names are those of later visits
+            commit_links(tx)
 
     run.transact(first)
-    for batch in batches(reading(cohort, waiting), BATCH, BATCH_SECONDS):
+    for batch in batches(reading(cohort, news.waiting), BATCH, BATCH_SECONDS):
         run.transact(partial(_commit_scans, cohort=cohort, batch=batch))
-    return numbers | {"vanished": tuple(vanished), "cleared": tuple(sorted({row["scan_id"] for row in gone}))}
+    return {
+        "found": news.found,
+        "read": len(news.waiting),
+        "unchanged": news.found - len(news.waiting),
+        "vanished": tuple(news.vanished),
+        "cleared": tuple(sorted({row["scan_id"] for row in news.cleared})),
+    }
 
 
 def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
@@ -212,7 +243,7 @@ def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundSc
     before = tx.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
     after = [row for _, outcome in batch for row in outcome.exclusions]
     tx.exchange("exclusions", [row for row in before if row["scan_id"] in names], merged(after))
-    _commit_links(tx)
+    commit_links(tx)
 
 
 def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[str, object]) -> IngestReport:

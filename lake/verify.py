@@ -8,11 +8,12 @@ came, and files that later commits replaced. What is foreign to a lake is named 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -48,7 +49,10 @@ RESTORED_BY = {
     ),
     **dict.fromkeys(("study_rows", "comparisons", "correlations", "subgroups", "curves"), "gliolake study run"),
     "trials": "gliolake search",
+    "links": "gliolake suspects",  # the others are found anew in the same commit (``made_anew``)
 }
+
+Making: TypeAlias = Callable[[Transaction], None]
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,13 @@ class Verification:
         return sorted({RESTORED_BY.get(table, "gliolake ingest") for table in lost})
 
 
-def verify(lake: Lake, *, repair: bool = False, grace: float = GRACE) -> Verification:
+def verify(
+    lake: Lake,
+    *,
+    repair: bool = False,
+    grace: float = GRACE,
+    made_anew: Mapping[str, Making] = MappingProxyType({}),
+) -> Verification:
     """Read every committed file and compare size, sha256, page checksums and row count with the log.
 
     Args:
@@ -143,6 +153,7 @@ def verify(lake: Lake, *, repair: bool = False, grace: float = GRACE) -> Verific
         repair: take damaged files out of the lake (altered ones are moved to ``_quarantine``), so that the commands
             that made them make them again; delete litter older than ``grace``.
         grace: seconds for which litter is left alone.
+        made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out.
 
     Raises:
         DamagedFile: a record after the newest sound checkpoint is damaged; nothing says what the lake was after it.
@@ -153,7 +164,7 @@ def verify(lake: Lake, *, repair: bool = False, grace: float = GRACE) -> Verific
     found = [*_log_damage(history), *(finding for _, finding in damage), *_litter(lake, history, grace)]
     if repair:
         _mend_log(lake, history)
-        _repair(lake, [file for file, finding in damage if not finding.lasting])
+        _repair(lake, [file for file, finding in damage if not finding.lasting], made_anew)
         for finding in found:
             if not finding.is_damage and not finding.young and finding.kind != FOREIGN:
                 lake.files.delete(finding.path)
@@ -232,17 +243,19 @@ def _litter_kind(entry: Entry, state: State, once: set[str]) -> str:
     return "uncommitted file" if top in tables.TABLES else FOREIGN
 
 
-def _take_out(transaction: Transaction, damaged: list[DataFile]) -> None:
+def _take_out(transaction: Transaction, damaged: list[DataFile], made_anew: Mapping[str, Making]) -> None:
     for file in damaged:
         if file.path in transaction.snapshot.files:  # another process may have replaced it since
             transaction.remove_file(file)
+    for table in sorted(made_anew.keys() & {file.table for file in damaged}):
+        made_anew[table](transaction)
 
 
-def _repair(lake: Lake, damaged: list[DataFile]) -> None:
+def _repair(lake: Lake, damaged: list[DataFile], made_anew: Mapping[str, Making]) -> None:
     if not damaged:
         return
     with start_run(lake, "verify", {"repair": True}) as run:
-        run.transact(partial(_take_out, damaged=damaged))
+        run.transact(partial(_take_out, damaged=damaged, made_anew=made_anew))
     for file in damaged:
         _set_aside(lake, file.path)
 

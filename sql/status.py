@@ -133,10 +133,6 @@ def status(lake: Lake, now: datetime | None = None) -> Status:
     """The state of the lake as of its newest commit; what is lately and what is overdue is reckoned from ``now``."""
     now = now or datetime.now(UTC)
     with connect(lake) as connection:
-
-        def count(relation: str) -> int:
-            return _rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"]
-
         violations = int(_rows(connection, "SELECT sum(violations) AS n FROM split_audit")[0]["n"])
         last_runs = _rows(connection, _LAST_RUNS, {"long_ago": now - LONG})
         newly_excluded = _rows(connection, _NEWLY_EXCLUDED, {"lately": now - LATELY})
@@ -154,9 +150,9 @@ def status(lake: Lake, now: datetime | None = None) -> Status:
             root=lake.root,
             version=lake.version,
             cohorts=_rows(connection, _COHORTS),
-            splits={name: count(name) for name in SPLITS},
+            splits=_split_sizes(connection),
             audit_violations=violations,
-            leaks_avoided=count("leaks_avoided"),
+            leaks_avoided=_count(connection, "leaks_avoided"),
             feature_sets=_rows(connection, _FEATURE_SETS),
             missing=_rows(connection, _MISSING, {"branches": list(BRANCHES)}),
             experiments=_rows(connection, _EXPERIMENTS),
@@ -167,6 +163,20 @@ def status(lake: Lake, now: datetime | None = None) -> Status:
             next_step=next_step({file.table for file in lake.state().files.values()}),
             problems=problems,
         )
+
+
+def split_sizes(lake: Lake) -> dict[str, int]:
+    """Rows of the views of splits, as of the newest commit."""
+    with connect(lake) as connection:
+        return _split_sizes(connection)
+
+
+def _split_sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    return {name: _count(connection, name) for name in SPLITS}
+
+
+def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    return int(_rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"])
 
 
 def _rows(

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from gliolake import app
 from ingest import ingest as room
 from ingest.images import ReadScan
 from ingest.ingest import ingest
 from lake.cluster import batches
 from lake.errors import InputError
+from lake.log import read_record
 from lake.store import Lake
 from sql.status import LATELY, status
 
@@ -305,7 +308,7 @@ def test_of_two_ingests_at_once_neither_misses_a_link(
     writer.scan(tmp_path / "brats", IDS[0], 5)
     pattern = "{scan_id}_nifti/{scan_id}_{suffix}.nii.gz"
     writer.scan(tmp_path / "ucsf", "UCSF-PDGM-0007", 5, pattern=pattern, suffixes=UCSF_SUFFIXES)
-    commit = room._commit_links
+    commit = room.commit_links
     rival = iter([True])
 
     def overtaken(tx: Any) -> None:
@@ -313,11 +316,30 @@ def test_of_two_ingests_at_once_neither_misses_a_link(
         if tx.read("scans").num_rows and next(rival, False):  # this one has a scan, and has looked for links
             ingest(Lake(lake.root), "ucsf_pdgm", images=tmp_path / "ucsf", scheduler=scheduler)
 
-    monkeypatch.setattr(room, "_commit_links", overtaken)
+    monkeypatch.setattr(room, "commit_links", overtaken)
     ingest(lake, "brats21", images=tmp_path / "brats", scheduler=scheduler)
     assert rows(lake, "scans", "cohort") == [("brats21",), ("ucsf_pdgm",)]
     assert rows(lake, "links", "kind", "scan_a", "scan_b") == [("same content", IDS[0], "UCSF-PDGM-0007")]
     assert next(rival, "overtaken") == "overtaken"
+
+
+def test_a_repair_that_takes_links_out_finds_them_anew_in_the_same_commit(lake: Lake, tmp_path: Path) -> None:
+    labels = tmp_path / "meta.csv"
+    labels.write_text("ID,MGMT status\nUCSF-PDGM-0391_FU016d,positive\nUCSF-PDGM-0396_FU175d,negative\n")
+    ingest(lake, "ucsf_pdgm", labels=labels)
+    before = rows(lake, "links", "kind", "scan_a", "scan_b")
+    (file,) = lake.state().of_table("links")
+    Path(lake.root, file.path).write_bytes(b"PAR1")
+    version = lake.version
+    done = CliRunner().invoke(app, ["verify", "--lake", lake.root, "--repair", "--json"])
+    assert json.loads(done.stdout)["findings"][0]["table"] == "links", done.output
+    reopened = Lake(lake.root)
+    assert rows(reopened, "links", "kind", "scan_a", "scan_b") == before != []
+    removed, *others = [read_record(lake.files, number) for number in range(version + 1, reopened.version + 1)]
+    assert removed is not None
+    assert [touched.table for touched in removed.removed] == ["links"]
+    assert "links" in {added.table for added in removed.added}
+    assert not any(touched.table == "links" for other in others if other for touched in other.touches())
 
 
 def test_links_of_other_kinds_are_left_alone(lake: Lake, tmp_path: Path) -> None:
