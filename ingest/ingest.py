@@ -189,9 +189,8 @@ def _ingest_images(
 def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
     """Scan id -> fingerprint of its files when they were last read; "" where they are to be read in any case."""
     columns = ["scan_id", "fingerprint"]
-    known = {
-        row["scan_id"]: row["fingerprint"] for row in lake.read("scans", {"cohort": cohort.name}, columns).to_pylist()
-    }
+    scans = lake.read("scans", {"cohort": cohort.name}, columns)
+    known = dict(zip(*(column.to_pylist() for column in scans.columns), strict=True))
     where = {"cohort": cohort.name, "step": IMAGES}
     for row in lake.read("exclusions", where, columns).to_pylist():
         previous = known.setdefault(row["scan_id"], row["fingerprint"])
@@ -248,12 +247,12 @@ def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundSc
 
 def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[str, object]) -> IngestReport:
     where = {"cohort": cohort.name}
-    scans = lake.read("scans", where, ["scan_id", "warnings"]).to_pylist()
-    labels = lake.read("labels", where, ["scan_id", "source"]).to_pylist()
+    scans = lake.read("scans", where, ["scan_id"])["scan_id"].to_pylist()
+    labels = lake.read("labels", where, ["scan_id", "source"])
     excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
     links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
-    with_images = {row["scan_id"] for row in scans} | {row["scan_id"] for row in excluded if row["step"] == IMAGES}
-    with_labels = {row["scan_id"] for row in labels}
+    with_images = {*scans} | {row["scan_id"] for row in excluded if row["step"] == IMAGES}
+    with_labels = {*labels["scan_id"].to_pylist()}
     if cohort.images and cohort.done is None:
         notes += (
             "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
@@ -265,7 +264,7 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
         excluded=dict(
             sorted(Counter(row["reason"] for row in excluded if row["step"] in (IMAGES, LABELS, BOXES)).items())
         ),
-        labels=dict(sorted(Counter(row["source"] for row in labels).items())),
+        labels=dict(sorted(Counter(labels["source"].to_pylist()).items())),
         links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
         labels_without_images=tuple(sorted(with_labels - with_images)),
         images_without_labels=tuple(sorted(with_images - with_labels)),

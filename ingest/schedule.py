@@ -95,7 +95,7 @@ class ScheduleReport:
     """Outcome of a scheduled run.
 
     running: who was at work already; then nothing was done. extracted: feature set -> scans computed.
-    views: view -> its rows before and after. changed: whether the lake changed.
+    views: view -> its rows before and after, if anything was changed. changed: whether the run changed the lake.
     """
 
     running: Holder | None = None
@@ -243,8 +243,9 @@ def run_schedule(
 
 def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, workers: int | None) -> ScheduleReport:
     lake = run.lake
-    started, version = time.monotonic(), lake.version
-    before = steps.count()
+    started = time.monotonic()
+    counted: list[Mapping[str, int]] = []
+    lake.before_change = lambda: counted.append(steps.count())  # a run that finds nothing new need not count
     cohorts = tuple(_ingest(lake, job, scheduler, workers) for job in schedule.cohorts)
     extracted: dict[str, int] = {}
     error = ""
@@ -254,9 +255,10 @@ def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, work
             extracted = {one["feature_set"]: one["computed"] for one in made}
         except (GliolakeError, OSError) as trouble:
             error = _told(trouble, "extract")
-    changed = lake.version != version
-    after = steps.count() if changed else before
-    views = {name: (before[name], after[name]) for name in after}
+    lake.before_change = None
+    changed = bool(counted)
+    after = steps.count() if changed else {}
+    views = {name: (before[name], rows) for before in counted for name, rows in after.items()}
     report = ScheduleReport(None, cohorts, extracted, error, views, changed, time.monotonic() - started)
     run.outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
     if changed:

@@ -48,6 +48,8 @@ class Lake:
         self.root = self.files.root
         self._keys: dict[str, frozenset[Key]] = {}
         self._written: set[str] = set()
+        self.before_change: Callable[[], None] | None = None
+        """Called once, when this lake is about to commit for the first time."""
         self._state, _ = log.latest_state(self.files)
         if self._state.version == 0:
             self._check_new(create)
@@ -124,6 +126,9 @@ class Lake:
             build(transaction)
             if not transaction.changes():
                 return None
+            if self.before_change:
+                look, self.before_change = self.before_change, None
+                look()
             if record := self._commit(transaction):
                 return record
             time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads rivals out, nothing more
