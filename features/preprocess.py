@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import SimpleITK as sitk  # noqa: N813
 
@@ -25,6 +25,7 @@ from ingest.cohort import MASK
 from ingest.images import REFERENCE
 from ingest.nifti import Volume, read_volume
 from lake.errors import InputError
+from lake.threads import while_any_is_inside
 
 
 def preprocess(
@@ -49,7 +50,7 @@ def preprocess(
     if not images:
         raise InputError("There is no image to preprocess.", hint="Give at least one modality.")
     reference = REFERENCE if REFERENCE in images else next(iter(images))
-    with _threads(1 if single_thread else 0):
+    with _one_thread() if single_thread else nullcontext():
         if "bias" in settings.steps:
             images = {name: correct_bias(image, settings) for name, image in images.items()}
         if "denoise" in settings.steps:
@@ -100,11 +101,12 @@ def _keys(volumes: Mapping[str, Volume], settings: PreprocessSettings) -> dict[s
     return {name: hashlib.sha256(f"{name}\n{told}".encode()).hexdigest() for name in volumes}
 
 
+@while_any_is_inside
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """SimpleITK on this many threads; 0 leaves them. One, because sums over threads come out in changing order."""
+def _one_thread() -> Iterator[None]:
+    """SimpleITK on one thread, because sums over threads come out in changing order."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count or before)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
         yield
     finally:

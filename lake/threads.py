@@ -1,15 +1,53 @@
-"""How many threads: one for torch, where the same bits have to come out on every machine; else a fair share."""
+"""How many threads: one for a library, where the same bits have to come out on every machine; else a fair share."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from threading import Lock
+
+
+def while_any_is_inside(
+    setting: Callable[[], AbstractContextManager[object]],
+) -> Callable[[], AbstractContextManager[None]]:
+    """A setting of the whole process that the first to enter makes and the last to leave undoes.
+
+    Several tasks of a Dask worker that has several threads would else undo it for each other in mid-work.
+    """
+    lock, made, inside = Lock(), ExitStack(), 0
+
+    @contextmanager
+    def shared() -> Iterator[None]:
+        nonlocal inside
+        with lock:
+            if inside == 0:
+                made.enter_context(setting())
+            inside += 1
+        try:
+            yield
+        finally:
+            with lock:
+                inside -= 1
+                if inside == 0:
+                    made.close()
+
+    return shared
+
+
+@while_any_is_inside
+def one_blas_thread() -> AbstractContextManager[object]:
+    """Inside, matrix products and the like of numpy and scipy are computed on one thread."""
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(1, user_api="blas")
+    return limits
 
 
 @contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Inside, torch computes on one thread: its sums come out otherwise on another number of them.
+    """Inside, torch computes on one thread: its sums come out otherwise on another number of them. It keeps that number
+    for each thread of a process apart.
 
     More cores are used by more worker processes, and by loops that give each core whole fits.
     """

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from lake.threads import one_blas_thread
 from modeling.folds import cut_folds
 from modeling.problem import Advance, Answer, Problem, of_columns, standardisation
 
@@ -34,7 +34,7 @@ def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: 
     ]
     shift, scale = standardisation(problem.values, problem.present, problem.parts("training"))
     lines = []
-    with threadpool_limits(1):
+    with one_blas_thread():
         for f, fold in enumerate(problem.folds):
             features = _features(problem, shift[f], scale[f], problem.columns[f])
             inner = _inner(problem, f)
