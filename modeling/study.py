@@ -93,7 +93,7 @@ def run_study(
     plan = _data_of(lake, study, features or {})
     arguments = {"study": study.name, "features": features or {}, "only": list(only)}
     with start_run(lake, "study", arguments) as run, open_cluster(scheduler, workers, memory=MEMORY) as client:
-        _name(client, study, plan)
+        _name(run, client, study, plan)
         fits = _fit(lake, run, client, plan)
         _sum_up(lake, run, client, plan)
         rows = [_study_row(study.name, row, plan) for row in study.rows]
@@ -120,14 +120,14 @@ def _data_of(lake: Lake, study: Study, features: Mapping[str, str]) -> Plan:
     return plan
 
 
-def _name(client: Client, study: Study, plan: Plan) -> None:
+def _name(run: Run, client: Client, study: Study, plan: Plan) -> None:
     """Have workers look at the rows, and name the experiments after what they see."""
     tried = {row.name: row.tried for row in study.rows if row.tried}
     looks: dict[Data, dict[str, Experiment]] = defaultdict(dict)
     for name, data in plan.data.items():
         looks[data][name] = replace(tried[name].experiment, feature_sets=data.feature_sets)
     external = frozenset(row.name for row in study.rows if row.split == "external")
-    tasks = [Look(data, experiments, external) for data, experiments in looks.items()]
+    tasks = [Look(run.run_id, data, experiments, external) for data, experiments in looks.items()]
     for task, seen in _results(client, look, tasks, "looking at the features"):
         if not isinstance(seen, Seen):
             plan.failed |= dict.fromkeys(task.experiments, told(seen))

@@ -39,9 +39,10 @@ class Data:
 class Look:
     """A look at rows, for experiments that are to run on them, by the names they have in the study.
 
-    ``external`` has the names of those that are about external scans.
+    ``run_id`` is that of the study's run; ``external`` has the names of those that are about external scans.
     """
 
+    run_id: str
     data: Data
     experiments: Mapping[str, Experiment]
     external: frozenset[str]
@@ -102,7 +103,7 @@ def look(task: Look) -> Seen:
     Raises:
         InputError: they cannot be had; see ``modeling.inputs.read_cohorts``.
     """
-    cohorts = _read(task.data)
+    cohorts = _read(task.data, task.run_id)
     listed = [name for name, one in task.experiments.items() if one.external == "external_listed"]
     refused: dict[str, str] = {}
     try:
@@ -121,7 +122,8 @@ def look(task: Look) -> Seen:
 
 
 @lru_cache(maxsize=1)
-def _read(data: Data) -> Cohorts:
+def _read(data: Data, run_id: str) -> Cohorts:
+    """Once for a run: a worker of a running cluster outlives it, and the next one may find other rows."""
     return read_cohorts(Lake(data.root), data.feature_sets, data.label_rule, data.delta)
 
 
@@ -132,10 +134,10 @@ def fit_block(block: Block) -> Fitted:
         InputError: the rows were changed meanwhile, or cannot be used; see ``modeling.experiment.run_experiments``.
     """
     started = time.monotonic()
-    cohorts = _read(block.data)
+    cohorts = _read(block.data, block.run_id)
     if cohorts.digest != block.digest:
         _read.cache_clear()
-        cohorts = _read(block.data)
+        cohorts = _read(block.data, block.run_id)
     if cohorts.digest != block.digest:
         raise InputError("The lake's rows were changed while the study ran.", hint="Run the study again.")
     rows: dict[str, tuple[dict[str, Any], list[DataFile]]] = {}

@@ -148,12 +148,16 @@ def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
     assert set(external["scan_id"].to_pylist()) == {"scan-0001"}
 
 
-def test_vectors_that_are_not_finite_count_as_missing(made: Lake, cluster: str, study: Callable[..., Path]) -> None:
+def test_vectors_that_are_no_longer_finite_count_as_missing_also_for_workers_that_know_them_from_an_earlier_study(
+    made: Lake, cluster: str, study: Callable[..., Path]
+) -> None:
+    file = study(single='modalities = ["T1"]')
+    run_study(made, file, scheduler=cluster)
     where = {"cohort": "made", "scan_id": "scan-0007", "modality": "T1"}
     broken = made.read("features", where).to_pylist()
     broken[0]["values"] = np.full(400, np.nan, np.float32).tolist()
     made.transact(lambda tx: tx.upsert("features", broken), run_id="made")
-    report = run_study(made, study(single='modalities = ["T1"]'), scheduler=cluster)
+    report = run_study(made, file, scheduler=cluster)
     (single,) = (row["experiment"] for row in report.rows if row["name"] == "single")
     assert made.read("experiments", {"experiment": single})["scans"].to_pylist() == [38]
 
