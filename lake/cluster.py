@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
-from lake.errors import ClusterError
+from lake.errors import ClusterError, GliolakeError
 from lake.journal import tell
-from lake.patience import GOES_ON, PATIENCE, able_workers, ask, next_outcome, went_away
+from lake.patience import GOES_ON, PATIENCE, ThreadCount, able_workers, next_outcome, went_away
 from lake.processes import start_processes
 from lake.progress import note, track
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
@@ -176,10 +176,10 @@ def map_tasks(
 ) -> Iterator[tuple[Item, Result | Exception]]:
     """Run ``function`` on every item and yield (item, outcome) as they finish; an outcome may be an exception.
 
-    A failed item does not stop the others. One that raises is run again, at most ``retries`` times; one whose worker
-    dies is run again by Dask, up to its ``allowed-failures``. Since Dask lays a death at the door of every task that
-    was with the worker, an item that it gave up is run again in the end, with no other item under way: a worker that
-    dies then died of it. A progress bar shows on standard error.
+    A failed item does not stop the others. One that raises is run again, at most ``retries`` times, unless it raises
+    what a person has to put right; one whose worker dies is run again by Dask, up to its ``allowed-failures``. Since
+    Dask lays a death at the door of every task that was with the worker, an item that it gave up is run again in the
+    end, with no other item under way: a worker that dies then died of it. A progress bar shows on standard error.
 
     Args:
         resources: What a worker must have to run an item (Dask's abstract resources), and how much of it: then it is of
@@ -197,9 +197,9 @@ def map_tasks(
         apart = resources is not None
         task = partial(on_like_worker, tuple(surroundings(apart=apart).items()), apart, function)
 
-    def submit(item: Item) -> Future[Result]:
+    def submit(item: Item) -> Future[Result | GliolakeError]:
         key = f"{funcname(function)}-{uuid.uuid4().hex}"
-        return client.submit(task, item, key=key, pure=False, retries=retries, resources=resources)
+        return client.submit(_answer, task, item, key=key, pure=False, retries=retries, resources=resources)
 
     given_up: list[Item] = []
     with track(description, len(items)) as advance:
@@ -217,6 +217,14 @@ def map_tasks(
                 yield item, outcome
 
 
+def _answer(function: Callable[[Item], Result], item: Item) -> Result | GliolakeError:
+    """On a worker: what a person has to put right is an outcome. Of what is raised Dask shows a traceback there."""
+    try:
+        return function(item)
+    except GliolakeError as error:
+        return error
+
+
 def _together(
     client: Client,
     submit: Callable[[Item], Future[Result]],
@@ -232,7 +240,7 @@ def _together(
     waiting = iter(items)
     outcomes: SimpleQueue[tuple[Future[Result], Result | Exception]] = SimpleQueue()
     item_of: dict[Future[Result], Item] = {}
-    most_threads = dask.config.get(MOST_THREADS, 0)
+    most_threads, threads = dask.config.get(MOST_THREADS, 0), ThreadCount(client)
     loop: Any = client.loop  # a client that is open has one
 
     async def fetch(future: Future[Result]) -> None:
@@ -243,7 +251,7 @@ def _together(
             outcomes.put((future, error))
 
     def hand_out() -> None:
-        room = max(1, most_threads, sum(ask(client, "ncores").values())) * TASKS_PER_THREAD
+        room = max(1, most_threads, threads()) * TASKS_PER_THREAD
         while len(item_of) < room:
             try:
                 item = next(waiting)
@@ -255,7 +263,7 @@ def _together(
 
     hand_out()
     while item_of:
-        future, outcome = next_outcome(client, outcomes, resources)
+        future, outcome = next_outcome(client, outcomes, resources, meanwhile=hand_out)
         if isinstance(outcome, CancelledError):  # nobody here cancels: the scheduler that knew the task is gone
             raise went_away() from outcome
         if isinstance(outcome, (NoWorkerError, NoValidWorkerError)):  # a cluster of others may be less patient

@@ -6,8 +6,9 @@ long, and a machine may start anew, so there is a time for which we wait as well
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,13 +24,21 @@ PATIENCE = "gliolake.patience"
 """Key of Dask's configuration: seconds without a worker, or a word of the scheduler, after which a command ends."""
 
 LOOK = 1.0
-"""Seconds without an outcome after which workers are counted."""
+"""Seconds after which workers are counted again."""
 
 GOES_ON = "What was committed stays. Run the same command again: it goes on from there."
 
 
-def next_outcome(client: Client, outcomes: SimpleQueue[Outcome], resources: Mapping[str, float] | None) -> Outcome:
+def next_outcome(
+    client: Client,
+    outcomes: SimpleQueue[Outcome],
+    resources: Mapping[str, float] | None,
+    *,
+    meanwhile: Callable[[], None],
+) -> Outcome:
     """The next of the queue; waits for it while there are workers with these resources, or may be again.
+
+    ``meanwhile`` is called every second of waiting, since workers may have joined.
 
     Raises:
         ClusterError: there were none for too long, or the scheduler is gone or hangs.
@@ -48,6 +57,26 @@ def next_outcome(client: Client, outcomes: SimpleQueue[Outcome], resources: Mapp
             raise ClusterError(
                 f"The cluster at {_address(client)} has had no workers{which} for {_patience():g} s.", hint=GOES_ON
             )
+        meanwhile()
+
+
+class ThreadCount:
+    """How many tasks a cluster can have at work. Workers come and go, so they are counted anew: once a second, since
+    to ask for each task would cost the scheduler about what the task does."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.threads, self.counted = client, 0, -math.inf
+
+    def __call__(self) -> int:
+        """The number of threads of all workers.
+
+        Raises:
+            ClusterError: the scheduler is gone or hangs.
+        """
+        if time.monotonic() - self.counted >= LOOK:
+            self.threads = ask(self.client, "identity", n_workers=0)["total_threads"]
+            self.counted = time.monotonic()
+        return self.threads
 
 
 def able_workers(client: Client, resources: Mapping[str, float] | None = None) -> list[str]:
