@@ -757,14 +757,25 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Take damaged files out, to be made again, and delete litter.")
     ] = False,
+    give_up: Annotated[
+        bool,
+        typer.Option(
+            "--give-up-lost-commits",
+            help="With --repair: where a commit's record is lost, go on without that commit, and with those after it. "
+            "No other command may be writing.",
+        ),
+    ] = False,
     grace: Annotated[float, typer.Option(help="Seconds for which uncommitted files are left alone.")] = 900.0,
     as_json: JsonOption = False,
 ) -> None:
     """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
     from ingest.ingest import commit_links
+    from lake.errors import InputError
     from lake.verify import verify as run
 
-    report = run(_lake(lake), repair=repair, grace=grace, made_anew={"links": commit_links})
+    if give_up and not repair:
+        raise InputError("Giving up lost commits is a repair.", hint="Give --repair too.")
+    report = run(lake, repair=repair, give_up=give_up, grace=grace, made_anew={"links": commit_links})
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlparse
 
 from lake import limits
-from lake.errors import InputError, ReadOnlyLake, StorageFull, StorageUnreachable
+from lake.errors import DamagedFile, InputError, ReadOnlyLake, StorageFull, StorageUnreachable
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -38,11 +38,15 @@ PATIENCE = 180.0
 
 @dataclass(frozen=True)
 class Entry:
-    """A file as a listing shows it: path relative to the root, size in bytes, age in seconds."""
+    """A file as a listing shows it: path relative to the root, size in bytes, age in seconds.
+
+    leads_nowhere: it is a link to what is not there, or round in a circle.
+    """
 
     path: str
     size: int
     age: float
+    leads_nowhere: bool = False
 
 
 class Files(Protocol):
@@ -61,7 +65,7 @@ class Files(Protocol):
         """
 
     def get(self, path: str) -> bytes | None:
-        """The file's bytes, or None where there is no such file."""
+        """The file's bytes, or None where there is no such file. Raises DamagedFile: a link that leads nowhere."""
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """All files below the folder ``prefix``, temporary ones included."""
@@ -100,17 +104,24 @@ class LocalFiles:
         try:
             with limits.open_regular(self.folder / path) as file:
                 return file.read()
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if (self.folder / path).is_symlink():  # it holds the name, so that nothing can be created there
+                raise DamagedFile(f"{self.url(path)} is a link that leads nowhere.") from error
             return None
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
+        """As promised above. Links to folders are not followed."""
         now = time.time()
         for folder, _, names in os.walk(self.folder / prefix):
             for name in names:
                 file = Path(folder, name)
                 with contextlib.suppress(FileNotFoundError):
-                    status = file.stat()
-                    yield Entry(file.relative_to(self.folder).as_posix(), status.st_size, now - status.st_mtime)
+                    try:
+                        status, leads_nowhere = file.stat(), False
+                    except OSError:
+                        status, leads_nowhere = file.lstat(), True
+                    path = file.relative_to(self.folder).as_posix()
+                    yield Entry(path, status.st_size, now - status.st_mtime, leads_nowhere)
 
     def delete(self, path: str) -> None:
         (self.folder / path).unlink(missing_ok=True)

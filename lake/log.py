@@ -16,7 +16,7 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
-from lake.errors import DamagedFile, NewerLake, StorageUnreachable
+from lake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
 from lake.files import Files
 from lake.state import DataFile, Record, State
 from lake.tables import TABLES
@@ -39,6 +39,11 @@ NEWEST = f"{FOLDER}/newest_checkpoint.json"
 """Where the newest checkpoint is looked up: a lake of many commits is then opened without a listing of them all. It
 may say an old one, or nothing: an older checkpoint leads to the same state."""
 
+ADVICE = (
+    "`gliolake verify` says what is damaged. Restore those files from a backup; where there is none, "
+    "`gliolake verify --help` tells how to go on."
+)
+
 
 def record_path(version: int) -> str:
     """Where the record of this number lies."""
@@ -54,13 +59,17 @@ def read_bytes(files: Files, path: str) -> bytes | None:
     """What lies at a path of the log; None where nothing does.
 
     Raises:
-        DamagedFile: it is no file but a folder or a pipe, or not for this user.
-        StorageUnreachable: the object store does not answer.
+        DamagedFile: it is no file but a folder, a pipe, or a link that leads nowhere.
+        StorageUnreachable: the object store does not answer; or what lies there is not for this user.
     """
     try:
         return files.get(path)
     except StorageUnreachable:
         raise
+    except PermissionError as error:
+        raise StorageUnreachable(
+            f"{files.url(path)} may not be read: {error.strerror}.", hint="Run this as a user who may read the lake."
+        ) from error
     except OSError as error:
         raise _damaged(files, path, error) from error
 
@@ -129,12 +138,38 @@ def write_checkpoint(files: Files, state: State) -> None:
 
 
 def latest_state(files: Files, known: State | None = None) -> tuple[State, list[Record]]:
-    """The newest state, and the records read to reach it from ``known`` or from the newest checkpoint."""
+    """The newest state, and the records read to reach it from ``known`` or from the newest checkpoint.
+
+    Who opens a lake, so has no ``known`` state, also looks whether one record is missing: a commit would take its
+    number, and what the records behind it say would be said of another lake. That costs one look, and no listing.
+
+    Raises:
+        DamagedFile: a record is missing, or not whole.
+        NewerLake: a newer gliolake wrote one.
+    """
     state = _newest_checkpoint(files) if known is None else known
     read: list[Record] = []
-    while record := read_record(files, state.version + len(read) + 1):
-        read.append(record)
-    return state.after(read) if read else state, read
+    marks: set[str] = set()
+    while True:
+        number = state.version + len(read) + 1
+        if record := read_record(files, number):
+            if record.mark in marks:
+                raise _damaged(files, record_path(number), "it is a copy of an earlier one")
+            marks.add(record.mark)
+            read.append(record)
+        elif known is not None or read_bytes(files, record_path(number + 1)) is None:
+            return _after(state, read), read
+        elif read_bytes(files, record_path(number)) is None:  # looked for again: rivals may just have made both
+            raise _damaged(files, record_path(number), "it is missing, and a later one is there")
+
+
+def _after(state: State, records: list[Record]) -> State:
+    if not records:
+        return state
+    try:
+        return state.after(records)
+    except GliolakeError as error:  # each is whole, but they are not of one lake
+        raise DamagedFile(str(error), hint=ADVICE) from error
 
 
 def _newest_checkpoint(files: Files) -> State:
@@ -177,7 +212,7 @@ def _file(*, path: str, first: list[Any], last: list[Any], **told: Any) -> DataF
     A lake may come from a stranger: a path that leaves it would have other files read, or deleted, in its name, and
     keys of other kinds than the table's could not be compared.
     """
-    if not isinstance(path, str) or path.startswith("/") or ".." in PurePosixPath(path).parts:
+    if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
         raise ValueError(f"it names {path!r}, which is no file of a lake")
     if not isinstance(told["partition"], dict):
         raise ValueError(f"the partition of {path} is not made of columns")
@@ -204,13 +239,27 @@ def _canonical(content: dict[str, Any]) -> bytes:
     return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
 
+def _digest_of_the_rest(data: bytes) -> str:
+    """The sha256 of what ``_encode`` wrote, without the one that it put in.
+
+    It is cut out of the bytes: to encode the content again would cost as much as reading it. Its place is known, since
+    data files, which have one too, come before it, and a quote within a text is never written without a backslash.
+    """
+    name = b',"sha256":"'
+    begin = data.rfind(name)
+    end = begin + len(name) + 64 + len(b'"')
+    digest = hashlib.sha256(memoryview(data)[:begin])
+    digest.update(data[end:].removesuffix(b"\n"))
+    return digest.hexdigest()
+
+
 def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(data)
         version, digest = content["format"], content.pop("sha256", None)
         if type(version) is not int:
             raise ValueError(f"its format is {version!r}")
-        if version <= FORMAT and digest != hashlib.sha256(_canonical(content)).hexdigest():
+        if version <= FORMAT and digest != _digest_of_the_rest(data):
             raise ValueError("its own sha256 does not match")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(files, path, error) from error
@@ -222,8 +271,8 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
     return content
 
 
-def _damaged(files: Files, path: str, error: Exception) -> DamagedFile:
+def _damaged(files: Files, path: str, fault: Exception | str) -> DamagedFile:
     return DamagedFile(
-        f"{files.url(path)} is not a whole commit record: {error}.",
-        hint="Restore this file from a backup; the commits after it cannot be read without it.",
+        f"{files.url(path)} is not a whole commit record: {fault}.",
+        hint=ADVICE,
     )

@@ -145,6 +145,24 @@ def test_verify_fails_on_damage_and_passes_after_repair(labelled: Any, tmp_path:
     assert labelled("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "0"}]
 
 
+def test_verify_names_a_lost_commit_and_gives_it_up_only_when_told(labelled: Any, tmp_path: Path) -> None:
+    record = max((tmp_path / "lake" / "_log").glob("*.json"))
+    record.write_bytes(b"{}")
+    closed = labelled("status")
+    assert (closed.code, record.name in closed.err, "gliolake verify" in closed.err) == (2, True, True)
+    for options in ((), ("--repair",)):
+        told = labelled("verify", *options)
+        assert told.code == 1
+        assert f"lost commit: _log/{record.name}" in told.out
+        assert "--give-up-lost-commits" in told.out
+    refused = labelled("verify", "--give-up-lost-commits")
+    assert (refused.code, "Give --repair too" in refused.err) == (2, True)
+    mended = labelled("verify", "--repair", "--give-up-lost-commits")
+    assert (mended.code, "-> given up" in mended.out, "Run again" in mended.out) == (0, True, True)
+    assert labelled("verify").code == 0
+    assert labelled("status").code == 0
+
+
 def test_a_catalog_is_written_once_and_replaced_only_when_told(labelled: Any, tmp_path: Path) -> None:
     file = tmp_path / "study.duckdb"
     assert labelled("catalog", file, "--json").json()["rows"]["training"] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lake import log
-from lake.errors import GliolakeError
+from lake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
 from lake.files import Entry, LocalFiles
 from lake.state import DataFile, Record, State
 from lake.store import Lake
+from lake.verify import verify
 
 FILES = st.builds(
     lambda table, cohort, first, width: DataFile(
@@ -114,7 +116,7 @@ def test_opening_a_lake_costs_the_commits_since_its_checkpoint_and_no_listing(tm
     files = Counted(tmp_path)
     state, read = log.latest_state(files)
     assert (state, len(read)) == (lake.state(), 3)
-    assert files.asked <= 6
+    assert files.asked <= 7
     newest = tmp_path / log.NEWEST
     lying = newest.read_bytes().replace(b'"version":100', b'"version":50')
     for said in (b"", b"{}", lying, None):
@@ -122,3 +124,72 @@ def test_opening_a_lake_costs_the_commits_since_its_checkpoint_and_no_listing(tm
         assert log.latest_state(Counted(tmp_path))[0] == state
     log.write_checkpoint(files, State().after(log.latest_state(files, State())[1][:50]))
     assert log.latest_state(Counted(tmp_path))[0] == state  # a slower rival's word for an older checkpoint
+
+
+def test_no_change_of_a_byte_of_the_log_goes_unseen(tmp_path: Path, label: Any) -> None:
+    lake = Lake(tmp_path, create=True)
+    lake.transact(lambda tx: tx.append("labels", [label(1), label(2, cohort="ucsf_pdgm")]), run_id='",sha256":"0')
+    log.write_checkpoint(lake.files, lake.state())
+    record, state = log.read_record(lake.files, 1), lake.state()
+    for path in (log.record_path(1), log.checkpoint_path(1)):
+        place = tmp_path / path
+        whole = place.read_bytes()
+        for changed in changes(whole):
+            place.write_bytes(changed)
+            try:
+                seen = log.read_checkpoint(lake.files, path) if "state" in path else log.read_record(lake.files, 1)
+                assert seen is None
+            except (DamagedFile, NewerLake):
+                pass
+        place.write_bytes(whole)
+    assert log.read_record(lake.files, 1) == record
+    assert log.read_checkpoint(lake.files, log.checkpoint_path(1)) == state
+
+
+def changes(data: bytes) -> Iterator[bytes]:
+    """Each byte another, lost, or the last."""
+    for place in range(len(data)):
+        yield data[:place] + bytes([data[place] ^ 1 << place % 8]) + data[place + 1 :]
+    for place in range(len(data) - 1):  # the newline says nothing
+        yield data[:place]
+        yield data[:place] + data[place + 1 :]
+
+
+def test_a_missing_record_before_another_is_named_and_its_number_not_taken(root: str, label: Any) -> None:
+    lake = Lake(root, create=True)
+    for number in range(4):
+        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+    lake.files.delete(log.record_path(3))
+    with pytest.raises(DamagedFile, match=f"{log.record_path(3)} .*missing") as caught:
+        Lake(root, create=True)
+    assert "gliolake verify" in caught.value.hint
+    lake.files.put(log.record_path(3), lake.files.get(log.record_path(2)) or b"")
+    with pytest.raises(DamagedFile, match=f"{log.record_path(3)} .*copy"):
+        Lake(root)
+
+
+def test_links_that_lead_nowhere_or_in_a_circle_end_a_listing_no_more_than_other_files(tmp_path: Path) -> None:
+    files = LocalFiles(tmp_path)
+    files.put("labels/sound", b"bytes")
+    for name, target in {"self": "self", "one": "other", "other": "one", "nowhere": "/not/there"}.items():
+        (tmp_path / name).symlink_to(target)
+    (tmp_path / "labels" / "up").symlink_to(tmp_path, target_is_directory=True)
+    assert {entry.path: entry.leads_nowhere for entry in files.list()} == {
+        "labels/sound": False, "self": True, "one": True, "other": True, "nowhere": True,
+    }  # fmt: skip
+    for name in ("self", "one", "nowhere"):
+        with pytest.raises(DamagedFile, match=name):
+            log.read_bytes(files, name)
+
+
+def test_a_record_that_this_user_may_not_read_is_not_taken_for_damaged(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+
+    def forbidden(path: str) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", path)
+
+    monkeypatch.setattr(lake.files, "get", forbidden)
+    with pytest.raises(StorageUnreachable, match="may not be read: Permission denied"):
+        verify(lake, repair=True, give_up=True)
