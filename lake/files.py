@@ -1,4 +1,4 @@
-"""Where a lake's bytes lie: a folder on a disk, or a prefix in an object store, behind six verbs.
+"""Where a lake's bytes lie: a folder on a disk, or a prefix in an object store, behind seven verbs.
 
 Both keep two promises on which the commit protocol rests: a reader sees a whole file or none, and of several
 processes that ``create`` the same name exactly one succeeds.
@@ -12,8 +12,10 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlparse
@@ -31,6 +33,9 @@ TEMPORARY = "_tmp"
 
 ATTEMPTS = 6
 """Times that an object store is asked for the same thing, beside those that its client asks again by itself."""
+
+AT_ONCE = 8
+"""Files that are put into an object store side by side."""
 
 PATIENCE = 180.0
 """Seconds after which an object store is not asked again: the client has then been at it for as long."""
@@ -50,12 +55,15 @@ class Entry:
 
 
 class Files(Protocol):
-    """The six verbs. Paths are relative to the root, with forward slashes."""
+    """The seven verbs. Paths are relative to the root, with forward slashes."""
 
     root: str
 
     def put(self, path: str, data: bytes) -> None:
         """Write the file whole, replacing what was there. Raises StorageFull."""
+
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        """As ``put``, of several files by their paths, which takes hardly longer than of one. Raises StorageFull."""
 
     def create(self, paths: Iterable[str], data: bytes) -> str | None:
         """Write the file whole under the first of these names that is free, and say which. Raises StorageFull.
@@ -80,7 +88,8 @@ class Files(Protocol):
 class LocalFiles:
     """A folder. Files are written under a temporary name, synced, and renamed; ``create`` links instead.
 
-    Syncing takes longest, and rivals take names meanwhile: so ``create`` syncs once, however many names it tries.
+    Syncing takes longest: so files that are put together are first all written, since one's sync then writes most of
+    the others out too. Rivals take names meanwhile: so ``create`` syncs once, however many names it tries.
     """
 
     def __init__(self, root: Path) -> None:
@@ -88,16 +97,21 @@ class LocalFiles:
         self.root = str(self.folder)
 
     def put(self, path: str, data: bytes) -> None:
-        target = self.folder / path
-        with self._written(data) as temporary:
-            _in_folder(target, lambda: temporary.replace(target))
-        _sync_folder(target.parent)
+        self.put_all({path: data})
+
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        targets = [self.folder / path for path in contents]
+        with self._written(contents.values()) as temporaries:
+            for temporary, target in zip(temporaries, targets, strict=True):
+                _in_folder(target, partial(temporary.replace, target))
+        for folder in sorted({target.parent for target in targets}):
+            _sync(folder)
 
     def create(self, paths: Iterable[str], data: bytes) -> str | None:
-        with self._written(data) as temporary:
+        with self._written([data]) as (temporary,):
             path = next((path for path in paths if self._linked(temporary, self.folder / path)), None)
         if path is not None:
-            _sync_folder((self.folder / path).parent)  # outside: from here on the file is there, whatever happens
+            _sync((self.folder / path).parent)  # outside: from here on the file is there, whatever happens
         return path
 
     def get(self, path: str) -> bytes | None:
@@ -137,19 +151,21 @@ class LocalFiles:
         return True
 
     @contextlib.contextmanager
-    def _written(self, data: bytes) -> Iterator[Path]:
-        """A temporary file holding ``data``, safely on disk; gone afterwards whatever happened to it."""
-        temporary = self.folder / TEMPORARY / f"{os.getpid()}-{uuid.uuid4().hex}"
+    def _written(self, contents: Collection[bytes]) -> Iterator[Sequence[Path]]:
+        """A temporary file for each of the contents, safely on disk; gone afterwards whatever happened to it."""
+        mark = f"{os.getpid()}-{uuid.uuid4().hex}"
+        temporaries = [self.folder / TEMPORARY / f"{mark}-{number}" for number in range(len(contents))]
         try:
-            with _in_folder(temporary, lambda: temporary.open("xb")) as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield temporary
+            for temporary, data in zip(temporaries, contents, strict=True):
+                _write(temporary, data)
+            for temporary in temporaries:
+                _sync(temporary)
+            yield temporaries
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise StorageFull(
-                    f"No space is left for the lake at {self.root}: {len(data):,} bytes could not be written.",
+                    f"No space is left for the lake at {self.root}: "
+                    f"{sum(map(len, contents)):,} bytes could not be written.",
                     hint="Nothing was committed. Free some space and run the same command again; it goes on from here.",
                 ) from error
             if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
@@ -159,8 +175,9 @@ class LocalFiles:
                 ) from error
             raise
         finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            for temporary in temporaries:
+                with contextlib.suppress(OSError):
+                    temporary.unlink(missing_ok=True)
 
 
 def _in_folder(path: Path, make: Callable[[], Answer]) -> Answer:
@@ -172,9 +189,14 @@ def _in_folder(path: Path, make: Callable[[], Answer]) -> Answer:
         return make()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut: the name is data of the folder, not of the file."""
-    handle = os.open(folder, os.O_RDONLY)
+def _write(path: Path, data: bytes) -> None:
+    with _in_folder(path, lambda: path.open("xb")) as file:
+        file.write(data)
+
+
+def _sync(path: Path) -> None:
+    """Make a file, or the names in a folder, survive a power cut: a name is data of the folder, not of the file."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -194,6 +216,11 @@ class ObjectFiles:
 
     def put(self, path: str, data: bytes) -> None:
         self._insist(lambda: self.store.put(path, data))
+
+    def put_all(self, contents: Mapping[str, bytes]) -> None:
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(self.put, contents, contents.values()):
+                pass
 
     def create(self, paths: Iterable[str], data: bytes) -> str | None:
         return next((path for path in paths if self._created(path, data)), None)

@@ -30,6 +30,9 @@ from lake.transaction import Transaction
 PATIENCE = 120.0
 """Seconds for which a transaction is built again before it gives up."""
 
+PENDING_BYTES = 64 * 2**20
+"""Most that waits in memory: the files of a transaction are put together, when it is built."""
+
 
 class Lake:
     """The lake at ``root``: a folder, or ``s3://bucket/prefix``.
@@ -47,6 +50,7 @@ class Lake:
         self.files = open_files(root)
         self.root = self.files.root
         self._keys: dict[str, frozenset[Key]] = {}
+        self._pending: dict[str, bytes] = {}
         self._written: set[str] = set()
         self.before_change: Callable[[], None] | None = None
         """Called once, when this lake is about to commit for the first time."""
@@ -107,7 +111,9 @@ class Lake:
             StorageFull: no space is left.
         """
         table = tables.table(name)
-        return [self.write(table, partition, part) for partition, part in split(table, conform(table, rows, run_id))]
+        files = [self.write(table, partition, part) for partition, part in split(table, conform(table, rows, run_id))]
+        self._put(file.path for file in files)
+        return files
 
     def transact(self, build: Callable[[Transaction], None], *, run_id: str) -> Record | None:
         """Build a transaction and commit it; None where it changes nothing.
@@ -120,6 +126,7 @@ class Lake:
             CommitConflict: others kept getting in the way for ``PATIENCE`` seconds.
         """
         deadline = time.monotonic() + PATIENCE
+        self._pending.clear()
         self._written.clear()
         while time.monotonic() < deadline:
             transaction = Transaction(self, self.state(), run_id)
@@ -149,8 +156,10 @@ class Lake:
                     return
                 yield state.version + 1
 
+        added, removed = transaction.changed_files()
+        self._put(file.path for file in added)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        wanted = Record(state.version + 1, transaction.run_id, now, *transaction.changed_files())
+        wanted = Record(state.version + 1, transaction.run_id, now, added, removed)
         record = log.write_record(self.files, wanted, later_numbers())
         if record:
             self._state = state.after([record])
@@ -159,7 +168,7 @@ class Lake:
         return record
 
     def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
-        """Write the rows of one partition, in the order of their keys, into a data file that nothing names yet."""
+        """A data file of the rows of one partition, in the order of their keys. It waits in memory to be put."""
         keys, rows = in_key_order(table, rows)
         rows = in_schema(rows.select(table.file_schema.names), table.file_schema)
         sink = pa.BufferOutputStream()
@@ -168,10 +177,17 @@ class Lake:
         digest = hashlib.sha256(data).hexdigest()
         folders = [f"{column}={quote(value, safe=' ')}" for column, value in partition.items()]
         path = "/".join([table.name, *folders, f"{digest[:32]}.parquet"])
-        if path not in self._written:  # a transaction that is built again writes the same bytes
-            self.files.put(path, data)
-            self._written.add(path)
+        if path not in self._written:  # a transaction that is built again has the same files
+            self._pending[path] = data
+        if sum(map(len, self._pending.values())) > PENDING_BYTES:
+            self._put([*self._pending])
         return DataFile(table.name, path, dict(partition), rows.num_rows, len(data), digest, keys[0], keys[-1])
+
+    def _put(self, paths: Iterable[str]) -> None:
+        """Put where they belong, all at once, those of these files that wait to be."""
+        contents = {path: self._pending.pop(path) for path in paths if path in self._pending}
+        self.files.put_all(contents)
+        self._written |= contents.keys()
 
     def read_files(
         self,
@@ -198,7 +214,7 @@ class Lake:
         Raises:
             DamagedFile: the file is missing, or its bytes are others.
         """
-        data = self.files.get(file.path)
+        data = self._pending.get(file.path) or self.files.get(file.path)
         if data is None:
             raise self._damaged(file, "is missing")
         if hashlib.sha256(data).hexdigest() != file.sha256:
