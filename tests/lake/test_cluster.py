@@ -61,6 +61,20 @@ def test_every_item_has_one_outcome_and_a_failure_stays_its_own(client: Client) 
     assert (str(odd), odd.hint) == ("7 is odd.", "Give an even number.")
 
 
+def fail(number: int) -> int:
+    raise ValueError(f"{number} is a bug")
+
+
+def test_a_persons_mistake_shows_no_traceback_and_a_bug_does(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_cluster(workers=1) as client:
+        list(map_tasks(client, halve, [3], description="halving"))
+        of_mistake = capfd.readouterr().err
+        list(map_tasks(client, fail, [3], description="failing"))
+    assert "Traceback" not in of_mistake
+    assert "Compute Failed" not in of_mistake
+    assert "3 is a bug" in capfd.readouterr().err
+
+
 def test_a_killed_worker_costs_only_a_second_try(client: Client, tmp_path: Path) -> None:
     markers = [str(tmp_path / name) for name in "abc"]
     assert dict(map_tasks(client, die_the_first_time, markers, description="dying")) == dict.fromkeys(
