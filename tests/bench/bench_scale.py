@@ -225,6 +225,7 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         figures["size"] = sizes(lake)
         figures |= questions(root, rounds)
         figures["ingest, nothing new"] = middle(rounds, partial(nothing_new, lake, images, size))
+        figures["scheduled ingest, nothing new"] = middle(rounds, partial(nothing_new_scheduled, lake, images, size))
         figures["extraction's plan, nothing missing"] = middle(rounds, partial(alone, "planning", root))
         with copy_of(root) as copy:
             figures["ingest's commit"] = alone("ingesting", copy, images, size)
@@ -271,12 +272,32 @@ def sizes(lake: Any) -> Figures:
     }
 
 
+def nothing_new_scheduled(lake: Any, images: Path, scans: int) -> Figures:
+    """Both cohorts' ingests, by one command."""
+    version, file = lake.version, images.parent / "cohorts.toml"
+    descriptions = written_descriptions(images, scans)
+    file.write_text(
+        "".join(f'[[cohort]]\ncohort = "{path}"\nimages = "{images / name}"\n' for name, path in descriptions.items())
+    )
+    told, figures = gliolake("ingest", "--lake", lake.root, "--config", file, "--json")
+    found = {name: report["found"] for name, report in json.loads(told)["cohorts"].items()}
+    if lake.version != version or found != numbers_of(scans):
+        sys.exit(f"the scheduled ingest was to find nothing new: {told}")
+    return figures
+
+
+def written_descriptions(images: Path, scans: int) -> dict[str, Path]:
+    """Where the cohorts' descriptions were written to, beside the images."""
+    described_in = {name: images.parent / f"{name}.toml" for name in numbers_of(scans)}
+    for name, cohort in described(scans, 0, images).items():
+        described_in[name].write_text(cohort.text)
+    return described_in
+
+
 def nothing_new(lake: Any, images: Path, scans: int) -> Figures:
     """Both cohorts' ingests, one command after the other."""
     version, total, peak = lake.version, 0.0, 0.0
-    for name, cohort in described(scans, 0, images).items():
-        description = images.parent / f"{name}.toml"
-        description.write_text(cohort.text)
+    for name, description in written_descriptions(images, scans).items():
         told, figures = gliolake(
             "ingest", "--lake", lake.root, "--cohort", description, "--images", images / name, "--json"
         )
