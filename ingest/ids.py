@@ -112,9 +112,7 @@ def _parse(rules: IdRules, name: str) -> ScanName | None:
 
 
 def _fill(form: str, groups: Mapping[str, str]) -> str:
-    return "".join(
-        [text.format_map(groups) for text, needed in _parts(form) if all(map(groups.get, needed)) or not needed]
-    )
+    return "".join([text.format_map(groups) for text, needed in _parts(form) if all(map(groups.get, needed))])
 
 
 @cache
@@ -126,6 +124,5 @@ def _parts(form: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def _template(part: str) -> str:
     """The part as ``str.format_map`` takes it: braces that name no group are letters."""
-    texts, names = _FIELD.split(part)[::2], _FIELD.findall(part)
-    texts = [text.replace("{", "{{").replace("}", "}}") for text in texts]
-    return "".join(text + (f"{{{name}}}" if name else "") for text, name in zip(texts, (*names, ""), strict=True))
+    pieces = enumerate(_FIELD.split(part))  # texts and names in turn
+    return "".join(f"{{{p}}}" if place % 2 else p.replace("{", "{{").replace("}", "}}") for place, p in pieces)

@@ -47,7 +47,7 @@ class DataFile:
 
     def may_hold(self, keys: Range) -> bool:
         """Whether keys in this range may be among its own."""
-        return bool(within([self], keys))
+        return self.first <= keys[1] and keys[0] <= self.last
 
 
 @dataclass(frozen=True)
@@ -124,11 +124,5 @@ class State:
         found: list[DataFile] = []
         for part in self.parts.values():
             if next(iter(part.values())).lies_in(table, wanted):
-                found += part.values() if keys is None else within(part.values(), keys)
+                found += [file for file in part.values() if keys is None or file.may_hold(keys)]
         return sorted(found, key=lambda file: file.path)
-
-
-def within(files: Iterable[DataFile], keys: Range) -> list[DataFile]:
-    """Those of the files that may hold keys in a range. A commit asks this of all files of a part."""
-    low, high = keys
-    return [file for file in files if file.first <= high and low <= file.last]

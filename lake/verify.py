@@ -177,16 +177,19 @@ def verify(
     history = read_history(files)
     if isinstance(lake, str) and not (history.records or history.faults or history.lost):
         Lake(lake)  # says that there is none
-    closed = bool(history.lost) and not (repair and give_up)
+    given_up = bool(history.lost) and repair and give_up
+    closed = bool(history.lost) and not given_up
     of_log = [*_log_damage(history, closed)]
     if repair:
         mend_log(files, history, give_up=give_up)
-    if repair and not closed and (history.lost or isinstance(lake, str)):
-        lake, history = Lake(files.root), read_history(files)
+    if given_up:
+        history = read_history(files)
     damage = list(_damage(files, history.state))
     older = superseded(files, history)
     rest = [*(finding for _, finding in damage), *_older(history, older), *_litter(files, history, grace)]
-    if repair and isinstance(lake, Lake) and not closed:
+    if repair and not closed:
+        if isinstance(lake, str) or given_up:
+            lake = Lake(files.root)
         damaged = [file for file, finding in damage if not finding.lasting]
         tables_made = {*made_anew} if history.given_up() else {file.table for file in damaged}
         mend_tables(lake, damaged, older, [made_anew[name] for name in sorted(made_anew.keys() & tables_made)])

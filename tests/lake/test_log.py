@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def changes(data: bytes) -> Iterator[bytes]:
 def test_a_missing_record_before_another_is_named_and_its_number_not_taken(root: str, label: Any) -> None:
     lake = Lake(root, create=True)
     for number in range(4):
-        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+        lake.transact(methodcaller("append", "labels", [label(number)]), run_id="r")
     lake.files.delete(log.record_path(3))
     with pytest.raises(DamagedFile, match=f"{log.record_path(3)} .*missing") as caught:
         Lake(root, create=True)
