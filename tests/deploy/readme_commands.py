@@ -2,7 +2,7 @@
 
 `bare_machine.sh` runs this in the project's folder, before there is an environment. Scans, labels and
 weights that the commands name are made by `readme_files.py` once the environment is there. It ends with a table of exit
-codes, seconds and the longest silence, and with 1 if a command failed.
+codes, seconds and the longest silence, and with 1 if a command ended otherwise than README.md says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import termios
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,6 @@ OURS = ("gliolake ", "make ", "import ")
 SETTINGS = ("export ", ". ")
 """Begins a line that those after it rest on."""
 
-FEW_TESTS = "tests/test_python.py tests/test_command_line.py tests/sql/test_status.py"
 ADDED = {
     "--backbone vivit": ("--cohort clinic", "two of the scans"),
     "--check-precision": ("--scans 2", "for time"),
@@ -36,25 +35,24 @@ ADDED = {
 }
 """To a command that has the one, the other is added, to end in minutes and without a download; and what it means."""
 
-NOT_TRIED = {
-    "make bench": "measures for minutes",
-    "make bench-study": "measures for minutes",
-    "make bench-agreement": "measures for minutes",
-    "gliolake weights fetch": "downloads from the weights' publisher",
-}
+NOT_TRIED = {"gliolake weights fetch": "downloads from the weights' publisher"}
 NOTEBOOK = "docs/notebooks/first_plot.ipynb"
 FOUR_COLUMNS = " {:>9} {:>8} {:>8}  {}"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a command: its exit code (None where it was not tried), and seconds as a whole and of silence."""
+    """What became of a command: its exit code (None where it was not tried), and seconds as a whole and of silence.
+
+    promised: the exit code that README.md says it has.
+    """
 
     command: str
     note: str
     code: int | None = None
     seconds: float = 0.0
     silence: float = 0.0
+    promised: int = 0
 
     def __str__(self) -> str:
         told = f"{self.command}   [{self.note}]" if self.note else self.command
@@ -95,8 +93,11 @@ class Newcomer:
         print(f"\n\033[1m$ {line}\033[0m" + (f"\n  typed: {typed}   [{note}]" if note else ""), flush=True)
         if command.startswith("import "):
             typed = "python -c " + shlex.quote(f'{command}; print(con.sql("FROM training").df())')
-        self.outcomes.append(Outcome(command, note, *self.run(typed)))
-        if command.startswith(SETTINGS) and not self.outcomes[-1].code:
+        ended = Outcome(command, note, *self.run(typed))
+        if command == "gliolake status --check" and self.ask("status", "--json")["problems"]:
+            ended = replace(ended, promised=1, note="1 is right: something wants a person")
+        self.outcomes.append(ended)
+        if command.startswith(SETTINGS) and not ended.code:
             self.before.append(typed)
 
     def run(self, typed: str) -> tuple[int, float, float]:
@@ -128,8 +129,6 @@ class Newcomer:
 
     def substituted(self, command: str) -> tuple[str, str]:
         """The command with what has another name here, and why; no reason where it is as it was printed."""
-        if command == "make test":
-            return f"PYTEST_ADDOPTS='{FEW_TESTS}' {command}", "a few test files only"
         added = [both for part, both in ADDED.items() if part in command]
         if added:
             return " ".join([command, *(more for more, _ in added)]), ", ".join(why for _, why in added)
@@ -150,9 +149,9 @@ class Newcomer:
         return [name for name in there if name.startswith(f"{kind}-")]
 
     def verdict(self) -> int:
-        """Print the table; 1 if a command failed."""
+        """Print the table; 1 if a command ended otherwise than it should."""
         tried = [one for one in self.outcomes if one.code is not None]
-        failed = [one for one in tried if one.code]
+        failed = [one for one in tried if one.code != one.promised]
         print("\n" + FOUR_COLUMNS.format("exit code", "seconds", "silence", "command"))
         print(*self.outcomes, sep="\n")
         print(f"\n{len(tried)} commands tried, {len(failed)} failed; {len(self.outcomes) - len(tried)} not tried.")
