@@ -23,6 +23,11 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of ``features.networks.PRECISIONS``."""
 
 
+def has_bf16() -> bool:
+    """Whether this processor has arithmetic of bf16: AMX or AVX-512 BF16."""
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class CompiledNetwork:
     """A network made ready for this processor.
 
@@ -36,8 +41,7 @@ class CompiledNetwork:
     """
 
     def __init__(self, place: Path, precision: str, streams: int) -> None:
-        core = openvino().Core()
-        if precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and not has_bf16():
             raise InputError(
                 "This processor has no bf16 arithmetic (AMX or AVX-512 BF16).", hint="Use --precision fp32."
             )
@@ -47,7 +51,7 @@ class CompiledNetwork:
             "NUM_STREAMS": streams,
             "ENABLE_CPU_PINNING": False,  # several worker processes would pin themselves to the same cores
         }
-        self.compiled: Any = core.compile_model(place / MODEL, "CPU", settings)
+        self.compiled: Any = openvino().Core().compile_model(place / MODEL, "CPU", settings)
         self.streams = streams
         self._of_thread = local()
         self._threads = ThreadPoolExecutor(streams, thread_name_prefix="clip")

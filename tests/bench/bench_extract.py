@@ -26,6 +26,7 @@ import torch
 from features.backbones import VIDEO_NETWORKS
 from features.clips import ClipSettings, build_clips
 from features.frames import prepare
+from features.inference import has_bf16
 from features.networks import NETWORKS, empty_network, load_network
 from features.untrained import untrained_state
 from features.video_backbone import VideoBackbone
@@ -33,6 +34,9 @@ from ingest.nifti import read_volume, turn_to_lps
 from lake.tables import MODALITIES
 
 WEIGHTS = "untrained:0"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+"""Of torch, for each precision."""
+
 STUDY_SECONDS = 7.29
 """For one case, on a desktop of 14 cores (section 4 of Chen et al. 2025)."""
 
@@ -51,13 +55,18 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("GLIOLAKE_NETWORKS", str(Path(folder) / "networks"))
-        peak = {"fp32": matrix_peak(torch.float32), "bf16": matrix_peak(torch.bfloat16)}
+        peak = {precision: matrix_peak(DTYPES[precision]) for precision in precisions()}
         rows = [bench(name, peak, Path(folder)) for name in arguments.network or VIDEO_NETWORKS]
         case = one_case(arguments.case, Path(folder)) if arguments.case else {}
     if arguments.json:
         print(json.dumps({"matrix_product_gflops": peak, "networks": rows, "case": case}))
     else:
         show(peak, rows, case)
+
+
+def precisions() -> list[str]:
+    """What this processor has arithmetic of."""
+    return [*DTYPES] if has_bf16() else ["fp32"]
 
 
 def matrix_peak(dtype: torch.dtype, edge: int = 4096) -> float:
@@ -72,6 +81,8 @@ def bench(name: str, peak: dict[str, float], folder: Path) -> dict[str, Any]:
     torch.save(untrained_state(empty_network(name), 0), file)
     found: dict[str, dict[str, Any]] = {}
     for way in WAYS:
+        if way in DTYPES and way not in peak:
+            continue
         print(f"{name}: {way}", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, "--measure", way, name, str(file)]
         found[way] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
@@ -79,15 +90,15 @@ def bench(name: str, peak: dict[str, float], folder: Path) -> dict[str, Any]:
     operations = counted_operations(name)
     row: dict[str, Any] = {"network": name, "gflop": operations / 1e9}
     row["making"] = {key: found["making"][key] for key in ("seconds", "peak_gib")}
-    row["ready_seconds"] = found["bf16"]["ready"]
-    for precision in ("fp32", "bf16"):
+    for precision, most in peak.items():
+        row["ready_seconds"] = found[precision]["ready"]
         seconds = found[precision]["seconds"]
         logits, plain = np.array(found[precision]["logits"]), np.array(found["plain kept"]["logits"])
         row[precision] = {
             "clips_per_second": 1 / seconds,
             "times_plain_rebuilt": found["plain rebuilt"]["seconds"] / seconds,
             "times_plain_kept": found["plain kept"]["seconds"] / seconds,
-            "share_of_peak": operations / seconds / 1e9 / peak[precision],
+            "share_of_peak": operations / seconds / 1e9 / most,
             "peak_gib": found[precision]["peak_gib"],
             "correlation_with_plain": float(np.corrcoef(logits, plain)[0, 1]),
         }
@@ -184,7 +195,7 @@ def one_case(folder: Path, _: Path) -> dict[str, float]:
         assert backbone.vectors(list(films.values())).shape == (5, 400)
 
     seconds = {}
-    for precision in ("fp32", "bf16"):
+    for precision in precisions():
         backbone = VideoBackbone("vivit_b_16x2", WEIGHTS, precision=precision)
         backbone.module()
         seconds[precision] = timed(lambda backbone=backbone: features(backbone))
@@ -206,7 +217,7 @@ def show(peak: dict[str, float], rows: list[dict[str, Any]], case: dict[str, flo
     heads = f"{'clips/s':>9}{'× rebuilt':>11}{'× kept':>8}{'of peak':>9}{'GiB':>6}{'corr.':>10}"
     print(f"{'network (untrained)':38}{'':6}{heads}")
     for row in rows:
-        for precision in ("fp32", "bf16"):
+        for precision in peak:
             figures = row[precision]
             print(
                 f"{row['network']:38}{precision:6}{figures['clips_per_second']:9.2f}"

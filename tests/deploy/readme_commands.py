@@ -96,6 +96,8 @@ class Newcomer:
         ended = Outcome(command, note, *self.run(typed))
         if command == "gliolake status --check" and self.ask("status", "--json")["problems"]:
             ended = replace(ended, promised=1, note="1 is right: something wants a person")
+        if "--precision bf16" in command and "bf16" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            ended = replace(ended, promised=2, note="2 is right: this processor has no bf16")
         self.outcomes.append(ended)
         if command.startswith(SETTINGS) and not ended.code:
             self.before.append(typed)

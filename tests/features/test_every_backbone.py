@@ -11,7 +11,7 @@ import pytest
 
 from features.backbones import BACKBONES, BackboneOptions
 from features.extract import extract
-from features.kept_networks import openvino
+from features.inference import has_bf16
 from ingest.ingest import ingest
 from lake.store import Lake
 from lake.tables import BRANCHES
@@ -38,8 +38,7 @@ def test_scans_go_through_every_backbone_and_duckdb_reads_400_floats_of_each_bra
 ) -> None:
     lake = Lake(tmp_path / "lake", create=True)
     ingest(lake, "brats21", images=images, labels=None, workers=1)
-    able = "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    options = BackboneOptions(weights="untrained:3", precision="bf16" if able else "fp32")
+    options = BackboneOptions(weights="untrained:3", precision="bf16" if has_bf16() else "fp32")
     backbones = list(BACKBONES) if FULL else list(SHORT)
     scans = [path.name for path in images.iterdir()]
     report = extract(lake, backbones, options=options, workers=1, threads=2)

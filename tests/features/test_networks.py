@@ -17,7 +17,7 @@ from transformers import VivitForVideoClassification
 from features import conversion, inference, kept_networks, video_backbone
 from features.backbones import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
 from features.frames import prepare
-from features.inference import CompiledNetwork
+from features.inference import CompiledNetwork, has_bf16
 from features.kept_networks import Order, is_whole, kept_network
 from features.networks import NETWORKS, empty_network, expected_shapes, load_network
 from features.untrained import untrained_state
@@ -60,10 +60,12 @@ def test_every_network_turns_a_clip_of_the_studys_size_into_the_400_logits_that_
     network = load_network(name, untrained_state(empty_network(name), 3))
     with torch.inference_mode():
         plain = network(torch.from_numpy(prepare(head(), backbone.preprocessing))[None]).numpy()
-    assert np.abs(logits - plain).max() < 1e-4 * plain.std()
-    rough = VideoBackbone(name, "untrained:3", precision="bf16").vectors([head()])
-    assert not np.array_equal(rough, logits)
-    assert np.corrcoef(rough, logits)[0, 1] > 0.99
+    # Of I3D both are up to 0.8e-4 from what float64 gives, each in its own direction; of the others a tenth of that.
+    assert np.abs(logits - plain).max() < 5e-4 * plain.std()
+    if has_bf16():  # what other processors do is tested below
+        rough = VideoBackbone(name, "untrained:3", precision="bf16").vectors([head()])
+        assert not np.array_equal(rough, logits)
+        assert np.corrcoef(rough, logits)[0, 1] > 0.99
 
 
 def test_gluoncv_itself_is_neither_imported_nor_changed_and_nothing_is_inflated() -> None:
