@@ -184,6 +184,7 @@ def measured(base: str, payload: str, processes: int, each: int, rounds: int) ->
     size = 0
     for number in range(rounds):
         for way, work in ways.items():
+            print(f"measuring: {payload}, {way}, {'S3' if on_s3 else 'folder'}", file=sys.stderr, flush=True)
             root = f"{base}/{number}-{way}-{payload.replace(' ', '-')}"
             before = requests_so_far() if on_s3 else {}
             best[way] = max(best[way], rate(work, root, payload, processes, each))

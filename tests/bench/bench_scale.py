@@ -218,6 +218,7 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for size in (scans // 100, scans // 10, scans):
+        print(f"making and measuring a lake of {size:,} scans", file=sys.stderr, flush=True)
         root, images = base / str(size) / "lake", base / str(size) / "images"
         _, laid_out = timed(partial(lay_out, images, size))
         lake, made = timed(partial(large_lake, root, size, 0, images))
@@ -443,7 +444,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="gliolake-bench-") as folder:
         base = (options.folder or Path(folder)).absolute()
         start = time.perf_counter()
-        found = {name: PARTS[name](base, options.scans, options.rounds) for name in options.only}
+        found: dict[str, Any] = {}
+        for name in options.only:
+            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            found[name] = PARTS[name](base, options.scans, options.rounds)
         found["minutes"] = round((time.perf_counter() - start) / 60, 1)
     print(json.dumps(found) if options.json else shown(found))
 
