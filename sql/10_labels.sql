@@ -13,18 +13,18 @@ FROM (SELECT getvariable('label_rules') AS rules);
 --   methylated: the call as the source made it; null where it is not known
 --   sources_disagree: whether releases that label the scan differ in call or index
 CREATE VIEW scan_labels AS
+WITH several AS ( -- few scans: windows over all of them would take twice as long
+    SELECT
+        cohort, scan_id, max(source) AS latest, count(DISTINCT (mgmt_status, mgmt_index)) > 1 AS disagree
+    FROM labels GROUP BY cohort, scan_id HAVING count(*) > 1
+)
 SELECT
-    labels.* REPLACE (
-        first_value(source) OVER latest AS source
-    ),
+    labels.*,
     mgmt_status IN ('methylated', 'unmethylated') AS known,
     CASE mgmt_status WHEN 'methylated' THEN true WHEN 'unmethylated' THEN false END AS methylated,
-    count(DISTINCT (mgmt_status, mgmt_index)) OVER scan > 1 AS sources_disagree
-FROM labels
-WINDOW
-    scan AS (PARTITION BY cohort, scan_id),
-    latest AS (PARTITION BY cohort, scan_id ORDER BY source DESC)
-QUALIFY row_number() OVER latest = 1;
+    coalesce(several.disagree, false) AS sources_disagree
+FROM labels LEFT JOIN several USING (cohort, scan_id)
+WHERE labels.source = coalesce(several.latest, labels.source);
 
 -- One row per scan with a known call and label rule: the call under that rule. An index decides under any rule; without
 -- one, a call stands as it was made.

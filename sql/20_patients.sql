@@ -16,7 +16,7 @@ SELECT cohort_b, scan_b FROM links;
 -- Links in both directions, between scans named cohort/scan_id. A suspicion joins nobody.
 --   here: one scan, as cohort/scan_id
 --   there: the scan that it is linked with
-CREATE VIEW ties AS
+CREATE TABLE ties AS
 SELECT cohort_a || '/' || scan_a AS here, cohort_b || '/' || scan_b AS there, kind, evidence
 FROM links WHERE kind <> 'suspected'
 UNION ALL

@@ -66,13 +66,13 @@ QUALIFY row_number() OVER (PARTITION BY kept_out.name ORDER BY walk.hops, walk.p
 --   violations: how often it did; has to be 0
 --   examples: where
 CREATE VIEW split_audit AS
-WITH hashes AS (
-    SELECT cohort, scan_id, file.voxel_sha256
-    FROM (SELECT cohort, scan_id, unnest(files) AS file FROM scans)
-    WHERE file.role <> 'mask'
-), both_sides AS (
+WITH both_sides AS (
     SELECT 'training' AS side, * FROM training_scans
     UNION ALL SELECT 'external', * FROM external
+), images AS (
+    SELECT side, file.voxel_sha256
+    FROM (SELECT side, unnest(files) AS file FROM scans JOIN both_sides USING (cohort, scan_id))
+    WHERE file.role <> 'mask'
 )
 SELECT 'a patient is both in training and external' AS check, count(*) AS violations, list(patient_id) AS examples
 FROM (SELECT patient_id FROM training_scans INTERSECT SELECT patient_id FROM external)
@@ -84,10 +84,7 @@ SELECT 'a patient has several scans in external', count(*), list(patient_id)
 FROM (SELECT patient_id FROM external GROUP BY patient_id HAVING count(*) > 1)
 UNION ALL
 SELECT 'the same image is both in training and external', count(*), list(voxel_sha256)
-FROM (
-    SELECT voxel_sha256 FROM hashes JOIN both_sides USING (cohort, scan_id)
-    GROUP BY voxel_sha256 HAVING count(DISTINCT side) > 1
-)
+FROM (SELECT voxel_sha256 FROM images GROUP BY voxel_sha256 HAVING min(side) <> max(side))
 UNION ALL
 SELECT 'an external scan declares a training scan', count(*), list(external.scan_id)
 FROM external

@@ -22,8 +22,8 @@ SPLITS = ("training_scans", "training", "overlap", "external", "external_strict"
 _COHORTS = """
 SELECT cohorts.cohort, cohorts.role,
     (SELECT count(*) FROM scans WHERE scans.cohort = cohorts.cohort) AS scans,
-    (SELECT count(*) FROM scan_labels AS label WHERE label.cohort = cohorts.cohort) AS labelled,
-    (SELECT count(*) FROM scan_labels AS label WHERE label.cohort = cohorts.cohort AND known) AS with_mgmt_call,
+    (SELECT count(*) FROM labelled WHERE labelled.cohort = cohorts.cohort) AS labelled,
+    (SELECT count(*) FROM labelled WHERE labelled.cohort = cohorts.cohort AND known) AS with_mgmt_call,
     (SELECT count(DISTINCT scan_id) FROM exclusions WHERE exclusions.cohort = cohorts.cohort) AS excluded
 FROM cohorts ORDER BY cohort
 """
