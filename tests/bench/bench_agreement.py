@@ -99,8 +99,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gliolake-bench-")))
+        print(f"making lakes of a tenth and of all of {arguments.scans:,} scans", file=sys.stderr, flush=True)
         tenth = large_lake(folder / "tenth", arguments.scans // 10)
         whole = large_lake(folder / "whole", arguments.scans)
+        print("measuring: gliolake ccc, and a plain loop", file=sys.stderr, flush=True)
         found = {"tenth": measured(tenth), "whole": measured(whole)}
         found["plain"] = plain_loop(tenth)
     if abs(found["plain"]["mean"] - found["tenth"]["mean"]) > 1e-9:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import re
 import tempfile
 import time
@@ -134,9 +135,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the lake is kept")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gliolake-bench-") as folder:
+        print(f"making a lake of {arguments.scans:,} scans", file=sys.stderr, flush=True)
         lake = with_results(large_lake(arguments.folder or Path(folder, "lake"), arguments.scans), arguments.scans)
         found: dict[str, dict[str, float]] = {}
         for name, question in questions().items():
+            print(f"measuring: {name}", file=sys.stderr, flush=True)
             ours = better(partial(asked, partial(catalog.connect, lake), question.sql))
             rival = better(partial(asked, partial(plain, lake), question.sql))
             found[name] = {**ours, "plain": rival["query"], "ratio": round(ours["query"] / rival["query"], 1)}

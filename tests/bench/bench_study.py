@@ -171,7 +171,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, help="worker processes; one per core if not given")
     arguments = parser.parse_args()
     if arguments.scale:
-        rows = [scaled(times) for times in (1, 10, 100)]
+        rows = []
+        for times in (1, 10, 100):
+            print(f"measuring: {times} times {SCANS} scans", file=sys.stderr, flush=True)
+            rows.append(scaled(times))
         print(json.dumps(rows) if arguments.json else "\n".join(map(_told, rows)))
         return
     found = suite(arguments.workers)

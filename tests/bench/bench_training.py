@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
 
@@ -105,6 +106,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--epochs", type=int, default=200)
     arguments = parser.parse_args()
+    print("measuring: 20 fits together, and single ones", file=sys.stderr, flush=True)
     figures = measure(arguments.epochs)
     if arguments.json:
         print(json.dumps(figures))
