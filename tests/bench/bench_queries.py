@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Callable
