@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import psutil
 from large_lake import SETS, large_lake
+from telling import tell
 
 from lake.store import Lake
 from lake.tables import BRANCHES
@@ -99,10 +100,10 @@ def main() -> None:
     arguments = parser.parse_args()
     with ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gliolake-bench-")))
-        print(f"making lakes of a tenth and of all of {arguments.scans:,} scans", file=sys.stderr, flush=True)
+        tell(f"making lakes of a tenth and of all of {arguments.scans:,} scans")
         tenth = large_lake(folder / "tenth", arguments.scans // 10)
         whole = large_lake(folder / "whole", arguments.scans)
-        print("measuring: gliolake ccc, and a plain loop", file=sys.stderr, flush=True)
+        tell("measuring: gliolake ccc, and a plain loop")
         found = {"tenth": measured(tenth), "whole": measured(whole)}
         found["plain"] = plain_loop(tenth)
     if abs(found["plain"]["mean"] - found["tenth"]["mean"]) > 1e-9:

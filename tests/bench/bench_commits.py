@@ -29,6 +29,7 @@ import obstore.store
 import pyarrow as pa
 import pyarrow.parquet as pq
 from s3_server import new_bucket, requests_so_far, s3_server
+from telling import tell
 
 from features.extract import BATCH_SCANS, commit
 from features.plan import Plan
@@ -184,7 +185,7 @@ def measured(base: str, payload: str, processes: int, each: int, rounds: int) ->
     size = 0
     for number in range(rounds):
         for way, work in ways.items():
-            print(f"measuring: {payload}, {way}, {'S3' if on_s3 else 'folder'}", file=sys.stderr, flush=True)
+            tell(f"measuring: {payload}, {way}, {'S3' if on_s3 else 'folder'}")
             root = f"{base}/{number}-{way}-{payload.replace(' ', '-')}"
             before = requests_so_far() if on_s3 else {}
             best[way] = max(best[way], rate(work, root, payload, processes, each))

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from telling import tell
 
 from features.backbones import VIDEO_NETWORKS
 from features.clips import ClipSettings, build_clips
@@ -83,7 +84,7 @@ def bench(name: str, peak: dict[str, float], folder: Path) -> dict[str, Any]:
     for way in WAYS:
         if way in DTYPES and way not in peak:
             continue
-        print(f"{name}: {way}", file=sys.stderr, flush=True)
+        tell(f"{name}: {way}")
         command = [sys.executable, __file__, "--measure", way, name, str(file)]
         found[way] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.splitlines()[-1])
     file.unlink()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 from large_lake import COHORTS, SETS, large_lake, scan_id
+from telling import tell
 
 from lake.store import Lake
 from lake.tables import BRANCHES, FEATURE_LENGTH, LABEL_RULES, TABLES
@@ -135,11 +135,11 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the lake is kept")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gliolake-bench-") as folder:
-        print(f"making a lake of {arguments.scans:,} scans", file=sys.stderr, flush=True)
+        tell(f"making a lake of {arguments.scans:,} scans")
         lake = with_results(large_lake(arguments.folder or Path(folder, "lake"), arguments.scans), arguments.scans)
         found: dict[str, dict[str, float]] = {}
         for name, question in questions().items():
-            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            tell(f"measuring: {name}")
             ours = better(partial(asked, partial(catalog.connect, lake), question.sql))
             rival = better(partial(asked, partial(plain, lake), question.sql))
             found[name] = {**ours, "plain": rival["query"], "ratio": round(ours["query"] / rival["query"], 1)}

@@ -30,6 +30,7 @@ from typing import Any
 
 from large_lake import IMAGES, described, large_lake, lay_out, numbers_of
 from s3_server import requests_so_far, s3_server
+from telling import tell
 
 Figures = dict[str, float]
 QUESTIONS = {
@@ -218,7 +219,7 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     for size in (scans // 100, scans // 10, scans):
-        print(f"making and measuring a lake of {size:,} scans", file=sys.stderr, flush=True)
+        tell(f"making and measuring a lake of {size:,} scans")
         root, images = base / str(size) / "lake", base / str(size) / "images"
         _, laid_out = timed(partial(lay_out, images, size))
         lake, made = timed(partial(large_lake, root, size, 0, images))
@@ -446,7 +447,7 @@ def main() -> None:
         start = time.perf_counter()
         found: dict[str, Any] = {}
         for name in options.only:
-            print(f"measuring: {name}", file=sys.stderr, flush=True)
+            tell(f"measuring: {name}")
             found[name] = PARTS[name](base, options.scans, options.rounds)
         found["minutes"] = round((time.perf_counter() - start) / 60, 1)
     print(json.dumps(found) if options.json else shown(found))

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from bench_training import FOLDS, SCANS, rival_seconds_per_scan
+from telling import tell
 
 from lake.store import Lake
 from lake.tables import BRANCHES
@@ -173,7 +174,7 @@ def main() -> None:
     if arguments.scale:
         rows = []
         for times in (1, 10, 100):
-            print(f"measuring: {times} times {SCANS} scans", file=sys.stderr, flush=True)
+            tell(f"measuring: {times} times {SCANS} scans")
             rows.append(scaled(times))
         print(json.dumps(rows) if arguments.json else "\n".join(map(_told, rows)))
         return

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 import torch
+from telling import tell
 
 from modeling.crossval import Scans, cross_validate
 from modeling.reference import PlainSNN
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--epochs", type=int, default=200)
     arguments = parser.parse_args()
-    print("measuring: 20 fits together, and single ones", file=sys.stderr, flush=True)
+    tell("measuring: 20 fits together, and single ones")
     figures = measure(arguments.epochs)
     if arguments.json:
         print(json.dumps(figures))

@@ -17,7 +17,7 @@ import subprocess
 import sys
 import termios
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +93,19 @@ class Newcomer:
         print(f"\n\033[1m$ {line}\033[0m" + (f"\n  typed: {typed}   [{note}]" if note else ""), flush=True)
         if command.startswith("import "):
             typed = "python -c " + shlex.quote(f'{command}; print(con.sql("FROM training").df())')
-        ended = Outcome(command, note, *self.run(typed))
-        if command == "gliolake status --check" and self.ask("status", "--json")["problems"]:
-            ended = replace(ended, promised=1, note="1 is right: something wants a person")
-        if "--precision bf16" in command and "bf16" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
-            ended = replace(ended, promised=2, note="2 is right: this processor has no bf16")
-        self.outcomes.append(ended)
-        if command.startswith(SETTINGS) and not ended.code:
+        ended = self.run(typed)
+        promised, why = self.promised(command)
+        self.outcomes.append(Outcome(command, ", ".join(filter(None, (note, why))), *ended, promised))
+        if command.startswith(SETTINGS) and not self.outcomes[-1].code:
             self.before.append(typed)
+
+    def promised(self, command: str) -> tuple[int, str]:
+        """The exit code that README.md says a command has here, and why where it is not 0."""
+        if command == "gliolake status --check" and self.ask("status", "--json")["problems"]:
+            return 1, "1 is right: something wants a person"
+        if "--precision bf16" in command and "bf16" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+            return 2, "2 is right: this processor has no bf16"
+        return 0, ""
 
     def run(self, typed: str) -> tuple[int, float, float]:
         """Run a line in a terminal: its exit code, seconds, and the longest time for which nothing was printed."""

@@ -46,6 +46,9 @@ def slowfast() -> VideoBackbone:
 LONG = {"r2plus1d_v2_resnet152_kinetics400", "vivit_l_16x2_fe"}
 """Minutes of computing: left to `make test-backbones`."""
 
+ROUNDING = {"i3d_nl10_resnet101_v1_kinetics400": 5e-4}
+"""Its logits and plain torch's are each up to 0.8e-4 of their deviation from float64's; of the others a twentieth."""
+
 
 @pytest.mark.parametrize("name", VIDEO_NETWORKS)
 def test_every_network_turns_a_clip_of_the_studys_size_into_the_400_logits_that_plain_torch_gives(name: str) -> None:
@@ -60,8 +63,7 @@ def test_every_network_turns_a_clip_of_the_studys_size_into_the_400_logits_that_
     network = load_network(name, untrained_state(empty_network(name), 3))
     with torch.inference_mode():
         plain = network(torch.from_numpy(prepare(head(), backbone.preprocessing))[None]).numpy()
-    # Of I3D both are up to 0.8e-4 from what float64 gives, each in its own direction; of the others a tenth of that.
-    assert np.abs(logits - plain).max() < 5e-4 * plain.std()
+    assert np.abs(logits - plain).max() < ROUNDING.get(name, 1e-4) * plain.std()
     if has_bf16():  # what other processors do is tested below
         rough = VideoBackbone(name, "untrained:3", precision="bf16").vectors([head()])
         assert not np.array_equal(rough, logits)
