@@ -97,8 +97,14 @@ def ingest(
     if cohort is None:
         raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
-    report = run(_lake(lake, create=True), cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers)
+    there = _lake(lake, create=True)
+    before = there.version
+    report = run(there, cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers)
     _print(report, as_json)
+    if there.version != before:
+        from sql.catalog import connect as open_catalog
+
+        open_catalog(there).close()  # it leaves patients and splits, computed, for the next who asks
 
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from lake import log, tables
 from lake.errors import StorageUnreachable
-from lake.files import TEMPORARY, Entry, Files, open_files
+from lake.files import CATALOG, TEMPORARY, Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import QUARANTINE, Making, mend_log, mend_tables, set_aside, superseded
 from lake.progress import track
@@ -32,7 +32,7 @@ from lake.store import Lake
 GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
-REPLACED, FOREIGN, UNCLAIMED = "replaced file", "foreign file", "unclaimed file"
+REPLACED, FOREIGN, UNCLAIMED, KEPT = "replaced file", "foreign file", "unclaimed file", "kept catalog"
 LOST, OLDER = "lost commit", "older rows"
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
 LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", LOST)
@@ -64,7 +64,8 @@ RESTORED_BY = {
 class Finding:
     """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, older rows, temporary file,
     uncommitted file, unclaimed file (the same, in a lake of which a commit was lost: it may be that commit's),
-    replaced file or foreign file. ``lasting``: this repair can do nothing for it."""
+    replaced file, kept catalog (which readers left for the next) or foreign file. ``lasting``: this repair can do
+    nothing for it."""
 
     kind: str
     path: str
@@ -83,7 +84,7 @@ class Finding:
     @property
     def is_harmless(self) -> bool:
         """Whether it belongs to a lake's life, or to somebody else."""
-        return self.kind in (REPLACED, FOREIGN) or (self.young and not self.is_damage)
+        return self.kind in (REPLACED, FOREIGN, KEPT) or (self.young and not self.is_damage)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Verification:
         yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
         replaced = [finding for finding in self.findings if finding.kind == REPLACED]
         for finding in self.findings:
-            if finding.kind == REPLACED:
+            if finding.kind == REPLACED or (finding.kind == KEPT and not self.repaired):
                 continue
             young = finding.young and finding.kind != FOREIGN
             note = " (young: a running command may still commit it)" if young else self._done(finding)
@@ -265,13 +266,13 @@ def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
         if kind:
             size = "a link that leads nowhere, or in a circle" if entry.leads_nowhere else f"{entry.size:,} bytes"
             detail = f"{size}, {entry.age:.0f} s old"
-            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
+            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace and kind != KEPT)
 
 
 def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
     top = entry.path.split("/", 1)[0]
-    if top == TEMPORARY:
-        return "temporary file"
+    if top in (TEMPORARY, CATALOG):
+        return KEPT if top == CATALOG else "temporary file"
     if entry.path in history.state.files or top == QUARANTINE:
         return ""
     if top == log.FOLDER:

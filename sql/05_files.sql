@@ -1,4 +1,4 @@
--- Files: what the commit log says of them. The catalog hands it over as a variable.
+-- Files: what the commit log says of them. The file system of a connection has it as a file (sql/committed_files.py).
 
 -- One row per Parquet file of the lake, from the commit log: counting by it opens no file.
 --   table: the table that its rows are of
@@ -6,9 +6,7 @@
 --   partition: names and values of its partition columns, e.g. "partition"['cohort']
 --   rows: rows in it
 --   bytes: its size
-CREATE TABLE data_files AS
-SELECT file.* FROM (
-    SELECT unnest(getvariable('data_files')::JSON::STRUCT(
-        "table" VARCHAR, path VARCHAR, "partition" MAP(VARCHAR, VARCHAR), "rows" BIGINT, bytes BIGINT
-    )[]) AS file
-);
+CREATE VIEW data_files AS
+SELECT * FROM read_json('lake://data_files.json', format = 'array', columns = {
+    'table': 'VARCHAR', 'path': 'VARCHAR', 'partition': 'MAP(VARCHAR, VARCHAR)', 'rows': 'BIGINT', 'bytes': 'BIGINT'
+});

@@ -6,7 +6,7 @@
 --   fewest_sites: from so many methylated CpG sites on, the rule calls a tumour methylated
 CREATE TABLE label_rules AS
 SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS fewest_sites
-FROM (SELECT getvariable('label_rules') AS rules);
+FROM (SELECT getvariable('label_rules')::JSON::MAP(VARCHAR, INTEGER) AS rules);
 
 -- One row per labelled scan. Where several releases label it, the last by name counts.
 --   known: whether the call is methylated or unmethylated

@@ -1,17 +1,20 @@
 """Open the lake in DuckDB: every table, every view, nothing that can be written.
 
-A connection is a snapshot: it shows the commit that was newest when it was opened. DuckDB reaches the lake's files
-through a file system of ours that opens committed files for reading and nothing else, so that a query can neither
-write nor look elsewhere on the machine; and a lake in an object store needs no DuckDB extension.
+A connection is a snapshot: it shows the commit that was newest when it was opened. What many views rest on is computed
+once, and kept for later connections until a table that it is from changes (``sql.kept_catalog``). DuckDB reaches the
+lake's files through a file system of ours that opens committed files for reading and nothing else, so that a query can
+neither write nor look elsewhere on the machine; and a lake in an object store needs no DuckDB extension.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import duckdb
@@ -23,15 +26,13 @@ from lake.older import OTHER_VERSION
 from lake.state import State
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
+from sql import kept_catalog
 from sql.committed_files import SCHEME, CommittedFiles
 from sql.definitions import definitions, view_statements
 from sql.export_file import written
 
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""
-
-FILE_FACTS = ("table", "path", "partition", "rows", "bytes")
-"""What table data_files says of a file."""
 
 
 def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
@@ -46,26 +47,15 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     state = lake.state()
     files = CommittedFiles(lake, state)
     with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
-        path = str(Path(folder, "catalog.duckdb"))
-        with duckdb.connect(path) as writer:
-            writer.register_filesystem(files)
-            writer.execute("SET force_compression = 'uncompressed'")  # it is read for a while and gone
-            writer.begin()  # one commit for all: each costs a wait for the disk
-            for table in TABLES.values():
-                if table.bulky:
-                    continue
-                writer.execute(f'CREATE VIEW "{table.name}" AS {_select(table, state)}')
-            writer.execute(
-                "SET VARIABLE label_rules = $rules::JSON::MAP(VARCHAR, INTEGER)", {"rules": json.dumps(LABEL_RULES)}
-            )
-            writer.execute("SET VARIABLE data_files = $files", {"files": _data_files(state)})
-            writer.execute("SET VARIABLE kinetics_labels = $labels", {"labels": json.dumps(kinetics_labels())})
-            for _, statement in view_statements():
-                writer.execute(statement)
-            writer.execute(_comments())
-            writer.commit()
+        path = Path(folder, "catalog.duckdb")
+        key = _made_of(state)
+        if (kept := kept_catalog.find(lake.files, key)) is not None:
+            path.write_bytes(kept)
+        else:
+            _make(path, files)
+            kept_catalog.keep(lake.files, key, path.read_bytes())
         # Once open, the file is needed no longer by name: it goes with its folder.
-        connection = duckdb.connect(path, read_only=True)
+        connection = duckdb.connect(str(path), read_only=True)
     connection.register_filesystem(files)
     connection.execute(f"SET allowed_directories = ['{SCHEME}']")
     connection.execute("SET enable_external_access = false")
@@ -74,6 +64,49 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _make(path: Path, files: CommittedFiles) -> None:
+    """Write the catalog: views of all tables, and the definitions of this room, those computed once with their rows."""
+    with duckdb.connect(str(path)) as writer:
+        writer.register_filesystem(files)
+        writer.execute("SET force_compression = 'uncompressed'")  # it is read for a while and gone
+        writer.begin()  # one commit for all: each costs a wait for the disk
+        for name, value in variables().items():
+            writer.execute(f"SET VARIABLE {name} = $value", {"value": value})
+        for statement in _statements():
+            writer.execute(statement)
+        writer.commit()
+
+
+def variables() -> dict[str, str]:
+    """What the definitions take from Python, as JSON by name."""
+    return {"label_rules": json.dumps(LABEL_RULES), "kinetics_labels": json.dumps(kinetics_labels())}
+
+
+def _statements() -> tuple[str, ...]:
+    """What makes a catalog, in order. It is the same for all lakes: which files a table has, is asked by each query."""
+    tables = (f'CREATE VIEW "{table.name}" AS {select(table)}' for table in TABLES.values() if not table.bulky)
+    return (*tables, *(text for _, text in view_statements()), _comments())
+
+
+def computed_from() -> frozenset[str]:
+    """The tables of whose rows a catalog holds anything: those that are read by what is computed once."""
+    made, seen = definitions(), set[str]()
+    ahead = [name for name, each in made.items() if each.kind == "TABLE"]
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead += made[name].reads if name in made else ()
+    return frozenset(seen & TABLES.keys())
+
+
+def _made_of(state: State) -> str:
+    """Digest of all that a catalog depends on: programs, definitions, and the files of whose rows it holds anything."""
+    files = [[file.path, file.sha256] for table in sorted(computed_from()) for file in state.of_table(table)]
+    parts = [version("gliolake"), duckdb.__version__, *variables().values(), *_statements(), *files]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @contextmanager
@@ -125,22 +158,12 @@ def relations(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for name, _ in found.fetchall()]
 
 
-def _data_files(state: State) -> str:
-    """The files of all tables as JSON, for table data_files."""
-    files = [file for name in TABLES for file in state.of_table(name)]
-    return json.dumps([{name: getattr(file, name) for name in FILE_FACTS} for file in files])
-
-
-def _select(table: Table, state: State) -> str:
+def select(table: Table) -> str:
     """SQL for a table's committed rows, with the types and order of its schema."""
-    files = state.of_table(table.name)
-    if not files:
-        nulls = ", ".join(f'NULL::{_type(field)} AS "{field.name}"' for field in table.schema)
-        return f"SELECT {nulls} WHERE false"
-    paths = ", ".join("'" + (SCHEME + file.path).replace("'", "''") + "'" for file in files)
     columns = ", ".join(f'"{field.name}"::{_type(field)} AS "{field.name}"' for field in table.schema)
     return (
-        f"SELECT {columns} FROM read_parquet([{paths}], hive_partitioning = {str(bool(table.partition_by)).lower()}"
+        f"SELECT {columns} FROM read_parquet('{SCHEME}{table.name}/*', "
+        f"hive_partitioning = {str(bool(table.partition_by)).lower()}"
         f"{', hive_types_autocast = false' if table.partition_by else ''})"
     )
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import json
 from collections import OrderedDict
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, BinaryIO
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
 from lake import tables
@@ -21,8 +25,15 @@ KEPT_BYTES = 256 * 2**20
 """Most that stays in memory of files that were read."""
 
 
+DATA_FILES = "data_files.json"
+"""What the log says of all files, as a file itself."""
+
+_FACTS = ("table", "path", "partition", "rows", "bytes")
+_NO_ROWS = "none.parquet"
+
+
 class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
-    """The committed files of one snapshot.
+    """The committed files of one snapshot; beside them what the log says of them, and for a table without rows a file.
 
     A file is read whole and checked against its sha256. For one query DuckDB opens it several times, so the bytes last
     read stay in memory: checked once, and out of reach of whatever happens to the file then. A file of an older
@@ -40,44 +51,68 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
         self._sizes: dict[str, int] = {}
         self._lock = Lock()
 
-    def _committed(self, path: str) -> DataFile:
-        try:
-            return self.state.files[path.removeprefix(SCHEME).lstrip("/")]
-        except KeyError:
-            raise FileNotFoundError(path) from None
-
     def _open(self, path: str, mode: str = "rb", **_: Any) -> BinaryIO:
         if mode != "rb":
             raise PermissionError("The lake is read-only for queries.")
-        return io.BytesIO(self._content(self._committed(path)))
+        return io.BytesIO(self._content(_name(path)))
 
-    def _content(self, file: DataFile) -> bytes:
+    def _content(self, name: str) -> bytes:
         with self._lock:
-            data = self._kept.pop(file.path, None)
+            data = self._kept.pop(name, None)
         if data is None:
-            # Not under the lock: DuckDB's threads read and check files side by side.
-            data = as_today(tables.table(file.table), file, self.lake.content(file))
+            data = self._made(name)  # not under the lock: DuckDB's threads read and check files side by side
         with self._lock:
-            self._kept[file.path], self._sizes[file.path] = data, len(data)
+            self._kept[name], self._sizes[name] = data, len(data)
             while sum(map(len, self._kept.values())) > KEPT_BYTES:
                 self._kept.popitem(last=False)
         return data
 
+    def _made(self, name: str) -> bytes:
+        if file := self.state.files.get(name):
+            return as_today(tables.table(file.table), file, self.lake.content(file))
+        if name == DATA_FILES:
+            return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in self._all()]).encode()
+        table = name.split("/", 1)[0]
+        if table in tables.TABLES and name == _without_rows(tables.TABLES[table]):
+            return _empty(tables.TABLES[table])
+        raise FileNotFoundError(name)
+
+    def _all(self) -> Iterator[DataFile]:
+        return (file for table in tables.TABLES for file in self.state.of_table(table))
+
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name and size, as fsspec wants them."""
-        file = self._committed(path)
-        if file.path not in self._sizes:
-            self._content(file)
-        return {"name": path, "size": self._sizes[file.path], "type": "file"}
+        name = _name(path)
+        if name not in self._sizes:
+            self._content(name)
+        return {"name": path, "size": self._sizes[name], "type": "file"}
 
     def exists(self, path: str, **_: Any) -> bool:
         """Whether the path is a committed file."""
-        return path.removeprefix(SCHEME).lstrip("/") in self.state.files
+        return _name(path) in self.state.files
 
     def modified(self, path: str) -> datetime:
         """A constant: committed files never change."""
         return datetime(2000, 1, 1, tzinfo=UTC)
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """The path itself: patterns are not offered, since only committed files may be read."""
-        return [path] if self.exists(path) else []
+        """For ``TABLE/*`` the committed files of the table, for another path itself: there are no other patterns."""
+        name = _name(path)
+        table = tables.TABLES.get(name.removesuffix("/*"))
+        if table and name.endswith("/*"):
+            return [file.path for file in self.state.of_table(table.name)] or [_without_rows(table)]
+        return [name] if name == DATA_FILES or self.exists(name) else []
+
+
+def _name(path: str) -> str:
+    return path.removeprefix(SCHEME).lstrip("/")
+
+
+def _without_rows(table: tables.Table) -> str:
+    return "/".join([table.name, *(f"{column}=" for column in table.partition_by), _NO_ROWS])
+
+
+def _empty(table: tables.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_batches([], table.file_schema), sink)  # not empty_table(), which imports pandas
+    return bytes(sink.getvalue())

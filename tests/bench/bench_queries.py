@@ -3,16 +3,16 @@
     python tests/bench/bench_queries.py [--json] [--scans N] [--folder DIR]
 
 Each example is asked on a connection of its own, as `gliolake sql` does: seconds of the query, of all processors for
-it, and of opening and asking together. The rival has the same views over `read_parquet('table/**/*.parquet')`: no
-commit log, no checksum, no refusal to write. The better of two rounds counts. The lake is kept in the folder if one is
-given; to the large lake are added one experiment's predictions and attention, and the agreement of its networks.
+it, and of opening, with a catalog that is kept, and asking together. The rival has the same views over
+`read_parquet('table/**/*.parquet')`: no commit log, no checksum, no refusal to write. The better of two rounds counts.
+The lake is kept in the folder if one is given; to the large lake are added one experiment's predictions and attention,
+and the agreement of its networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import re
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,9 +27,10 @@ from large_lake import COHORTS, SETS, large_lake, scan_id
 from telling import tell
 
 from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH, LABEL_RULES, TABLES
+from lake.tables import BRANCHES, FEATURE_LENGTH, TABLES
 from lake.transaction import Transaction
 from sql import catalog
+from sql.committed_files import DATA_FILES, SCHEME, CommittedFiles
 from sql.definitions import view_statements
 from sql.questions import questions
 from sql.status import status
@@ -95,19 +96,28 @@ def _tested(repeat: int, fold: int, numbers: np.ndarray) -> dict[str, pa.Array]:
     }  # fmt: skip
 
 
-def plain(lake: Lake) -> duckdb.DuckDBPyConnection:
-    """The same views in DuckDB alone, over whatever files lie in the tables' folders."""
+def plain(lake: Lake, folder: Path) -> duckdb.DuckDBPyConnection:
+    """The same views in DuckDB alone, over whatever lies in the tables' folders; other files go into ``folder``."""
+    files = CommittedFiles(lake, lake.state())
+
+    def put(path: str) -> str:
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(files.open(SCHEME + path).read())
+        return str(target)
+
     connection = duckdb.connect()
     for table in (table for table in TABLES.values() if not table.bulky):
-        files = f"read_parquet('{lake.root}/{table.name}/**/*.parquet'"
-        select = re.sub(r"read_parquet\(\[.*\]", lambda _, files=files: files, catalog._select(table, lake.state()))
+        pattern = f"{table.name}/*"
+        there = lake.state().of_table(table.name)
+        found = f"{lake.root}/{table.name}/**/*.parquet" if there else put(*files.glob(pattern))
+        select = catalog.select(table).replace(SCHEME + pattern, found)
         connection.execute(f'CREATE VIEW "{table.name}" AS {select}')
-    rules = json.dumps(LABEL_RULES)
-    connection.execute("SET VARIABLE label_rules = $rules::JSON::MAP(VARCHAR, INTEGER)", {"rules": rules})
-    for name, value in (("data_files", catalog._data_files(lake.state())), ("kinetics_labels", "[]")):
+    for name, value in catalog.variables().items():
         connection.execute(f"SET VARIABLE {name} = $value", {"value": value})
+    facts = put(DATA_FILES)
     for _, statement in view_statements():
-        connection.execute(statement)
+        connection.execute(statement.replace(SCHEME + DATA_FILES, facts))
     return connection
 
 
@@ -141,7 +151,7 @@ def main() -> None:
         for name, question in questions().items():
             tell(f"measuring: {name}")
             ours = better(partial(asked, partial(catalog.connect, lake), question.sql))
-            rival = better(partial(asked, partial(plain, lake), question.sql))
+            rival = better(partial(asked, partial(plain, lake, Path(folder, "plain")), question.sql))
             found[name] = {**ours, "plain": rival["query"], "ratio": round(ours["query"] / rival["query"], 1)}
         start = time.perf_counter()
         status(lake)
