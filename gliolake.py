@@ -109,7 +109,6 @@ def ingest(
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
     from ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
-    from sql.status import split_sizes
 
     def extraction(job: ExtractJob) -> ExtractReport:
         from features.backbones import BackboneOptions
@@ -130,7 +129,12 @@ def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: 
             workers=workers,
         )
 
-    steps = Steps(extraction, lambda: split_sizes(lake))
+    def splits() -> dict[str, int]:
+        from sql.status import split_sizes
+
+        return split_sizes(lake)
+
+    steps = Steps(extraction, splits)
     report = run_schedule(lake, read_schedule(config), steps, scheduler=scheduler, workers=workers)
     _print(report, as_json)
     raise typer.Exit(report.exit_code)

@@ -13,21 +13,27 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from json.encoder import encode_basestring_ascii as _json
 from operator import attrgetter
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
 from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNREADABLE_ID, UNREADABLE_NAME, Row, exclusion
 from ingest.ids import ScanName
+from ingest.listing import FILE, FOLDER, LINK, Ahead, Entry, entries_of
 from lake import limits
 from lake.errors import InputError
 
 STEP = "images"
+
+MANY = 5_000
+"""Files and folders after which a second process lists the rest."""
 
 WHAT = {
     LEAVES: "it is, or holds, a symbolic link that leaves the images folder. Copy what it leads to into the folder, or "
@@ -70,10 +76,14 @@ class FoundScan:
 
 @dataclass
 class Found:
-    """What an images folder, ``root``, holds for a cohort: its scans, and rows for what is no part of any."""
+    """What an images folder, ``root``, holds for a cohort: its scans, and rows for what is no part of any.
+
+    unchanged: ids of scans that are as they were when their fingerprints were taken; ``scans`` has the others.
+    """
 
     root: Path
     scans: list[FoundScan] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
     exclusions: list[Row] = field(default_factory=list)
 
 
@@ -89,10 +99,15 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def find_scans(cohort: Cohort, root: Path) -> Found:
+def find_scans(cohort: Cohort, root: Path, known: Mapping[str, str] = MappingProxyType({})) -> Found:
     """The scans below ``root``, in the order of their ids.
 
     A folder that bears a scan's id and holds none of its files is a scan with no files, so that it is not overlooked.
+
+    Args:
+        cohort: its description.
+        root: the images folder.
+        known: scan id -> fingerprint of a scan of which nothing need be told while it has this one.
 
     Raises:
         InputError: ``root`` is no folder or holds more than any cohort, or the cohort's description says nothing of
@@ -105,31 +120,91 @@ def find_scans(cohort: Cohort, root: Path) -> Found:
     if not root.is_dir():
         raise InputError(f"The images folder {root} is not a folder.", hint="Check --images.")
     root = root.absolute()
-    rules = cohort.images
-    roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
-    files, series, folders = _matchers(rules, roles)
-    by_name: dict[str, list[FoundFile]] = defaultdict(list)
-    places: dict[str, set[str]] = defaultdict(set)
-    strange: list[Row] = []
-    real_root = os.path.realpath(root)
-    for place, entry, relative, is_folder, refused in _walk(root, real_root):
-        if refused in (UNREADABLE_NAME, TOO_DEEP):
-            strange.append(_refused(cohort, root, relative, refused))
-        elif match := _first_match(series if is_folder else files, relative):
-            name, role = match["scan_id"], roles[match["role"]]
-            found = _found_series(role, entry, refused, real_root) if is_folder else _found_file(role, entry, refused)
-            places[name].add(place)
-            by_name[name].append(found)
-        elif is_folder and (match := _first_match(folders, relative)) and not refused:
-            places[match["scan_id"]].add(entry.path)
-        elif is_folder and match and cohort.ids.parse(match["scan_id"]):
-            places[match["scan_id"]].add(entry.path)
-            by_name[match["scan_id"]].append(_refused_file("", entry, refused, "/"))
-        elif is_folder and refused:
-            strange.append(_refused(cohort, root, relative, refused))
-    found_here = _grouped(root, cohort, rules, by_name, places)
-    found_here.exclusions += strange
-    return found_here
+    sorting = _Sorting(cohort, cohort.images, root, os.path.realpath(root))
+    for place in _walk(root, sorting.real_root):
+        sorting.take_files(place)
+        sorting.take_folders(place)
+    return _grouped(root, cohort, sorting, known)
+
+
+@dataclass(slots=True)
+class _Named:
+    """What bears a name: its files, where they lie, and what the name says: None where it is none of the cohort's.
+
+    fingerprint: of the files in their order, as long as they are of one folder; or "".
+    """
+
+    files: list[FoundFile] = field(default_factory=list)
+    places: set[str] = field(default_factory=set)
+    parsed: ScanName | None = None
+    fingerprint: str = ""
+
+
+class _Sorting:
+    """Files and folders of a walk, sorted by the names that their paths tell.
+
+    What can be said of a name when it has its first files is said then: meanwhile the walk's second process goes on.
+    """
+
+    def __init__(self, cohort: Cohort, rules: ImageRules, root: Path, real_root: str) -> None:
+        self.cohort, self.root, self.real_root = cohort, root, real_root
+        self.roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
+        self.files, self.series, self.folders = _matchers(rules, self.roles)
+        self.names: dict[str, _Named] = {}
+        self.strange: list[Row] = []
+        self._judged_by = _judged_by(rules)
+        self._order = {"": -1} | {role: position for position, role in enumerate(rules.roles)}
+
+    def take_files(self, place: _Place) -> None:
+        by_name: dict[str, list[FoundFile]] = {}
+        for name, _, size, mtime_ns in place.files:  # half a million times, where there are a hundred thousand scans
+            if match := _first_match(self.files, place.below + name):
+                scan, role = match.group("scan_id", "role")
+                file = FoundFile(self.roles[role], f"{place.path}/{name}", size, mtime_ns)
+                by_name.setdefault(scan, []).append(file)
+        for (name, *_), refused in place.refused:
+            if refused == UNREADABLE_NAME:
+                self.strange.append(_refused(self.cohort, self.root, place.below + name, refused))
+            elif match := _first_match(self.files, place.below + name):
+                scan, role = match.group("scan_id", "role")
+                file = _refused_file(self.roles[role], f"{place.path}/{name}", refused)
+                by_name.setdefault(scan, []).append(file)
+        for name, files in by_name.items():
+            self._take(name, place.path, files)
+
+    def take_folders(self, place: _Place) -> None:
+        for entry, refused in place.folders:
+            path, relative = f"{place.path}/{entry[0]}", place.below + entry[0]
+            if refused in (UNREADABLE_NAME, TOO_DEEP):
+                self.strange.append(_refused(self.cohort, self.root, relative, refused))
+            elif match := _first_match(self.series, relative):
+                series = _found_series(self.roles[match["role"]], path, refused, self.real_root)
+                self._take(match["scan_id"], place.path, [series])
+            elif (match := _first_match(self.folders, relative)) and not refused:
+                self._take(match["scan_id"], path, [])
+            elif match and self.cohort.ids.parse(match["scan_id"]):
+                self._take(match["scan_id"], path, [_refused_file("", path, refused, "/")])
+            elif refused:
+                self.strange.append(_refused(self.cohort, self.root, relative, refused))
+
+    def _take(self, name: str, place: str, files: list[FoundFile]) -> None:
+        named = self.names.get(name)
+        if named is None:
+            named = self.names[name] = _Named()
+        named.places.add(place)
+        if named.files:
+            named.fingerprint = ""
+            named.files += files
+        elif files:
+            named.parsed = self.cohort.ids.parse(name)
+            named.files = files
+            named.fingerprint = self.fingerprint(place, files)
+
+    def fingerprint(self, folder: str, files: list[FoundFile]) -> str:
+        """Of the files, which are put in the order of roles and names."""
+        files.sort(key=attrgetter("uri"))
+        files.sort(key=lambda file: self._order[file.role])  # it leaves the names of a role in order
+        return _fingerprint(self._judged_by, folder, files)
 
 
 def _refused(cohort: Cohort, root: Path, relative: str, reason: str) -> Row:
@@ -146,75 +221,70 @@ def _first_match(matchers: Iterable[re.Pattern[str]], relative: str) -> re.Match
     return None
 
 
-def _found_file(role: str, entry: os.DirEntry[str], refused: str) -> FoundFile:
-    if refused:
-        return _refused_file(role, entry, refused)
-    status = entry.stat()
-    return FoundFile(role, entry.path, status.st_size, status.st_mtime_ns)
-
-
-def _found_series(role: str, folder: os.DirEntry[str], refused: str, real_root: str) -> FoundFile:
+def _found_series(role: str, folder: str, refused: str, real_root: str) -> FoundFile:
     """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content.
 
     One slice that is refused is enough for the whole series to be.
     """
     if refused:
         return _refused_file(role, folder, refused, "/")
-    with os.scandir(folder) as entries:
-        slices = sorted((one for one in entries if not _is(one.is_dir)), key=attrgetter("name"))
-    refused = next((why for one in slices if (why := _fault(one, real_root))), "")
-    seen = [one.stat(follow_symlinks=not refused) for one in slices]
-    latest = max(status.st_mtime_ns for status in (folder.stat(), *seen))
-    return FoundFile(role, f"{folder.path}/", sum(one.st_size for one in seen), latest, refused)
+    slices = [(f"{folder}/{one[0]}", one) for one in entries_of(folder) if not _is_folder(f"{folder}/{one[0]}", one)]
+    refused = next((why for path, one in slices if (why := _fault(path, one, real_root))), "")
+    seen = [_size_and_time(path, one, follow=not refused) for path, one in slices]
+    latest = max([Path(folder).stat().st_mtime_ns, *(mtime_ns for _, mtime_ns in seen)])
+    return FoundFile(role, f"{folder}/", sum(size for size, _ in seen), latest, refused)
 
 
-def _refused_file(role: str, entry: os.DirEntry[str], refused: str, ending: str = "") -> FoundFile:
-    return FoundFile(role, f"{entry.path}{ending}", 0, entry.stat(follow_symlinks=False).st_mtime_ns, refused)
+def _size_and_time(path: str, entry: Entry, *, follow: bool = True) -> tuple[int, int]:
+    """Bytes and time of a file: of a link, where it is followed, those of what it leads to."""
+    if entry[1] == FILE:
+        return entry[2:]
+    status = Path(path).stat(follow_symlinks=follow)
+    return status.st_size, status.st_mtime_ns
 
 
-def _fault(entry: os.DirEntry[str], real_root: str) -> str:
+def _refused_file(role: str, path: str, refused: str, ending: str = "") -> FoundFile:
+    return FoundFile(role, f"{path}{ending}", 0, Path(path).lstat().st_mtime_ns, refused)
+
+
+def _is_folder(path: str, entry: Entry) -> bool:
+    """Whether it is a folder, or a link to one."""
+    return entry[1] == FOLDER or (entry[1] == LINK and os.path.isdir(path))  # noqa: PTH112 - no, whatever error
+
+
+def _fault(path: str, entry: Entry, real_root: str) -> str:
     """Why something that is no folder is refused, or ""."""
-    if entry.is_symlink() and not _inside(os.path.realpath(entry.path), real_root):
+    if entry[1] == LINK and not _inside(os.path.realpath(path), real_root):
         return LEAVES
-    return "" if _is(entry.is_file) else NOT_A_FILE
-
-
-def _is(kind: Callable[[], bool]) -> bool:
-    """What ``is_dir`` and ``is_file`` say; a link that leads nowhere, or round in a circle, is neither."""
-    try:
-        return kind()
-    except OSError:
-        return False
+    return "" if entry[1] == FILE or (entry[1] == LINK and os.path.isfile(path)) else NOT_A_FILE  # noqa: PTH113
 
 
 def _inside(real: str, real_root: str) -> bool:
     return os.path.commonpath([real_root, real]) == real_root
 
 
-def _grouped(
-    root: Path,
-    cohort: Cohort,
-    rules: ImageRules,
-    by_name: Mapping[str, list[FoundFile]],
-    places: Mapping[str, set[str]],
-) -> Found:
+def _grouped(root: Path, cohort: Cohort, sorting: _Sorting, known: Mapping[str, str]) -> Found:
     """Files under all the names of a scan brought together: two folders of one scan are two files for each modality."""
-    found = Found(root)
-    names_of: dict[str, list[tuple[str, ScanName]]] = defaultdict(list)
-    for name in sorted(places):
-        parsed = cohort.ids.parse(name)
-        if parsed is not None and (by_name.get(name) or name == parsed.written_id):
-            names_of[parsed.scan_id].append((name, parsed))
-        elif by_name.get(name):
+    found = Found(root, exclusions=sorting.strange)
+    names_of: dict[str, list[tuple[str, ScanName, _Named]]] = defaultdict(list)
+    for name, named in sorted(sorting.names.items()):
+        parsed = named.parsed if named.files else cohort.ids.parse(name)
+        if parsed is not None and (named.files or name == parsed.written_id):
+            names_of[parsed.scan_id].append((name, parsed, named))
+        elif named.files:
             detail = f"{name!r} is no scan id of {cohort.name}, though its files are named like those of a scan."
-            found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=min(places[name])))
-    judged_by = _judged_by(rules)
-    order = {"": -1} | {role: position for position, role in enumerate(rules.roles)}
-    for scan_id, parsed_names in sorted(names_of.items()):
-        names = [name for name, _ in parsed_names]
-        source_id, first = parsed_names[0]
-        files = sorted((f for name in names for f in by_name.get(name, ())), key=lambda f: (order[f.role], f.uri))
-        folder = min(place for name in names for place in places[name])
+            source = min(named.places)
+            found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=source))
+    for scan_id, names_of_it in sorted(names_of.items()):
+        source_id, first, named = names_of_it[0]
+        files, places, fingerprint = named.files, named.places, named.fingerprint
+        if len(names_of_it) > 1 or len(places) > 1 or not fingerprint:
+            files = [file for *_, named in names_of_it for file in named.files]
+            places = {place for *_, named in names_of_it for place in named.places}
+            fingerprint = sorting.fingerprint(min(places), files)
+        if known.get(scan_id) == fingerprint:
+            found.unchanged.append(scan_id)
+            continue
         found.scans.append(
             FoundScan(
                 cohort=cohort.name,
@@ -222,9 +292,9 @@ def _grouped(
                 source_id=source_id,
                 subject_id=first.subject_id,
                 visit_day=first.visit_day,
-                folder=folder,
+                folder=min(places),
                 files=tuple(files),
-                fingerprint=_fingerprint(judged_by, folder, files),
+                fingerprint=fingerprint,
             )
         )
     return found
@@ -236,15 +306,16 @@ def _judged_by(rules: ImageRules) -> tuple[str, str]:
     return f"{before[:-1]}, ", ', "several grids"]' if rules.several_grids else "]"
 
 
-def _fingerprint(judged_by: tuple[str, str], folder: str, files: Iterable[FoundFile]) -> str:
-    """Digest of where the files lie, their sizes and times, and of the rules they are judged by.
+def _fingerprint(judged_by: tuple[str, str], folder: str, files: Sequence[FoundFile]) -> str:
+    """Digest of where the files lie, their sizes and times, and of the rules they are judged by, as JSON.
 
     Whole paths go in, since a scan's row gives them: a folder that has moved is read again and its rows follow it.
     """
     before, after = judged_by
-    seen: list[object] = [folder, [(file.role, file.uri, file.bytes, file.mtime_ns) for file in files]]
-    seen += [[file.uri, file.refused] for file in files if file.refused]
-    return hashlib.sha256(f"{before}{json.dumps(seen)[1:-1]}{after}".encode()).hexdigest()
+    # Put together here: json.dumps takes three times as long, which is a second of a hundred thousand scans.
+    told = ", ".join([f"[{_json(role)}, {_json(uri)}, {size}, {time}]" for role, uri, size, time, _ in files])
+    refused = "".join([f", [{_json(file.uri)}, {_json(file.refused)}]" for file in files if file.refused])
+    return hashlib.sha256(f"{before}{_json(folder)}, [{told}]{refused}{after}".encode()).hexdigest()
 
 
 def _matchers(rules: ImageRules, suffixes: Iterable[str]) -> tuple[list[re.Pattern[str]], ...]:
@@ -272,60 +343,85 @@ def _matcher(pattern: str, role: str) -> re.Pattern[str]:
     return re.compile(f"(?:^|/){''.join(parts)}\\Z")
 
 
-def _walk(root: Path, real_root: str) -> Iterator[tuple[str, os.DirEntry[str], str, bool, str]]:
-    """Everything below ``root``, after the folder that it lies in: its path from ``root``, whether it is a folder, and
-    why it is refused, or "".
+class _Place(NamedTuple):
+    """A folder: its path, the same from the images folder on, with a / at the end, and what is in it: files, with what
+    is refused beside them and why; and folders, each with why it is refused, or ""."""
+
+    path: str
+    below: str
+    files: list[Entry]
+    refused: list[tuple[Entry, str]]
+    folders: list[tuple[Entry, str]]
+
+
+def _walk(root: Path, real_root: str) -> Iterator[_Place]:
+    """Every folder below ``root``, after the one that it lies in.
 
     Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends. Of what is
-    neither link nor folder nothing is asked but what the folder itself tells: a large cohort has half a million files.
+    no link nothing is asked but what its folder tells: a large cohort has half a million files.
 
     Raises:
         InputError: there is more than ``limits.ENTRIES`` of it.
     """
     entered, seen = {real_root}, 0
     waiting = [(str(root), real_root, "")]
-    while waiting:
-        current, real_current, below = waiting.pop()
-        entries = _entries(current)
-        seen += len(entries)
-        if seen > limits.ENTRIES:
-            raise InputError(
-                f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
-                hint="Give the cohort's own folder as --images.",
-            )
-        deep = below.count("/") >= limits.FOLDERS_DEEP
-        folders: list[os.DirEntry[str]] = []
-        for entry in entries:
-            if _is(entry.is_dir):
-                folders.append(entry)
-            else:
-                why = _fault(entry, real_root) if _is_text(entry.name) else UNREADABLE_NAME
-                yield current, entry, below + entry.name, False, why
-        inner: list[tuple[str, str, str]] = []
-        for entry in sorted(folders, key=os.DirEntry.is_symlink):  # so that a folder is found under its own name
-            linked, relative = entry.is_symlink(), below + entry.name
-            real = os.path.realpath(entry.path) if linked else f"{real_current}/{entry.name}"
-            if not _is_text(entry.name):
-                yield current, entry, relative, True, UNREADABLE_NAME
-            elif linked and not _inside(real, real_root):
-                yield current, entry, relative, True, LEAVES
-            elif deep:
-                yield current, entry, relative, True, TOO_DEEP
-            else:
-                yield current, entry, relative, True, ""
-                if real not in entered:
-                    entered.add(real)
-                    inner.append((entry.path, real, f"{relative}/"))
-        waiting += reversed(inner)
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    """What a folder holds, by name; nothing where it may not be listed."""
+    ahead: Ahead | None = None
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=attrgetter("name"))
-    except OSError:
-        return []
+        while waiting:
+            current, real_current, below = waiting.pop()
+            unlinked = f"{real_root}/{below}".rstrip("/") == real_current
+            entries = ahead.entries_of(current) if ahead and unlinked else entries_of(current)
+            seen += len(entries)
+            if seen > limits.ENTRIES:
+                raise InputError(
+                    f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
+                    hint="Give the cohort's own folder as --images.",
+                )
+            place = _place(current, below, entries, real_root)
+            inner: list[tuple[str, str, str]] = []
+            for (name, kind, *_), refused in place.folders:
+                path = f"{current}/{name}"
+                real = os.path.realpath(path) if kind == LINK else f"{real_current}/{name}"
+                if not refused and real not in entered:
+                    entered.add(real)
+                    inner.append((path, real, f"{below}{name}/"))
+            waiting += reversed(inner)
+            if not ahead and seen > MANY:
+                ahead = Ahead([path for path, real, below in waiting if real == f"{real_root}/{below}".rstrip("/")])
+            yield place
+    finally:
+        if ahead:
+            ahead.close()
+
+
+def _place(path: str, below: str, entries: Sequence[Entry], real_root: str) -> _Place:
+    files = [entry for entry in entries if entry[1] == FILE and entry[0].isascii()]
+    place = _Place(path, below, files, [], [])
+    if len(files) == len(entries):
+        return place
+    folders: list[Entry] = []
+    for entry in entries:
+        name, kind, *_ = entry
+        inner = f"{path}/{name}"
+        if kind == FILE and name.isascii():
+            continue
+        if _is_folder(inner, entry):
+            folders.append(entry)
+        elif refused := _fault(inner, entry, real_root) if _is_text(name) else UNREADABLE_NAME:
+            place.refused.append((entry, refused))
+        else:
+            place.files.append((name, FILE, *_size_and_time(inner, entry)))
+    folders.sort(key=lambda entry: entry[1] == LINK)  # so that a folder is found under its own name
+    place.folders.extend((entry, _fault_of_folder(path, below, entry, real_root)) for entry in folders)
+    return place
+
+
+def _fault_of_folder(path: str, below: str, entry: Entry, real_root: str) -> str:
+    if not _is_text(entry[0]):
+        return UNREADABLE_NAME
+    if entry[1] == LINK and not _inside(os.path.realpath(f"{path}/{entry[0]}"), real_root):
+        return LEAVES
+    return TOO_DEEP if below.count("/") >= limits.FOLDERS_DEEP else ""
 
 
 def _is_text(name: str) -> bool:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lake import limits
 from lake.errors import InputError
@@ -27,8 +27,7 @@ _SECONDS = 1.0
 _DIGITS_OF_A_DAY = 5
 
 
-@dataclass(frozen=True)
-class ScanName:
+class ScanName(NamedTuple):
     """A name that was understood. ``alias_of`` tells under which id the source listed it, where that is another."""
 
     scan_id: str

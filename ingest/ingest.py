@@ -18,7 +18,6 @@ from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from ingest.exclusions import Row, merged
 from ingest.folders import STEP as IMAGES
 from ingest.folders import Found, FoundScan, find_scans, nothing_collected
-from ingest.images import ReadScan, read_scan, reading_failed
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
@@ -29,10 +28,11 @@ from lake.journal import tell
 from lake.runs import Run, start_run
 
 if TYPE_CHECKING:
+    from ingest.images import ReadScan
     from lake.store import Lake
     from lake.transaction import Transaction
 
-Outcomes: TypeAlias = Iterator[tuple[FoundScan, ReadScan]]
+Outcomes: TypeAlias = "Iterator[tuple[FoundScan, ReadScan]]"
 
 BATCH = 64
 """Scans after which finished work is committed: what an interrupted run had committed is not read again."""
@@ -150,14 +150,16 @@ class _News:
 
 @nothing_collected()
 def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None) -> _News:
-    """Compare the folder with the lake. Unchanged scans are then forgotten: hundreds of megabytes in a large cohort."""
-    found = find_scans(cohort, images)
+    """Compare the folder with the lake."""
     known = _fingerprints(lake, cohort)
+    boxes = given.of_scan if given else known_boxes(lake, cohort)
+    without_box = {scan_id: fingerprint for scan_id, fingerprint in known.items() if scan_id not in boxes}
+    found = find_scans(cohort, images, without_box)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
-    scans = [*give_boxes(found.scans, given.of_scan if given else known_boxes(lake, cohort))]
-    waiting = [scan for scan in scans if known.get(scan.scan_id) != scan.fingerprint]
-    vanished, cleared = _vanished(lake, cohort, known.keys(), found)
-    return _News(len(scans), waiting, found.exclusions, unused, vanished, cleared)
+    waiting = [scan for scan in give_boxes(found.scans, boxes) if known.get(scan.scan_id) != scan.fingerprint]
+    present = {*found.unchanged, *(scan.scan_id for scan in found.scans)}
+    vanished, cleared = _vanished(lake, cohort, known.keys(), present, found)
+    return _News(len(present), waiting, found.exclusions, unused, vanished, cleared)
 
 
 def _ingest_images(
@@ -199,13 +201,14 @@ def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
     return known
 
 
-def _vanished(lake: Lake, cohort: Cohort, known: Set[str], found: Found) -> tuple[list[str], list[Row]]:
+def _vanished(
+    lake: Lake, cohort: Cohort, known: Set[str], present: Set[str], found: Found
+) -> tuple[list[str], list[Row]]:
     """Known scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
 
     Only what lay below ``root`` counts: a cohort may be spread over several folders, ingested one by one.
     """
     root = found.root
-    present = {scan.scan_id for scan in found.scans}
     vanished: list[str] = []
     if known - present:
         scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])
@@ -222,6 +225,7 @@ def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | 
     """Scans as they are read, on a cluster. A failure that nobody foresaw is an outcome too."""
     if not waiting or cohort.images is None:
         return
+    from ingest.images import ReadScan, read_scan, reading_failed
     from lake.cluster import map_tasks, open_cluster
 
     with open_cluster(scheduler, workers) as client:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gliolake import app
 from ingest import ingest as room
-from ingest.images import ReadScan
+from ingest.images import ReadScan, reading_failed
 from ingest.ingest import ingest
 from lake.cluster import batches
 from lake.errors import InputError
@@ -151,7 +151,7 @@ def test_a_failure_that_nobody_foresaw_costs_its_scan_and_is_tried_again(
 
     def killed(*arguments: Any, **options: Any) -> Any:
         for scan, outcome in read(*arguments, **options):
-            failed = ReadScan(None, (room.reading_failed(scan, RuntimeError("worker died")),))
+            failed = ReadScan(None, (reading_failed(scan, RuntimeError("worker died")),))
             yield scan, failed if scan.scan_id == IDS[0] else outcome
 
     monkeypatch.setattr(room, "_outcomes", killed)
