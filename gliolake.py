@@ -782,10 +782,18 @@ def verify(
     from ingest.ingest import commit_links
     from lake.errors import InputError
     from lake.verify import verify as run
+    from sql.catalog import wrong_kept_catalog
 
     if give_up and not repair:
         raise InputError("Giving up lost commits is a repair.", hint="Give --repair too.")
-    report = run(lake, repair=repair, give_up=give_up, grace=grace, made_anew={"links": commit_links})
+    report = run(
+        lake,
+        repair=repair,
+        give_up=give_up,
+        grace=grace,
+        made_anew={"links": commit_links},
+        wrong_catalog=wrong_kept_catalog,
+    )
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)
 

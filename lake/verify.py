@@ -9,7 +9,7 @@ came, and files that later commits replaced. What is foreign to a lake is named 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +33,7 @@ GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
 REPLACED, FOREIGN, UNCLAIMED, KEPT = "replaced file", "foreign file", "unclaimed file", "kept catalog"
-LOST, OLDER = "lost commit", "older rows"
+LOST, OLDER, WRONG = "lost commit", "older rows", "wrong catalog"
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
 LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", LOST)
 DONE = {
@@ -64,8 +64,8 @@ RESTORED_BY = {
 class Finding:
     """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, older rows, temporary file,
     uncommitted file, unclaimed file (the same, in a lake of which a commit was lost: it may be that commit's),
-    replaced file, kept catalog (which readers left for the next) or foreign file. ``lasting``: this repair can do
-    nothing for it."""
+    replaced file, kept catalog (which readers left for the next; a wrong one besides) or foreign file. ``lasting``:
+    this repair can do nothing for it."""
 
     kind: str
     path: str
@@ -156,6 +156,7 @@ def verify(
     give_up: bool = False,
     grace: float = GRACE,
     made_anew: Mapping[str, Making] = MappingProxyType({}),
+    wrong_catalog: Callable[[Lake], str] = lambda _: "",
 ) -> Verification:
     """Read every committed file and compare size, sha256, page checksums and row count with the log.
 
@@ -168,6 +169,7 @@ def verify(
         grace: seconds for which litter is left alone.
         made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out,
             and in a lake of which a commit was given up.
+        wrong_catalog: where a kept catalog lies that is not what the committed rows make, or ""; asked of a sound lake.
 
     Raises:
         NotALake: there is no lake.
@@ -188,6 +190,8 @@ def verify(
     damage = list(_damage(files, history.state))
     older = superseded(files, history)
     rest = [*(finding for _, finding in damage), *_older(history, older), *_litter(files, history, grace)]
+    if not of_log and not damage and not older and (path := wrong_catalog(Lake(files.root))):
+        rest.append(Finding(WRONG, path, "it is not what the committed rows make; somebody altered it"))
     if repair and not closed:
         if isinstance(lake, str) or given_up:
             lake = Lake(files.root)

@@ -109,6 +109,41 @@ def _made_of(state: State) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
+def wrong_kept_catalog(lake: Lake) -> str:
+    """Where the kept catalog lies, if it is other than one made anew: no commit vouches for it. Else "".
+
+    Raises:
+        DamagedFile, OlderLake: as ``connect``.
+    """
+    state = lake.state()
+    key = _made_of(state)
+    kept = kept_catalog.find(lake.files, key)
+    if kept is None:
+        return ""
+    with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
+        found, anew = Path(folder, "found.duckdb"), Path(folder, "anew.duckdb")
+        found.write_bytes(kept)
+        _make(anew, CommittedFiles(lake, state))
+        return "" if _content(found) == _content(anew) else kept_catalog.path_of(key)
+
+
+def _content(catalog: Path) -> list[list[tuple[object, ...]]]:
+    """What a catalog holds: the SQL of its views and macros, and of each table the rows, summed up in a number."""
+    with duckdb.connect(str(catalog), read_only=True) as connection:
+        tables = connection.sql("SELECT table_name, sql FROM duckdb_tables() ORDER BY ALL").fetchall()
+        return [
+            tables,
+            connection.sql("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal ORDER BY ALL").fetchall(),
+            connection.sql(
+                "SELECT function_name, macro_definition FROM duckdb_functions() WHERE NOT internal ORDER BY ALL"
+            ).fetchall(),
+            *(
+                connection.sql(f'SELECT count(*), sum(hash(each)::HUGEINT) FROM "{name}" AS each').fetchall()
+                for name, _ in tables
+            ),
+        ]
+
+
 @contextmanager
 def damage_named() -> Iterator[None]:
     """Inside, DuckDB's report of a file that cannot be read becomes the error that was raised when it was."""

@@ -27,7 +27,7 @@ _SIZE = 8
 def find(files: Files, key: str) -> bytes | None:
     """The catalog of this key; None where there is none that is whole."""
     try:
-        data = files.get(_path(key))
+        data = files.get(path_of(key))
     except (GliolakeError, OSError):
         return None
     if data is None or hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
@@ -40,11 +40,12 @@ def keep(files: Files, key: str, catalog: bytes) -> None:
     """Leave a catalog in the lake in the place of all others, if that is allowed and there is room."""
     packed = len(catalog).to_bytes(_SIZE, "little") + pa.compress(catalog, codec=_CODEC, asbytes=True)
     with suppress(GliolakeError, OSError):
-        files.put(_path(key), hashlib.sha256(packed).digest() + packed)
+        files.put(path_of(key), hashlib.sha256(packed).digest() + packed)
         for entry in files.list(CATALOG):
-            if entry.path != _path(key):
+            if entry.path != path_of(key):
                 files.delete(entry.path)
 
 
-def _path(key: str) -> str:
+def path_of(key: str) -> str:
+    """Where the catalog of this key lies, if there is one."""
     return f"{CATALOG}/{key}.duckdb.{_CODEC}"

@@ -11,7 +11,9 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+import gliolake
 from lake.errors import DamagedFile, InputError, ReadOnlyLake, StorageFull
 from lake.files import CATALOG, LocalFiles
 from lake.store import Lake
@@ -20,6 +22,7 @@ from lake.transaction import Transaction
 from lake.verify import verify
 from sql import catalog, kept_catalog
 from sql.catalog import computed_from, connect, relations
+from sql.committed_files import CommittedFiles
 from sql.query import query
 from tests.old_lakes import row
 
@@ -52,21 +55,26 @@ def made_anew(lake: Lake) -> dict[str, list[str]]:
         return answers(connect(lake))
 
 
+@pytest.fixture(scope="module")
+def expected(answering: Lake) -> dict[str, list[str]]:
+    """What the lake that tests copy answers."""
+    return made_anew(answering)
+
+
 def refuse(*_: object) -> None:
     raise AssertionError("the catalog was made anew")
 
 
 def test_a_second_connection_computes_nothing_and_answers_the_same(
-    asked: Lake, monkeypatch: pytest.MonkeyPatch
+    asked: Lake, expected: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = made_anew(asked)
     assert all(expected[name] for name in ("training", "external", "leaks_avoided", "label_conflicts"))
     monkeypatch.setattr(catalog, "_make", refuse)
     assert answers(connect(Lake(asked.root))) == expected
 
 
 @given(st.lists(st.tuples(st.sampled_from(SHOWN), st.integers(0, 3), st.booleans()), min_size=1, max_size=4))
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_committed_a_connection_answers_as_one_made_anew(
     asked: Lake, changes: list[tuple[str, int, bool]]
 ) -> None:
@@ -81,16 +89,19 @@ def test_whatever_is_committed_a_connection_answers_as_one_made_anew(
     assert answers(connect(asked)) == made_anew(asked)
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_a_catalog_is_made_anew_when_a_table_that_it_is_computed_from_changes_and_only_then(
-    asked: Lake, name: str
-) -> None:
-    (before,) = kept(asked)
-    asked.transact(partial(Transaction.upsert, name=name, rows=[row(TABLES[name], 1)]), run_id="r")
-    connect(asked).close()
-    (after,) = kept(asked)
-    assert (after != before) == (name in computed_from())
+def test_a_catalog_is_made_anew_when_a_table_that_it_is_computed_from_changes_and_only_then(asked: Lake) -> None:
     assert {"cohorts", "labels", "links", "scans", "exclusions"} == computed_from()
+    (before,) = kept(asked)
+    for name in set(SHOWN) - computed_from():
+        asked.transact(partial(Transaction.upsert, name=name, rows=[row(TABLES[name], 1)]), run_id="r")
+    connect(asked).close()
+    assert kept(asked) == [before]
+    for name in computed_from():
+        asked.transact(partial(Transaction.upsert, name=name, rows=[row(TABLES[name], 1)]), run_id="r")
+        connect(asked).close()
+        (after,) = kept(asked)
+        assert after != before, name
+        before = after
 
 
 def truncated(file: Path) -> None:
@@ -119,8 +130,9 @@ def a_folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [truncated, emptied, altered, of_another_size, a_folder])
-def test_a_kept_catalog_that_was_damaged_is_as_none(asked: Lake, harm: Callable[[Path], None]) -> None:
-    expected = made_anew(asked)
+def test_a_kept_catalog_that_was_damaged_is_as_none(
+    asked: Lake, expected: dict[str, list[str]], harm: Callable[[Path], None]
+) -> None:
     (file,) = kept(asked)
     harm(file)
     assert answers(connect(Lake(asked.root))) == expected
@@ -130,7 +142,11 @@ def test_a_kept_catalog_that_was_damaged_is_as_none(asked: Lake, harm: Callable[
 
 @pytest.mark.parametrize("error", [StorageFull("full"), ReadOnlyLake("read-only"), PermissionError("not yours")])
 def test_who_cannot_write_to_the_lake_asks_it_all_the_same(
-    answering: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    answering: Lake,
+    expected: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
 ) -> None:
     shutil.copytree(answering.root, tmp_path / "lake", ignore=shutil.ignore_patterns(CATALOG))
     lake = Lake(tmp_path / "lake")
@@ -139,7 +155,7 @@ def test_who_cannot_write_to_the_lake_asks_it_all_the_same(
         raise error
 
     monkeypatch.setattr(LocalFiles, "put", fail)
-    assert answers(connect(lake)) == made_anew(lake)
+    assert answers(connect(lake)) == expected
     assert not Path(lake.root, CATALOG).exists()
 
 
@@ -159,11 +175,41 @@ def test_a_damaged_table_is_named_by_a_query_that_reads_it_whatever_is_kept(aske
         query(Lake(asked.root), "FROM labels")
 
 
-def test_a_repair_deletes_what_is_kept_and_otherwise_it_is_no_finding_to_speak_of(asked: Lake) -> None:
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "UPDATE mgmt SET methylated = NOT methylated WHERE patient_id = 'brats21/brats21-03'",
+        "CREATE OR REPLACE VIEW external_strict AS FROM external",
+    ],
+)
+def test_a_forged_catalog_is_found_by_verify_and_deleted_by_a_repair(asked: Lake, tmp_path: Path, forgery: str) -> None:
+    expected = made_anew(asked)
+    key = kept(asked)[0].name.split(".")[0]
+    copy = tmp_path / "forged.duckdb"
+    copy.write_bytes(kept_catalog.find(asked.files, key) or b"")
+    with duckdb.connect(str(copy)) as writer:
+        writer.register_filesystem(CommittedFiles(asked, asked.state()))
+        writer.execute(forgery)
+    kept_catalog.keep(asked.files, key, copy.read_bytes())
+    assert gliolake_verify(asked.root)[0] == 1
+    code, said = gliolake_verify(asked.root, "--repair")
+    assert (code, said.count("wrong catalog")) == (0, 1)
+    assert gliolake_verify(asked.root)[0] == 0
+    assert answers(connect(asked)) == expected
+
+
+def gliolake_verify(root: str, *options: str) -> tuple[int, str]:
+    ended = CliRunner().invoke(gliolake.app, ["verify", "--lake", root, *options])
+    return ended.exit_code, ended.output
+
+
+def test_a_repair_deletes_what_is_kept_and_otherwise_it_is_no_finding_to_speak_of(
+    asked: Lake, expected: dict[str, list[str]]
+) -> None:
     assert verify(asked).sound
     verify(asked, repair=True)
     assert kept(asked) == []
-    assert answers(connect(asked)) == made_anew(asked)
+    assert answers(connect(asked)) == expected
 
 
 def test_a_query_cannot_read_the_kept_catalog_itself(asked: Lake) -> None:
