@@ -58,7 +58,7 @@ def made_anew(lake: Lake) -> dict[str, list[str]]:
 @pytest.fixture(scope="module")
 def expected(answering: Lake) -> dict[str, list[str]]:
     """What the lake that tests copy answers."""
-    return made_anew(answering)
+    return made_anew(Lake(answering.root))
 
 
 def refuse(*_: object) -> None:
