@@ -32,9 +32,10 @@ from large_lake import IMAGES, described, large_lake, lay_out, numbers_of
 from s3_server import requests_so_far, s3_server
 from telling import tell
 
+from lake.files import CATALOG
+
 Figures = dict[str, float]
 QUESTIONS = {
-    "connection": "SELECT 1",
     **{f"view {view}": f"FROM {view}" for view in ("training_scans", "training", "external", "split_audit")},
     "training with a branch's vectors": "SELECT training.*, features.values "
     "FROM training JOIN features USING (cohort, scan_id) "
@@ -224,8 +225,8 @@ def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         _, laid_out = timed(partial(lay_out, images, size))
         lake, made = timed(partial(large_lake, root, size, 0, images))
         figures: dict[str, Figures] = {"making": {"seconds": made, "images, seconds": laid_out}}
-        figures["size"] = sizes(lake)
         figures |= questions(root, rounds)
+        figures["size"] = sizes(lake)
         figures["ingest, nothing new"] = middle(rounds, partial(nothing_new, lake, images, size))
         figures["scheduled ingest, nothing new"] = middle(rounds, partial(nothing_new_scheduled, lake, images, size))
         figures["extraction's plan, nothing missing"] = middle(rounds, partial(alone, "planning", root))
@@ -249,14 +250,24 @@ def copy_of(root: Path) -> Iterator[Path]:
 
 
 def questions(root: Path, rounds: int) -> dict[str, Figures]:
-    """Opening the lake, its status, and what analysts ask."""
+    """Opening the lake, its status, and what analysts ask; the first time after a change of patients, and again."""
+
+    def anew(measure: Callable[[], Figures]) -> Figures:
+        shutil.rmtree(root / CATALOG, ignore_errors=True)
+        return measure()
+
+    status, connection = partial(gliolake, "status", "--lake", root), partial(alone, "asking", root, "SELECT 1")
     figures = {
         "opening": middle(rounds, partial(alone, "opening", root)),
-        "status": middle(rounds, lambda: gliolake("status", "--lake", root)[1]),
+        "status, the first": middle(rounds, lambda: anew(lambda: status()[1])),
+        "status": middle(rounds, lambda: status()[1]),
+        "connection, the first": middle(rounds, lambda: anew(connection)),
+        "connection": middle(rounds, connection),
     }
+    for name in ("connection, the first", "connection"):
+        figures[name]["seconds"] = figures[name].pop("opened")
     for question, statement in QUESTIONS.items():
         figures[question] = middle(rounds, partial(alone, "asking", root, statement))
-    figures["connection"]["seconds"] = figures["connection"].pop("opened")
     return figures
 
 
@@ -268,6 +279,7 @@ def sizes(lake: Any) -> Figures:
     return {
         "vectors": number,
         "bytes_per_vector": sum(file.bytes for file in vectors) / number,
+        "kept_catalog_bytes_per_scan": sum(entry.size for entry in lake.files.list(CATALOG)) / scans,
         "manifest_bytes_per_scan": sum(file.bytes for file in files if file.table != "features") / scans,
         "files": len(files),
         "bytes_in_log_per_file": sum(e.size for e in lake.files.list("_log") if "state" not in e.path) / len(files),
