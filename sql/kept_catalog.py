@@ -13,6 +13,7 @@ from contextlib import suppress
 
 import pyarrow as pa
 
+from lake import limits
 from lake.errors import GliolakeError
 from lake.files import CATALOG, Files
 
@@ -33,6 +34,8 @@ def find(files: Files, key: str) -> bytes | None:
     if data is None or hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
         return None
     size = int.from_bytes(data[_DIGEST : _DIGEST + _SIZE], "little")
+    if size > limits.CATALOG_INFLATION * len(data):
+        return None
     return bytes(pa.decompress(data[_DIGEST + _SIZE :], size, codec=_CODEC, asbytes=True))
 
 

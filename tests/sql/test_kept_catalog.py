@@ -159,6 +159,13 @@ def test_who_cannot_write_to_the_lake_asks_it_all_the_same(
     assert not Path(lake.root, CATALOG).exists()
 
 
+def test_a_kept_catalog_that_would_unpack_to_a_great_deal_is_not_unpacked(asked: Lake) -> None:
+    key = kept(asked)[0].name.split(".")[0]
+    kept_catalog.keep(asked.files, key, bytes(1 << 27))
+    assert kept(asked)[0].stat().st_size < 1 << 15
+    assert kept_catalog.find(asked.files, key) is None
+
+
 def test_a_catalog_that_another_version_kept_is_not_used(asked: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(duckdb, "__version__", "0.0.1")
     connect(asked).close()
