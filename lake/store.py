@@ -101,7 +101,10 @@ class Lake:
             DamagedFile: a committed file is missing or holds other bytes.
             OlderLake: as ``load``.
         """
-        return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
+        table = tables.table(name)
+        # All rows of these files have the values asked for in the columns that files are parted by.
+        rest = {column: value for column, value in (where or {}).items() if column not in table.partition_by}
+        return self.read_files(table, self.state().of_table(name, where), rest, columns)
 
     def stage(self, name: str, rows: Rows, *, run_id: str) -> list[DataFile]:
         """Write rows into data files that no reader sees until a transaction adds them. One file per partition.
