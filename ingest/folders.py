@@ -32,9 +32,6 @@ from lake.errors import InputError
 
 STEP = "images"
 
-MANY = 5_000
-"""Files and folders after which a second process lists the rest."""
-
 WHAT = {
     LEAVES: "it is, or holds, a symbolic link that leaves the images folder. Copy what it leads to into the folder, or "
     "give as --images a folder that has both.",
@@ -103,7 +100,30 @@ def nothing_collected() -> Iterator[None]:
             gc.enable()
 
 
-def find_scans(cohort: Cohort, root: Path, known: Mapping[str, str] = MappingProxyType({})) -> Found:
+def listed_ahead(cohort: Cohort, root: Path) -> Ahead:
+    """A second process that lists an images folder from now on: ``find_scans`` takes its word, to be done sooner.
+
+    Raises:
+        InputError: ``root`` is no folder, or the cohort's description says nothing of images.
+    """
+    rules = _image_rules(cohort)
+    if not root.is_dir():
+        raise InputError(f"The images folder {root} is not a folder.", hint="Check --images.")
+    patterns, _, _ = _matchers(rules, _roles(rules))
+    return Ahead(str(root.absolute()), patterns)
+
+
+def _image_rules(cohort: Cohort) -> ImageRules:
+    if cohort.images is None:
+        raise InputError(
+            f"The description of {cohort.name} says nothing of images.", hint="Add an [images] section to it."
+        )
+    return cohort.images
+
+
+def find_scans(
+    cohort: Cohort, root: Path, known: Mapping[str, str] = MappingProxyType({}), ahead: Ahead | None = None
+) -> Found:
     """The scans below ``root``, in the order of their ids.
 
     A folder that bears a scan's id and holds none of its files is a scan with no files, so that it is not overlooked.
@@ -112,22 +132,18 @@ def find_scans(cohort: Cohort, root: Path, known: Mapping[str, str] = MappingPro
         cohort: its description.
         root: the images folder.
         known: scan id -> fingerprint of a scan of which nothing need be told while it has this one.
+        ahead: what ``listed_ahead`` began for this cohort and folder; begun here where None.
 
     Raises:
         InputError: ``root`` is no folder or holds more than any cohort, or the cohort's description says nothing of
             images.
     """
-    if cohort.images is None:
-        raise InputError(
-            f"The description of {cohort.name} says nothing of images.", hint="Add an [images] section to it."
-        )
-    if not root.is_dir():
-        raise InputError(f"The images folder {root} is not a folder.", hint="Check --images.")
-    root = root.absolute()
-    sorting = _Sorting(cohort, cohort.images, root, os.path.realpath(root))
-    for place in _walk(root, sorting.real_root):
-        sorting.take_files(place)
-        sorting.take_folders(place)
+    with ahead or listed_ahead(cohort, root) as listing:
+        root = root.absolute()
+        sorting = _Sorting(cohort, _image_rules(cohort), root, os.path.realpath(root))
+        for place in _walk(root, sorting.real_root, listing):
+            sorting.take_files(place)
+            sorting.take_folders(place)
     return _grouped(root, cohort, sorting, known)
 
 
@@ -152,8 +168,8 @@ class _Sorting:
 
     def __init__(self, cohort: Cohort, rules: ImageRules, root: Path, real_root: str) -> None:
         self.cohort, self.root, self.real_root = cohort, root, real_root
-        self.roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
-        self.files, self.series, self.folders = _matchers(rules, self.roles)
+        self.roles = _roles(rules)
+        _, self.series, self.folders = _matchers(rules, self.roles)
         self.names: dict[str, _Named] = {}
         self.strange: list[Row] = []
         self._judged_by = _judged_by(rules)
@@ -161,16 +177,14 @@ class _Sorting:
 
     def take_files(self, place: _Place) -> None:
         by_name: dict[str, list[_File]] = {}
-        for name, _, size, mtime_ns in place.files:  # half a million times, where there are a hundred thousand scans
-            if match := _first_match(self.files, place.below + name):
-                scan, role = match.group("scan_id", "role")
+        for name, _, size, mtime_ns, scan, role in place.files:  # half a million, of a hundred thousand scans
+            if scan:
                 file = (self.roles[role], f"{place.path}/{name}", size, mtime_ns, "")
                 by_name.setdefault(scan, []).append(file)
-        for (name, *_), refused in place.refused:
+        for (name, *_, scan, role), refused in place.refused:
             if refused == UNREADABLE_NAME:
                 self.strange.append(_refused(self.cohort, self.root, place.below + name, refused))
-            elif match := _first_match(self.files, place.below + name):
-                scan, role = match.group("scan_id", "role")
+            elif scan:
                 file = _refused_file(self.roles[role], f"{place.path}/{name}", refused)
                 by_name.setdefault(scan, []).append(file)
         for name, files in by_name.items():
@@ -242,7 +256,7 @@ def _found_series(role: str, folder: str, refused: str, real_root: str) -> Found
 def _size_and_time(path: str, entry: Entry, *, follow: bool = True) -> tuple[int, int]:
     """Bytes and time of a file: of a link, where it is followed, those of what it leads to."""
     if entry[1] == FILE:
-        return entry[2:]
+        return entry[2:4]
     status = Path(path).stat(follow_symlinks=follow)
     return status.st_size, status.st_mtime_ns
 
@@ -304,6 +318,11 @@ def _grouped(root: Path, cohort: Cohort, sorting: _Sorting, known: Mapping[str, 
     return found
 
 
+def _roles(rules: ImageRules) -> dict[str, str]:
+    """Roles by the suffixes that say them."""
+    return {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
+
+
 def _judged_by(rules: ImageRules) -> tuple[str, str]:
     """The rules that files are judged by, as JSON: what stands before the files in a fingerprint, and after them."""
     before = json.dumps([rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels)])
@@ -358,7 +377,7 @@ class _Place(NamedTuple):
     folders: list[tuple[Entry, str]]
 
 
-def _walk(root: Path, real_root: str) -> Iterator[_Place]:
+def _walk(root: Path, real_root: str, listing: Ahead) -> Iterator[_Place]:
     """Every folder below ``root``, after the one that it lies in.
 
     Links are followed where they stay below ``root``, but no folder is entered twice: a loop of links ends. Of what is
@@ -369,33 +388,26 @@ def _walk(root: Path, real_root: str) -> Iterator[_Place]:
     """
     entered, seen = {real_root}, 0
     waiting = [(str(root), real_root, "")]
-    ahead: Ahead | None = None
-    try:
-        while waiting:
-            current, real_current, below = waiting.pop()
-            unlinked = f"{real_root}/{below}".rstrip("/") == real_current
-            entries = ahead.entries_of(current) if ahead and unlinked else entries_of(current)
-            seen += len(entries)
-            if seen > limits.ENTRIES:
-                raise InputError(
-                    f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
-                    hint="Give the cohort's own folder as --images.",
-                )
-            place = _place(current, below, entries, real_root)
-            inner: list[tuple[str, str, str]] = []
-            for (name, kind, *_), refused in place.folders:
-                path = f"{current}/{name}"
-                real = os.path.realpath(path) if kind == LINK else f"{real_current}/{name}"
-                if not refused and real not in entered:
-                    entered.add(real)
-                    inner.append((path, real, f"{below}{name}/"))
-            waiting += reversed(inner)
-            if not ahead and seen > MANY:
-                ahead = Ahead([path for path, real, below in waiting if real == f"{real_root}/{below}".rstrip("/")])
-            yield place
-    finally:
-        if ahead:
-            ahead.close()
+    while waiting:
+        current, real_current, below = waiting.pop()
+        unlinked = f"{real_root}/{below}".rstrip("/") == real_current
+        entries = listing.entries_of(current, below) if unlinked else listing.linked(current, below)
+        seen += len(entries)
+        if seen > limits.ENTRIES:
+            raise InputError(
+                f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
+                hint="Give the cohort's own folder as --images.",
+            )
+        place = _place(current, below, entries, real_root)
+        yield place
+        inner: list[tuple[str, str, str]] = []
+        for (name, kind, *_), refused in place.folders:
+            path = f"{current}/{name}"
+            real = os.path.realpath(path) if kind == LINK else f"{real_current}/{name}"
+            if not refused and real not in entered:
+                entered.add(real)
+                inner.append((path, real, f"{below}{name}/"))
+        waiting += reversed(inner)
 
 
 def _place(path: str, below: str, entries: Sequence[Entry], real_root: str) -> _Place:
@@ -414,7 +426,7 @@ def _place(path: str, below: str, entries: Sequence[Entry], real_root: str) -> _
         elif refused := _fault(inner, entry, real_root) if _is_text(name) else UNREADABLE_NAME:
             place.refused.append((entry, refused))
         else:
-            place.files.append((name, FILE, *_size_and_time(inner, entry)))
+            place.files.append((name, FILE, *_size_and_time(inner, entry), *entry[4:]))
     folders.sort(key=lambda entry: entry[1] == LINK)  # so that a folder is found under its own name
     place.folders.extend((entry, _fault_of_folder(path, below, entry, real_root)) for entry in folders)
     return place

@@ -1,4 +1,4 @@
-"""What folders hold, and how large and how old it is; of a large tree told by a process that goes ahead.
+"""What folders hold, how large and how old it is, and what its path says: told by a process that goes ahead.
 
 Half a million files take as long to ask for as to sort into scans, so two processes share that. The second is this
 file, run by itself: it imports nothing of gliolake, and to lose it costs time alone.
@@ -8,30 +8,42 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import IO, TypeAlias
 
 FILE, FOLDER, LINK, OTHER = range(4)
 """What an entry is by itself: a link is a link, wherever it leads."""
 
-Entry: TypeAlias = tuple[str, int, int, int]
-"""Name, kind, and of a file its bytes and when it was changed (mtime_ns); a tuple, since there are so many."""
+Entry: TypeAlias = tuple[str, int, int, int, str, str]
+"""Name, kind, of a file its bytes and when it was changed (mtime_ns), and of what is no folder the name of a scan and
+the role that its path tells, or "". A tuple, since there are so many."""
+
+Patterns: TypeAlias = Sequence[re.Pattern[str]]
+"""Expressions with groups ``scan_id`` and ``role``, searched for in a path from the images folder on."""
 
 TOGETHER = 256
 """Folders that are told of at once."""
 
-PARTS = 6
-"""What is told together: folders; names, both with a zero byte between them; the names' kinds; how many of them are in
-each folder; their bytes and times."""
+PARTS = 8
+"""What is told together: folders; names; the scans and the roles that they tell, all with a zero byte between them; the
+names' kinds; how many of them are in each folder; their bytes and times."""
 
 
-def entries_of(folder: str) -> list[Entry]:
+def entries_of(folder: str, below: str = "", patterns: Patterns = ()) -> list[Entry]:
     """What a folder holds, by name; nothing where it may not be listed.
+
+    Args:
+        folder: its path.
+        below: its path from the images folder on, with a / at the end; "" for that folder itself.
+        patterns: what paths may say; the first that fits counts.
 
     Raises:
         PermissionError: a file's size may not be asked for.
@@ -43,34 +55,38 @@ def entries_of(folder: str) -> list[Entry]:
         return found
     with entries:
         for entry in entries:
-            if entry.is_symlink():
-                found.append((entry.name, LINK, 0, 0))
-            elif entry.is_dir():
-                found.append((entry.name, FOLDER, 0, 0))
-            elif not entry.is_file():
-                found.append((entry.name, OTHER, 0, 0))
-            else:
+            name = entry.name
+            if entry.is_file(follow_symlinks=False):
                 try:
-                    status = entry.stat()
+                    status = entry.stat(follow_symlinks=False)
                 except FileNotFoundError:  # it was deleted meanwhile
                     continue
-                found.append((entry.name, FILE, status.st_size, status.st_mtime_ns))
+                found.append((name, FILE, status.st_size, status.st_mtime_ns, *_said(below + name, patterns)))
+            elif entry.is_dir(follow_symlinks=False):
+                found.append((name, FOLDER, 0, 0, "", ""))
+            else:
+                kind = LINK if entry.is_symlink() else OTHER
+                found.append((name, kind, 0, 0, *_said(below + name, patterns)))
     found.sort()
     return found
 
 
-PIPE = 1 << 20
-"""Bytes that the process may be ahead: all that Linux lets anybody have."""
+def _said(path: str, patterns: Patterns) -> tuple[str, str]:
+    for pattern in patterns:
+        if match := pattern.search(path):
+            return match["scan_id"], match["role"]
+    return "", ""
 
 
 class Ahead:
-    """A process that lists folders and all below them, links aside, before they are asked for.
+    """A process that lists a folder and all below it, links aside, before it is asked for.
 
-    Folders have to be asked for in its order: the last of those it was given first, each before what is in it, and that
-    by name. Some may be left out.
+    Folders have to be asked for in its order: each before what is in it, and that by name. Some may be left out.
     """
 
-    def __init__(self, folders: Sequence[str]) -> None:
+    def __init__(self, root: str, patterns: Patterns) -> None:
+        """It begins at once. ``patterns``: as for ``entries_of``."""
+        self._patterns = patterns
         self._process: subprocess.Popen[bytes] | None = None
         with suppress(OSError):
             self._process = subprocess.Popen(
@@ -78,20 +94,19 @@ class Ahead:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                pipesize=PIPE,
             )
-        self._told = self._heard(folders)
+        self._heard = self._hear()
+        if self._process and self._process.stdin:
+            with suppress(OSError):
+                _write(self._process.stdin, [_joined([root]), _joined(one.pattern for one in patterns)])
+                self._process.stdin.close()
 
-    def entries_of(self, folder: str) -> list[Entry]:
-        """As the function of this name, which is asked where the process does not get there."""
-        for path, entries in self._told:
-            if path == folder:
-                return entries
-        return entries_of(folder)
+    def __enter__(self) -> Ahead:
+        return self
 
-    def close(self) -> None:
+    def __exit__(self, *_: object) -> None:
         """End the process."""
-        self._told = iter(())
+        self._heard = iter(())
         if self._process:
             self._process.kill()
             self._process.wait()
@@ -99,42 +114,67 @@ class Ahead:
                 with suppress(OSError):  # what could not be told any more
                     pipe and pipe.close()
 
-    def _heard(self, folders: Sequence[str]) -> Iterator[tuple[str, list[Entry]]]:
-        if not self._process or not self._process.stdin or not self._process.stdout:
-            return
-        with suppress(OSError, EOFError):  # it was killed: the rest is asked for here
-            _write(self._process.stdin, [_joined(folders)])
-            self._process.stdin.close()
-            while told := _read(self._process.stdout, PARTS):
-                yield from _folders(told)
+    def entries_of(self, folder: str, below: str) -> list[Entry]:
+        """As the function of this name, which is asked where the process does not get there."""
+        for path, entries in self._heard:
+            if path == folder:
+                return entries
+        return self.linked(folder, below)
+
+    def linked(self, folder: str, below: str) -> list[Entry]:
+        """The same, of a folder that only a link leads to: the process knows nothing of it."""
+        return entries_of(folder, below, self._patterns)
+
+    def _hear(self) -> Iterator[tuple[str, list[Entry]]]:
+        with suppress(OSError):  # it was killed: the rest is asked for here
+            while self._process and self._process.stdout and (parts := _read(self._process.stdout, PARTS)):
+                yield from _folders(parts)
 
 
-def _folders(told: list[bytes]) -> Iterator[tuple[str, list[Entry]]]:
-    paths, names, kinds = told[0], told[1], told[2]
-    counts, sizes, times = (array("q", part) for part in told[3:])
-    entries = [*zip(_split(names), kinds, sizes, times, strict=False)]  # no names are told as one empty name
+def _folders(parts: list[bytes]) -> Iterator[tuple[str, list[Entry]]]:
+    paths, names, scans, roles = map(_split, parts[:4])
+    counts, sizes, times = (array("q", part) for part in parts[5:])
+    entries = [*zip(names, parts[4], sizes, times, scans, roles, strict=False)]  # no names are told as one empty name
     start = 0
-    for path, count in zip(_split(paths), counts, strict=True):
+    for path, count in zip(paths, counts, strict=True):
         yield path, entries[start : start + count]
         start += count
 
 
-def _tell(folders: list[str], out: IO[bytes]) -> None:
-    """List the folders and all below them, the last first."""
+def _tell(root: str, patterns: Patterns, out: IO[bytes]) -> None:
+    """List the folder and all below it. A thread writes, so that nothing waits for who listens."""
+    ready: SimpleQueue[Sequence[bytes]] = SimpleQueue()
+
+    def write() -> None:
+        while parts := ready.get():
+            _write(out, parts)
+
+    writer = Thread(target=write)
+    writer.start()
+    try:
+        for parts in _listed(root, patterns):
+            ready.put(parts)
+    finally:
+        ready.put(())
+    writer.join()
+
+
+def _listed(root: str, patterns: Patterns) -> Iterator[list[bytes]]:
+    folders = [root]
     while folders:
         paths: list[str] = []
         counts: list[int] = []
         every: list[Entry] = []
         while folders and len(paths) < TOGETHER:
             folder = folders.pop()
-            entries = entries_of(folder)
+            entries = entries_of(folder, f"{folder[len(root) + 1 :]}/".lstrip("/"), patterns)
             paths.append(folder)
             counts.append(len(entries))
             every += entries
             folders += [f"{folder}/{entry[0]}" for entry in reversed(entries) if entry[1] == FOLDER]
-        names, kinds, sizes, times = zip(*every, strict=True) if every else ((), (), (), ())
+        names, kinds, sizes, times, scans, roles = zip(*every, strict=True) if every else ((),) * 6
         numbers = [array("q", part).tobytes() for part in (counts, sizes, times)]
-        _write(out, [_joined(paths), _joined(names), bytes(kinds), *numbers])
+        yield [*map(_joined, (paths, names, scans, roles)), bytes(kinds), *numbers]
 
 
 def _joined(names: Iterable[str]) -> bytes:
@@ -165,4 +205,5 @@ def _read(pipe: IO[bytes], number: int) -> list[bytes]:
 if __name__ == "__main__":
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who asked is gone
     gc.disable()  # there is no garbage but what goes by itself
-    _tell(_split(_read(sys.stdin.buffer, 1)[0]), sys.stdout.buffer)
+    (its_root,), its_patterns = map(_split, _read(sys.stdin.buffer, 2))
+    _tell(its_root, [re.compile(one) for one in its_patterns if one], sys.stdout.buffer)

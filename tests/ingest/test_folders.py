@@ -6,10 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,12 @@ from hypothesis import strategies as st
 
 from ingest import folders, listing
 from ingest.cohort import load_cohort
-from ingest.folders import FoundFile, _fingerprint, find_scans
+from ingest.folders import FoundFile, _fingerprint, find_scans, listed_ahead
 from ingest.listing import Ahead, entries_of
+from lake.errors import InputError
 
 BRATS = load_cohort("brats21")
-NEVER = 10**9
+NOTHING_STARTS = "/nowhere/python"
 
 NAMES = ("BraTS2021_00001", "BraTS2021_00002", "00002", "BraTS2021_x", "more", "äußerst", "\udcff", "a\nb")
 ENDINGS = ("_t1.nii.gz", "_t1.nii", "_flair.nii.gz", "_seg.nii.gz", "_t9.nii.gz", "\udcfe")
@@ -61,19 +63,18 @@ def grown(tree: dict[Any, Any]) -> Iterator[Path]:
         yield Path(folder, "images")
 
 
-def found(root: Path, second_process_from: int) -> dict[str, Any]:
+def found(root: Path, python: str = sys.executable) -> dict[str, Any]:
+    """What is found below a folder, where this is the Python of the second process."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(folders, "MANY", second_process_from)
-        told = asdict(find_scans(BRATS, root))
-    told["exclusions"].sort(key=str)
-    return told
+        patch.setattr(listing.sys, "executable", python)
+        return asdict(find_scans(BRATS, root))
 
 
 @given(trees)
 @settings(max_examples=60, deadline=None)
 def test_a_second_process_finds_what_one_alone_finds(tree: dict[Any, Any]) -> None:
     with grown(tree) as root:
-        assert found(root, -1) == found(root, NEVER)
+        assert found(root) == found(root, NOTHING_STARTS)
 
 
 @pytest.fixture
@@ -88,54 +89,45 @@ def cohort(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
-def test_a_large_folder_is_listed_by_the_second_process(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folders, "MANY", 3)
+def test_folders_are_listed_by_the_second_process(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here: list[str] = []
-    for module in (folders, listing):
-        monkeypatch.setattr(module, "entries_of", lambda folder: here.append(folder) or entries_of(folder))
+    monkeypatch.setattr(listing, "entries_of", lambda folder, *more: here.append(folder) or entries_of(folder, *more))
     assert len(find_scans(BRATS, cohort).scans) == 40
-    assert here == [str(cohort)], "the first folder only"
+    assert here == []
 
 
 @pytest.mark.parametrize("folders_told", [0, 1, 20])
 def test_a_second_process_that_is_killed_costs_nothing_but_time(
     cohort: Path, monkeypatch: pytest.MonkeyPatch, folders_told: int
 ) -> None:
-    expected = found(cohort, NEVER)
+    expected = found(cohort, NOTHING_STARTS)
     asked = 0
     entries = Ahead.entries_of
 
-    def killing(ahead: Ahead, folder: str) -> Any:
+    def killing(ahead: Ahead, *folder: str) -> Any:
         nonlocal asked
         asked += 1
         if asked > folders_told and ahead._process:
             ahead._process.kill()
             ahead._process.wait()
-        return entries(ahead, folder)
+        return entries(ahead, *folder)
 
     monkeypatch.setattr(Ahead, "entries_of", killing)
-    assert found(cohort, 3) == expected
-    assert asked == 45
+    assert found(cohort) == expected
+    assert asked == 46
 
 
-@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
-def test_where_no_second_process_starts_the_first_does_all(
-    cohort: Path, monkeypatch: pytest.MonkeyPatch, python: str
-) -> None:
-    expected = found(cohort, NEVER)
-    monkeypatch.setattr(listing.sys, "executable", python)
-    assert found(cohort, 3) == expected
+def test_a_second_process_that_ends_at_once_costs_nothing_but_time(cohort: Path) -> None:
+    assert found(cohort, "/bin/false") == found(cohort)
 
 
 def test_no_process_is_left_when_too_much_is_found(cohort: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[Ahead] = []
-    start = Ahead.__init__
-    monkeypatch.setattr(Ahead, "__init__", lambda ahead, waiting: started.append(ahead) or start(ahead, waiting))
-    monkeypatch.setattr(folders, "MANY", 3)
     monkeypatch.setattr(folders.limits, "ENTRIES", 20)
-    with pytest.raises(folders.InputError, match="more than 20"):
-        find_scans(BRATS, cohort)
-    assert [ahead._process is not None and ahead._process.poll() is not None for ahead in started] == [True]
+    ahead = listed_ahead(BRATS, cohort)
+    with pytest.raises(InputError, match="more than 20"):
+        find_scans(BRATS, cohort, ahead=ahead)
+    assert ahead._process is not None
+    assert ahead._process.poll() is not None
 
 
 def test_only_what_differs_from_what_is_known_is_told(cohort: Path) -> None:
@@ -171,3 +163,14 @@ def test_a_fingerprint_is_the_digest_of_json(folder: str, several: list[FoundFil
     seen += [[file.uri, file.refused] for file in several if file.refused]
     expected = f"<{json.dumps(seen)[1:-1]}>"
     assert _fingerprint(("<", ">"), folder, several) == hashlib.sha256(expected.encode()).hexdigest()
+
+
+def test_a_cohort_of_series_alone_is_listed_by_the_second_process_too(
+    cohort: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    series = replace(BRATS, images=replace(BRATS.images, patterns=("{scan_id}/{role}/",)))  # type: ignore[arg-type]
+    (cohort / "site-0" / "BraTS2021_00000" / "t1").mkdir()
+    (cohort / "site-0" / "BraTS2021_00000" / "t1" / "slice").write_bytes(b"1234")
+    monkeypatch.setattr(listing, "entries_of", None)
+    (file,) = find_scans(series, cohort).scans[0].files
+    assert (file.role, file.bytes) == ("T1", 4)
