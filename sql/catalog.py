@@ -13,7 +13,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -47,15 +47,8 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     state = lake.state()
     files = CommittedFiles(lake, state)
     with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
-        path = Path(folder, "catalog.duckdb")
-        key = _made_of(state)
-        if (kept := kept_catalog.find(lake.files, key)) is not None:
-            path.write_bytes(kept)
-        else:
-            _make(path, files)
-            kept_catalog.keep(lake.files, key, path.read_bytes())
         # Once open, the file is needed no longer by name: it goes with its folder.
-        connection = duckdb.connect(str(path), read_only=True)
+        connection = _kept(lake, state, Path(folder, "kept.duckdb")) or _anew(lake, files, Path(folder, "anew.duckdb"))
     connection.register_filesystem(files)
     connection.execute(f"SET allowed_directories = ['{SCHEME}']")
     connection.execute("SET enable_external_access = false")
@@ -64,6 +57,23 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     connection.execute("SET autoload_known_extensions = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def _kept(lake: Lake, state: State, path: Path) -> duckdb.DuckDBPyConnection | None:
+    """The kept catalog, put at ``path`` and opened; None where there is none that can be."""
+    if (kept := kept_catalog.find(lake.files, _made_of(state))) is None:
+        return None
+    path.write_bytes(kept)
+    with suppress(duckdb.Error):  # a stranger's lake may call anything a catalog
+        return duckdb.connect(str(path), read_only=True)
+    return None
+
+
+def _anew(lake: Lake, files: CommittedFiles, path: Path) -> duckdb.DuckDBPyConnection:
+    """A catalog made at ``path``, kept in the lake, and opened."""
+    _make(path, files)
+    kept_catalog.keep(lake.files, _made_of(files.state), path.read_bytes())
+    return duckdb.connect(str(path), read_only=True)
 
 
 def _make(path: Path, files: CommittedFiles) -> None:

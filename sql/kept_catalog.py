@@ -29,14 +29,14 @@ def find(files: Files, key: str) -> bytes | None:
     """The catalog of this key; None where there is none that is whole."""
     try:
         data = files.get(path_of(key))
-    except (GliolakeError, OSError):
+        if data is None or hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+            return None
+        size = int.from_bytes(data[_DIGEST : _DIGEST + _SIZE], "little")
+        if size > limits.CATALOG_INFLATION * len(data):
+            return None
+        return bytes(pa.decompress(data[_DIGEST + _SIZE :], size, codec=_CODEC, asbytes=True))
+    except (GliolakeError, OSError, pa.ArrowException):
         return None
-    if data is None or hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
-        return None
-    size = int.from_bytes(data[_DIGEST : _DIGEST + _SIZE], "little")
-    if size > limits.CATALOG_INFLATION * len(data):
-        return None
-    return bytes(pa.decompress(data[_DIGEST + _SIZE :], size, codec=_CODEC, asbytes=True))
 
 
 def keep(files: Files, key: str, catalog: bytes) -> None:

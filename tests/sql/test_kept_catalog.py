@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -129,7 +131,19 @@ def a_folder(file: Path) -> None:
     file.mkdir()
 
 
-@pytest.mark.parametrize("harm", [truncated, emptied, altered, of_another_size, a_folder])
+def of_no_catalog(file: Path) -> None:
+    packed = (1000).to_bytes(8, "little") + pa.compress(bytes(1000), codec="zstd", asbytes=True)
+    file.write_bytes(hashlib.sha256(packed).digest() + packed)
+
+
+def of_nothing_packed(file: Path) -> None:
+    packed = (1000).to_bytes(8, "little") + bytes(500)
+    file.write_bytes(hashlib.sha256(packed).digest() + packed)
+
+
+@pytest.mark.parametrize(
+    "harm", [truncated, emptied, altered, of_another_size, a_folder, of_no_catalog, of_nothing_packed]
+)
 def test_a_kept_catalog_that_was_damaged_is_as_none(
     asked: Lake, expected: dict[str, list[str]], harm: Callable[[Path], None]
 ) -> None:
