@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,7 @@ def test_identity_in_dicom_tags_and_nifti_headers_does_not_come_in(lake: Lake, t
     kept = b"".join(path.read_bytes() for path in Path(lake.root).rglob("*.json"))
     for table in ("scans", "exclusions", "voxels", "volumes", "runs", "cohorts"):
         kept += repr(lake.read(table).to_pylist()).encode()
+    kept = re.sub(rb"[0-9a-f]{12,}", b"", kept)  # digests and nanoseconds, which hold 1950 or 4711 by chance
     assert all(secret not in kept for secret in (b"Meier", b"Anna", b"1950", b"4711", b"113619", b"840.99"))
     assert read_dicom_series(tmp_path / "dicom" / "S001" / "t1").description == ""
     assert read_image(str(files["T1"])).voxels.any()
