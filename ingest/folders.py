@@ -87,6 +87,11 @@ class Found:
     unchanged: list[str] = field(default_factory=list)
     exclusions: list[Row] = field(default_factory=list)
 
+    @property
+    def present(self) -> set[str]:
+        """Ids of all scans that are there."""
+        return {*self.unchanged, *(scan.scan_id for scan in self.scans)}
+
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
@@ -267,13 +272,15 @@ def _refused_file(role: str, path: str, refused: str, ending: str = "") -> Found
 
 def _is_folder(path: str, entry: Entry) -> bool:
     """Whether it is a folder, or a link to one."""
-    return entry[1] == FOLDER or (entry[1] == LINK and os.path.isdir(path))  # noqa: PTH112 - no, whatever error
+    # Not Path's: it raises where a link may not be followed or is too long, and one file would cost all others.
+    return entry[1] == FOLDER or (entry[1] == LINK and os.path.isdir(path))  # noqa: PTH112
 
 
 def _fault(path: str, entry: Entry, real_root: str) -> str:
     """Why something that is no folder is refused, or ""."""
     if entry[1] == LINK and not _inside(os.path.realpath(path), real_root):
         return LEAVES
+    # Not Path's, for the same reason as above.
     return "" if entry[1] == FILE or (entry[1] == LINK and os.path.isfile(path)) else NOT_A_FILE  # noqa: PTH113
 
 

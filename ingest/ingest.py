@@ -80,7 +80,7 @@ def ingest(
         rules = {name: known.ids for name, known in _declarable(lake, described).items()}
         read = [read_labels(described, file, rules) for file in files]
         given = read_boxes(described, Path(boxes)) if boxes is not None else None
-        news = _look(lake, described, Path(images), given, ahead) if images is not None and ahead else None
+        news = _look(lake, described, Path(images), given, ahead) if images is not None else None
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
     arguments |= {"boxes": boxes and str(boxes)}
@@ -152,7 +152,7 @@ class _News:
 
 
 @nothing_collected()
-def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None, ahead: Ahead) -> _News:
+def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None, ahead: Ahead | None) -> _News:
     """Compare the folder with the lake."""
     known = _fingerprints(lake, cohort)
     boxes = given.of_scan if given else known_boxes(lake, cohort)
@@ -160,9 +160,8 @@ def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None, ahead: 
     found = find_scans(cohort, images, without_box, ahead)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
     waiting = [scan for scan in give_boxes(found.scans, boxes) if known.get(scan.scan_id) != scan.fingerprint]
-    present = {*found.unchanged, *(scan.scan_id for scan in found.scans)}
-    vanished, cleared = _vanished(lake, cohort, known.keys(), present, found)
-    return _News(len(present), waiting, found.exclusions, unused, vanished, cleared)
+    vanished, cleared = _vanished(lake, cohort, known.keys(), found)
+    return _News(len(found.unchanged) + len(found.scans), waiting, found.exclusions, unused, vanished, cleared)
 
 
 def _ingest_images(
@@ -204,14 +203,12 @@ def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
     return known
 
 
-def _vanished(
-    lake: Lake, cohort: Cohort, known: Set[str], present: Set[str], found: Found
-) -> tuple[list[str], list[Row]]:
+def _vanished(lake: Lake, cohort: Cohort, known: Set[str], found: Found) -> tuple[list[str], list[Row]]:
     """Known scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
 
     Only what lay below ``root`` counts: a cohort may be spread over several folders, ingested one by one.
     """
-    root = found.root
+    root, present = found.root, found.present
     vanished: list[str] = []
     if known - present:
         scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])

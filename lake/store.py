@@ -101,10 +101,7 @@ class Lake:
             DamagedFile: a committed file is missing or holds other bytes.
             OlderLake: as ``load``.
         """
-        table = tables.table(name)
-        # All rows of these files have the values asked for in the columns that files are parted by.
-        rest = {column: value for column, value in (where or {}).items() if column not in table.partition_by}
-        return self.read_files(table, self.state().of_table(name, where), rest, columns)
+        return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
 
     def stage(self, name: str, rows: Rows, *, run_id: str) -> list[DataFile]:
         """Write rows into data files that no reader sees until a transaction adds them. One file per partition.
@@ -199,11 +196,13 @@ class Lake:
         where: Mapping[str, Any] | None = None,
         columns: Sequence[str] | None = None,
     ) -> pa.Table:
-        """As ``read``, from the given files of the table."""
+        """As ``read``, from the given files of the table: those that lie in the part which ``where`` names."""
         for column in (*(where or ()), *(columns or ())):
             if column not in table.schema.names:
                 raise InputError(f"Table {table.name} has no column {column!r}.", hint=f"It has {table.schema.names}.")
-        wanted = [c for c in table.schema.names if columns is None or c in columns or c in (where or ())]
+        # What files are parted by need not be compared: it is the same in all their rows.
+        where = {column: value for column, value in (where or {}).items() if column not in table.partition_by}
+        wanted = [c for c in table.schema.names if columns is None or c in columns or c in where]
         parts = [self.load(file, wanted) for file in files]
         schema = pa.schema([table.schema.field(column) for column in wanted])
         rows = pa.concat_tables([schema.empty_table(), *parts])

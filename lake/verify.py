@@ -34,6 +34,9 @@ GRACE = 900.0
 
 REPLACED, FOREIGN, UNCLAIMED, KEPT = "replaced file", "foreign file", "unclaimed file", "kept catalog"
 LOST, OLDER, WRONG = "lost commit", "older rows", "wrong catalog"
+NEVER_COMMITTED = {TEMPORARY: "temporary file", CATALOG: KEPT}
+"""What lies in folders of which no commit says anything."""
+
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
 LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", LOST)
 DONE = {
@@ -275,8 +278,8 @@ def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
 
 def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
     top = entry.path.split("/", 1)[0]
-    if top in (TEMPORARY, CATALOG):
-        return KEPT if top == CATALOG else "temporary file"
+    if top in NEVER_COMMITTED:
+        return NEVER_COMMITTED[top]
     if entry.path in history.state.files or top == QUARANTINE:
         return ""
     if top == log.FOLDER:

@@ -48,7 +48,8 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     files = CommittedFiles(lake, state)
     with damage_named(), tempfile.TemporaryDirectory(prefix="gliolake-catalog-") as folder:
         # Once open, the file is needed no longer by name: it goes with its folder.
-        connection = _kept(lake, state, Path(folder, "kept.duckdb")) or _anew(lake, files, Path(folder, "anew.duckdb"))
+        kept, anew, key = Path(folder, "kept.duckdb"), Path(folder, "anew.duckdb"), _made_of(state)
+        connection = _kept(lake, key, kept) or _anew(lake, key, anew, files)
     connection.register_filesystem(files)
     connection.execute(f"SET allowed_directories = ['{SCHEME}']")
     connection.execute("SET enable_external_access = false")
@@ -59,9 +60,9 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _kept(lake: Lake, state: State, path: Path) -> duckdb.DuckDBPyConnection | None:
+def _kept(lake: Lake, key: str, path: Path) -> duckdb.DuckDBPyConnection | None:
     """The kept catalog, put at ``path`` and opened; None where there is none that can be."""
-    if (kept := kept_catalog.find(lake.files, _made_of(state))) is None:
+    if (kept := kept_catalog.find(lake.files, key)) is None:
         return None
     path.write_bytes(kept)
     with suppress(duckdb.Error):  # a stranger's lake may call anything a catalog
@@ -69,10 +70,10 @@ def _kept(lake: Lake, state: State, path: Path) -> duckdb.DuckDBPyConnection | N
     return None
 
 
-def _anew(lake: Lake, files: CommittedFiles, path: Path) -> duckdb.DuckDBPyConnection:
+def _anew(lake: Lake, key: str, path: Path, files: CommittedFiles) -> duckdb.DuckDBPyConnection:
     """A catalog made at ``path``, kept in the lake, and opened."""
     _make(path, files)
-    kept_catalog.keep(lake.files, _made_of(files.state), path.read_bytes())
+    kept_catalog.keep(lake.files, key, path.read_bytes())
     return duckdb.connect(str(path), read_only=True)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections import OrderedDict
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, BinaryIO
@@ -16,7 +15,7 @@ from fsspec.spec import AbstractFileSystem
 
 from lake import tables
 from lake.older import as_today
-from lake.state import DataFile, State
+from lake.state import State
 from lake.store import Lake
 
 SCHEME = "lake://"
@@ -71,14 +70,12 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
         if file := self.state.files.get(name):
             return as_today(tables.table(file.table), file, self.lake.content(file))
         if name == DATA_FILES:
-            return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in self._all()]).encode()
+            files = (file for table in tables.TABLES for file in self.state.of_table(table))
+            return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in files]).encode()
         table = name.split("/", 1)[0]
         if table in tables.TABLES and name == _without_rows(tables.TABLES[table]):
             return _empty(tables.TABLES[table])
         raise FileNotFoundError(name)
-
-    def _all(self) -> Iterator[DataFile]:
-        return (file for table in tables.TABLES for file in self.state.of_table(table))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
         """Name and size, as fsspec wants them."""

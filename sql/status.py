@@ -138,11 +138,9 @@ def status(lake: Lake, now: datetime | None = None) -> Status:
         audit = beside.submit(_rows, second, "SELECT sum(violations)::BIGINT AS n FROM split_audit")
         last_runs = _rows(connection, _LAST_RUNS, {"long_ago": now - LONG})
         newly_excluded = _rows(connection, _NEWLY_EXCLUDED, {"lately": now - LATELY})
-        cohorts, splits, leaks_avoided = (
-            _rows(connection, _COHORTS),
-            _split_sizes(connection),
-            _count(connection, "leaks_avoided"),
-        )
+        cohorts = _rows(connection, _COHORTS)
+        splits = _split_sizes(connection)
+        leaks_avoided = _count(connection, "leaks_avoided")
         violations = audit.result()[0]["n"]
         problems = [f"the split audit finds {violations} violations (split_audit)"] if violations else []
         problems += [

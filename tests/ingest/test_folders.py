@@ -168,7 +168,8 @@ def test_a_fingerprint_is_the_digest_of_json(folder: str, several: list[FoundFil
 def test_a_cohort_of_series_alone_is_listed_by_the_second_process_too(
     cohort: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    series = replace(BRATS, images=replace(BRATS.images, patterns=("{scan_id}/{role}/",)))  # type: ignore[arg-type]
+    assert BRATS.images is not None
+    series = replace(BRATS, images=replace(BRATS.images, patterns=("{scan_id}/{role}/",)))
     (cohort / "site-0" / "BraTS2021_00000" / "t1").mkdir()
     (cohort / "site-0" / "BraTS2021_00000" / "t1" / "slice").write_bytes(b"1234")
     monkeypatch.setattr(listing, "entries_of", None)

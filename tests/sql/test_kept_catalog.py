@@ -245,7 +245,7 @@ def test_a_catalog_is_kept_in_an_object_store_too(root: str, answering: Lake, mo
     lake = Lake(root, create=True)
     rows = {name: answering.read(name) for name in computed_from()}
     for name, content in rows.items():
-        lake.transact(lambda tx, n=name, c=content: tx.append(n, c.to_pylist()), run_id="r")  # type: ignore[misc]
+        lake.transact(partial(Transaction.append, name=name, rows=content), run_id="r")
     expected = answers(connect(lake))
     monkeypatch.setattr(catalog, "_make", refuse)
     assert answers(connect(Lake(root))) == expected
