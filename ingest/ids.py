@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from lake import limits
@@ -65,7 +65,19 @@ class IdRules:
         Raises:
             InputError: the pattern takes too long over it.
         """
-        return _parse(self, name[: limits.NAME + 1])  # no longer name is remembered, nor understood
+        written = self.groups_of(name)
+        if written is None:
+            return None
+        written_id = _fill(self.form, written)
+        normal = self.aliases.get(written_id, written_id)
+        groups = written if normal == name else self.groups_of(normal)
+        if groups is None:
+            return None
+        day = groups.get(self.visit_day) or "0"
+        if not day.isdecimal() or len(day) > _DIGITS_OF_A_DAY:
+            return None
+        scan_id = written_id if groups is written else _fill(self.form, groups)
+        return ScanName(scan_id, _fill(self.subject, groups), int(day), written_id)
 
     def groups_of(self, name: str) -> dict[str, str] | None:
         """The groups of a name that matches, their numbers padded."""
@@ -80,7 +92,7 @@ class IdRules:
             ) from None
         if match is None:
             return None
-        groups = {key: value or "" for key, value in match.groupdict().items()}
+        groups = match.groupdict("")
         for key, width in self.digits.items():
             if value := groups.get(key):
                 groups[key] = value.lstrip("0").rjust(width, "0")
@@ -90,24 +102,6 @@ class IdRules:
 def fields_of(form: str) -> set[str]:
     """Names of the groups that a form uses."""
     return set(_FIELD.findall(form))
-
-
-@lru_cache(maxsize=1 << 18)
-def _parse(rules: IdRules, name: str) -> ScanName | None:
-    """As ``IdRules.parse``; remembered, since each commit of an ingest asks for the names of the whole lake."""
-    written = rules.groups_of(name)
-    if written is None:
-        return None
-    written_id = _fill(rules.form, written)
-    normal = rules.aliases.get(written_id, written_id)
-    groups = written if normal == name else rules.groups_of(normal)
-    if groups is None:
-        return None
-    day = groups.get(rules.visit_day) or "0"
-    if not day.isdecimal() or len(day) > _DIGITS_OF_A_DAY:
-        return None
-    scan_id = written_id if groups is written else _fill(rules.form, groups)
-    return ScanName(scan_id, _fill(rules.subject, groups), int(day), written_id)
 
 
 def _fill(form: str, groups: Mapping[str, str]) -> str:

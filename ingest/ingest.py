@@ -251,12 +251,12 @@ def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundSc
 
 def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[str, object]) -> IngestReport:
     where = {"cohort": cohort.name}
-    scans = lake.read("scans", where, ["scan_id"])["scan_id"].to_pylist()
+    scans = lake.read("scans", where, ["scan_id"])["scan_id"]
     labels = lake.read("labels", where, ["scan_id", "source"])
     excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
     links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
-    with_images = {*scans} | {row["scan_id"] for row in excluded if row["step"] == IMAGES}
-    with_labels = {*labels["scan_id"].to_pylist()}
+    unread = pa.array([row["scan_id"] for row in excluded if row["step"] == IMAGES], pa.string())
+    with_images = pa.concat_arrays([*scans.chunks, unread])
     if cohort.images and cohort.done is None:
         notes += (
             "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
@@ -270,8 +270,13 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
         ),
         labels=dict(sorted(Counter(labels["source"].to_pylist()).items())),
         links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
-        labels_without_images=tuple(sorted(with_labels - with_images)),
-        images_without_labels=tuple(sorted(with_images - with_labels)),
+        labels_without_images=_missing(labels["scan_id"], with_images),
+        images_without_labels=_missing(with_images, labels["scan_id"].combine_chunks()),
         notes=notes,
         **numbers,  # type: ignore[arg-type]
     )
+
+
+def _missing(ids: pa.Array | pa.ChunkedArray, others: pa.Array) -> tuple[str, ...]:
+    """Those of the ids that are not among the others, each once."""
+    return tuple(sorted({*ids.filter(pc.invert(pc.is_in(ids, others))).to_pylist()}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.cohort import MASK, Cohort
-from ingest.ids import ScanName
+from ingest.ids import IdRules, ScanName
 
 Row = Mapping[str, Any]
 Scan = tuple[str, str]
@@ -78,8 +79,14 @@ def _visit(cohort: Cohort | None, scan: str) -> ScanName | None:
     """What a scan's id says, if it is that of a later visit."""
     if cohort is None or cohort.ids.form == cohort.ids.subject:
         return None
-    name = cohort.ids.parse(scan)
+    name = _parsed(cohort.ids, scan)
     return None if name is None or name.scan_id == name.subject_id else name
+
+
+@lru_cache(maxsize=1 << 18)
+def _parsed(ids: IdRules, scan: str) -> ScanName | None:
+    """Remembered, since each commit of an ingest asks for the names of the whole lake."""
+    return ids.parse(scan)
 
 
 Evidence = Iterator[tuple[Scan, Scan, str]]
