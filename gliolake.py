@@ -61,6 +61,23 @@ WorkersOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded with the results.")]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        from lake.runs import code_version
+
+        print(f"gliolake {code_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", help="Which gliolake this is.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Options of no command."""
+
+
 @app.command(rich_help_panel="Fill the lake")
 def ingest(
     lake: LakeOption,

@@ -74,6 +74,11 @@ def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
     assert seconds < 2.0  # half a second on an idle machine; this one may be busy
 
 
+def test_the_version_is_the_one_that_runs_record(labelled: Any) -> None:
+    (run,) = labelled("sql", "SELECT DISTINCT code_version FROM runs", "--format", "csv").rows()
+    assert labelled("--version").out == f"gliolake {run['code_version']}\n"
+
+
 def test_a_query_is_printed_in_the_format_asked_for(labelled: Any) -> None:
     statement = "SELECT methylated, count(*) AS scans FROM training_scans GROUP BY 1 ORDER BY 1"
     assert labelled("sql", statement, "--format", "csv").rows() == [
