@@ -65,7 +65,7 @@ QUALIFY row_number() OVER (PARTITION BY kept_out.name ORDER BY walk.hops, walk.p
 --   check: what must not happen
 --   violations: how often it did; has to be 0
 --   examples: where
-CREATE VIEW split_audit AS
+CREATE TABLE split_audit AS
 WITH both_sides AS (
     SELECT 'training' AS side, * FROM training_scans
     UNION ALL SELECT 'external', * FROM external

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -133,15 +132,13 @@ class Status:
 def status(lake: Lake, now: datetime | None = None) -> Status:
     """The state of the lake as of its newest commit; what is lately and what is overdue is reckoned from ``now``."""
     now = now or datetime.now(UTC)
-    # The audit reads what nothing else does: it takes as long as all other questions, and is asked beside them.
-    with connect(lake) as connection, connection.cursor() as second, ThreadPoolExecutor(1) as beside:
-        audit = beside.submit(_rows, second, "SELECT sum(violations)::BIGINT AS n FROM split_audit")
+    with connect(lake) as connection:
         last_runs = _rows(connection, _LAST_RUNS, {"long_ago": now - LONG})
         newly_excluded = _rows(connection, _NEWLY_EXCLUDED, {"lately": now - LATELY})
         cohorts = _rows(connection, _COHORTS)
         splits = _split_sizes(connection)
         leaks_avoided = _count(connection, "leaks_avoided")
-        violations = audit.result()[0]["n"]
+        violations = _rows(connection, "SELECT sum(violations)::BIGINT AS n FROM split_audit")[0]["n"]
         problems = [f"the split audit finds {violations} violations (split_audit)"] if violations else []
         problems += [
             f"the last run of {run['command']} ended so: {run['outcome']} ({run['run_id']})"
