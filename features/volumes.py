@@ -17,7 +17,6 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.clips import ClipSettings, intensity_range
 from features.preprocess_settings import PreprocessSettings
@@ -27,6 +26,7 @@ from ingest.cohort import CLIP_STEPS, MASK, STEPS, Cohort, known_cohorts
 from ingest.nifti import UNREADABLE, BadImage, Volume, parse_volume
 from lake.errors import InputError, known_name
 from lake.files import open_files
+from lake.parquet import open_parquet
 from lake.store import Lake
 
 Row = dict[str, Any]
@@ -172,7 +172,7 @@ def read_image(uri: str) -> Volume:
     fault = "is missing"
     if data is not None:
         try:
-            table = pq.read_table(pa.BufferReader(data), columns=["nifti"], page_checksum_verification=True)
+            table = open_parquet(data).read(["nifti"])
             return parse_volume(table["nifti"][0].as_py(), uri)
         except (pa.ArrowException, OSError, KeyError):
             fault = "is damaged"

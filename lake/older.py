@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.errors import OlderLake
+from lake.parquet import open_parquet
 from lake.rows import in_schema
 from lake.state import DataFile
 from lake.tables import Table
@@ -22,7 +23,7 @@ OTHER_VERSION = "The version that wrote it reads it; table runs names it."
 
 def is_older(table: Table, data: bytes) -> bool:
     """Whether the bytes of a data file have other columns, or of other types, than the table's files have today."""
-    held, today = pq.read_schema(pa.BufferReader(data)), table.file_schema
+    held, today = open_parquet(data).schema_arrow, table.file_schema
     return dict(zip(held.names, held.types, strict=True)) != dict(zip(today.names, today.types, strict=True))
 
 
@@ -32,7 +33,7 @@ def rows_of(table: Table, file: DataFile, data: bytes, columns: Sequence[str]) -
     Raises:
         OlderLake: the file lacks a column that may not be null, or has one that cannot be read as the table's is.
     """
-    parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+    parquet = open_parquet(data)
     held = {*parquet.schema_arrow.names, *file.partition}
     lacking = [column for column in table.columns if column.name in columns and column.name not in held]
     for column in lacking:

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
@@ -24,6 +23,7 @@ from lake.errors import StorageUnreachable
 from lake.files import CATALOG, TEMPORARY, Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import QUARANTINE, Making, mend_log, mend_tables, set_aside, superseded
+from lake.parquet import open_parquet
 from lake.progress import track
 from lake.rows import Key
 from lake.state import DataFile, State
@@ -254,7 +254,7 @@ def _fault(files: Files, file: DataFile) -> tuple[str, str, bool] | None:
 def _pages(data: bytes) -> str:
     """Whether the change lies in the rows: each page carries a checksum of its own."""
     try:
-        pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        open_parquet(data).read()
     except (pa.ArrowException, OSError) as error:
         return str(error).splitlines()[0].rstrip(".")
     return "the pages that hold its rows are whole"
