@@ -50,10 +50,9 @@ def make_plan(lake: Lake, recipes: Sequence[tuple[Choice, Recipe]], scans: Seque
                 hint="Compare column recipe of table feature_sets with what was asked for, or use another lake.",
             )
         columns = ["cohort", "scan_id", "modality", "input_sha256"]
-        rows = lake.read("features", {"feature_set": recipe.feature_set}, columns).to_pylist()
-        there[recipe.feature_set] = {
-            (row["cohort"], row["scan_id"], row["modality"]): row["input_sha256"] for row in rows
-        }
+        rows = lake.read("features", {"feature_set": recipe.feature_set}, columns)
+        *keys, digests = (rows[column].to_pylist() for column in columns)
+        there[recipe.feature_set] = dict(zip(zip(*keys, strict=True), digests, strict=True))
     plan = Plan(synthetic=any("synthetic" in scan["warnings"] for scan in scans))
     for scan in scans:
         key = (scan["cohort"], scan["scan_id"])

@@ -9,6 +9,7 @@ import errno
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -31,8 +32,7 @@ IMAGES_OF = {**{modality: (modality,) for modality in MODALITIES}, "DeltaT1": ("
 """The images that the vector of a branch is computed from."""
 
 
-@dataclass(frozen=True)
-class ScanFile:
+class ScanFile(NamedTuple):
     """A file as the manifest (table scans) or table volumes knows it. ``role`` is a modality, mask, or a given box."""
 
     role: str
