@@ -11,7 +11,7 @@ def open_parquet(data: bytes) -> pq.ParquetFile:
 
     Arrow's threads let go of what they read from a moment after the reading has returned. To let go of Python's bytes
     they need the interpreter: a command that ended in that moment was aborted by it, with all its work done, in one of
-    150 runs on a busy machine (https://github.com/apache/arrow/issues/34314).
+    80 runs on a busy machine (https://github.com/apache/arrow/issues/34314).
 
     Raises:
         pyarrow.ArrowException: it is no Parquet.
