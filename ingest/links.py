@@ -110,7 +110,7 @@ def _follow_ups(scans: list[Row], labels: list[Row], cohorts: Mapping[str, Cohor
         if cohort is None or name is None:
             continue
         source = row.get("source") or "the images folder"
-        written = cohort.ids.parse(row["source_id"])
+        written = _parsed(cohort.ids, row["source_id"])
         if written is not None and written.by_alias:
             what = f"{source} lists it as {row['source_id']}, known to be {name.scan_id}"
         else:

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake.errors import OlderLake
-from lake.parquet import open_parquet
+from lake.parquet import open_parquet, schema_of
 from lake.rows import in_schema
 from lake.state import DataFile
 from lake.tables import Table
@@ -23,7 +23,7 @@ OTHER_VERSION = "The version that wrote it reads it; table runs names it."
 
 def is_older(table: Table, data: bytes) -> bool:
     """Whether the bytes of a data file have other columns, or of other types, than the table's files have today."""
-    held, today = open_parquet(data).schema_arrow, table.file_schema
+    held, today = schema_of(data), table.file_schema
     return dict(zip(held.names, held.types, strict=True)) != dict(zip(today.names, today.types, strict=True))
 
 
