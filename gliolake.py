@@ -100,8 +100,7 @@ def ingest(
 ) -> None:
     """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed.
 
-    With --config, exit code 1 means that a cohort failed and the others did not suffer; 0 that all went well, or that
-    an earlier start is still at work, which is said.
+    With --config, exit code 1 means that a cohort failed and the others did not suffer; 0 that all went well.
     """
     from ingest.ingest import ingest as run
     from lake.errors import InputError

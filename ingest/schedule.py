@@ -1,7 +1,8 @@
-"""`gliolake ingest --config`: every cohort of a file, then extraction of what is new, one run at a time.
+"""`gliolake ingest --config`: every cohort of a file, then extraction of what is new.
 
-A timer starts it (``deploy/schedule``). A cohort that fails costs itself alone; a run that finds nothing new writes
-nothing. What changed is told in a row of table runs (command ``schedule``), in one line, and to a web address.
+A timer starts it (``deploy/schedule``) and keeps starts apart; two at once do the same work twice, and lose nothing.
+A cohort that fails costs itself alone; a run that finds nothing new writes nothing. What changed is told in a row of
+table runs (command ``schedule``), in one line, and to a web address.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -19,7 +20,6 @@ from ingest.notice import is_safe, post
 from ingest.report import IngestReport
 from lake.errors import GliolakeError
 from lake.journal import tell
-from lake.lock import Holder, alone
 from lake.progress import warn
 from lake.runs import Run
 from lake.section import Section, read_toml
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lake.store import Lake
-
-LOCK = "schedule"
 
 
 @dataclass(frozen=True)
@@ -94,11 +92,10 @@ class CohortResult:
 class ScheduleReport:
     """Outcome of a scheduled run.
 
-    running: who was at work already; then nothing was done. extracted: feature set -> scans computed.
-    views: view -> its rows before and after, if anything was changed. changed: whether the run changed the lake.
+    extracted: feature set -> scans computed. views: view -> its rows before and after, if anything was changed.
+    changed: whether the run changed the lake.
     """
 
-    running: Holder | None = None
     cohorts: tuple[CohortResult, ...] = ()
     extracted: Mapping[str, int] = field(default_factory=dict)
     extract_error: str = ""
@@ -114,14 +111,12 @@ class ScheduleReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when all went well, or another run is at work; 1 when a cohort or extraction failed."""
+        """0 when all went well; 1 when a cohort or extraction failed."""
         return 1 if self.failed else 0
 
     @property
     def summary(self) -> str:
         """All of it in one line."""
-        if self.running:
-            return f"Nothing was done: a scheduled ingest is running ({self.running})."
         parts = [str(result) for result in self.cohorts]
         parts += [f"{name} {count:,} scans computed" for name, count in self.extracted.items()]
         parts += ["extraction failed"] if self.extract_error else []
@@ -134,7 +129,6 @@ class ScheduleReport:
         return {
             "summary": self.summary,
             "exit_code": self.exit_code,
-            "running": self.running and asdict(self.running),
             "changed": self.changed,
             "cohorts": {
                 one.cohort: {"error": one.error} if one.report is None else {**one.report.as_dict(), "error": ""}
@@ -229,13 +223,9 @@ def run_schedule(
         steps: what other rooms do.
         scheduler, workers: see ``lake.cluster.open_cluster``.
     """
-    with alone(lake.files, LOCK) as running:
-        if running:
-            tell("nothing done", because=f"a scheduled ingest is running ({running})")
-            return ScheduleReport(running)
-        run = Run(lake, "schedule", {})
-        with run.under_way():
-            report = _run(run, schedule, steps, scheduler, workers)
+    run = Run(lake, "schedule", {})
+    with run.under_way():
+        report = _run(run, schedule, steps, scheduler, workers)
     if schedule.webhook and (trouble := post(schedule.webhook, report.as_dict())):
         warn(trouble)
     return report
@@ -259,7 +249,7 @@ def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, work
     changed = bool(counted)
     after = steps.count() if changed else {}
     views = {name: (before[name], rows) for before in counted for name, rows in after.items()}
-    report = ScheduleReport(None, cohorts, extracted, error, views, changed, time.monotonic() - started)
+    report = ScheduleReport(cohorts, extracted, error, views, changed, time.monotonic() - started)
     run.outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
     if changed:
         run.tell({"config": schedule.file, **report.as_dict()})

@@ -202,12 +202,33 @@ def test_runs_on_a_timer_keep_a_journal(deploy: Path) -> None:
 
 def test_cron_understands_its_line(deploy: Path) -> None:
     file = deploy / "schedule/gliolake.cron"
-    lines = [line for line in file.read_text("utf-8").splitlines() if not re.match(r"#|\w+=", line)]
-    assert [re.fullmatch(r"\d+ \d+ \* \* \* gliolake /opt/.*", line) is not None for line in lines] == [True]
+    (line,) = [line for line in file.read_text("utf-8").splitlines() if not re.match(r"#|\w+=", line)]
+    assert re.fullmatch(r"\d+ \d+ \* \* \* gliolake flock .*", line)
     if not shutil.which("crontab"):
         pytest.skip("cron is not installed")
     done = subprocess.run(["crontab", "-n", file], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_cron_starts_nothing_while_the_run_before_is_at_work(deploy: Path, tmp_path: Path) -> None:
+    if not shutil.which("flock"):
+        pytest.skip("flock is not installed")
+    (line,) = re.findall(
+        r"^[\d *]+gliolake (flock .*?) 2>&1", (deploy / "schedule/gliolake.cron").read_text("utf-8"), re.M
+    )
+    config, begun = tmp_path / "cohorts.toml", tmp_path / "begun"
+    config.touch()
+    start = line.replace("/etc/gliolake/cohorts.toml", str(config), 1)
+    start = re.sub(r"/opt/\S+/gliolake ingest .*", f"sh -c 'echo >> {begun}; read line'", start)
+    with subprocess.Popen(["sh", "-c", start], stdin=subprocess.PIPE) as first:
+        while not begun.exists():
+            assert first.poll() is None
+        second = subprocess.run(["sh", "-c", start], capture_output=True, stdin=subprocess.DEVNULL, check=False)
+        assert (second.returncode, begun.read_text()) == (1, "\n")
+        assert b"lock" in second.stderr
+        assert first.stdin
+        first.stdin.write(b"\n")
+    assert first.returncode == 0
 
 
 def test_the_image_is_unprivileged_and_its_workers_behave_as_those_of_one_machine(deploy: Path) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,10 +15,7 @@ import pytest
 
 from ingest.notice import is_safe, post
 from ingest.schedule import ExtractJob, Schedule, ScheduleReport, Steps, read_schedule, run_schedule
-from lake import lock
 from lake.errors import ClusterError, InputError
-from lake.files import open_files
-from lake.lock import Holder, alone
 from lake.store import Lake
 from sql.status import status
 
@@ -101,72 +94,6 @@ def test_an_extraction_that_fails_is_told_and_what_was_ingested_stays(
     assert report.failed == ("ucsf_pdgm", "extract")
     assert report.as_dict()["extract_error"] == "No worker. Start one."
     assert len(lake.read("scans")) == 1
-
-
-def test_a_second_start_says_who_is_at_work_and_since_when_and_does_nothing(lake: Lake) -> None:
-    schedule = Schedule("cohorts.toml", ())
-    with alone(lake.files, "schedule") as nobody:
-        assert nobody is None
-        report = run_schedule(lake, schedule, steps(lake))
-    assert isinstance(report.running, Holder)
-    assert report.exit_code == 0
-    assert report.summary.startswith("Nothing was done: a scheduled ingest is running (process ")
-    assert f"since {report.running.since}" in report.summary
-    assert run_schedule(lake, schedule, steps(lake)).running is None, "the lock was given back"
-
-
-HOLD = """
-import sys, time
-from lake.files import open_files
-from lake.lock import alone
-with alone(open_files(sys.argv[1]), "schedule") as rival:
-    print(rival or "inside", flush=True)
-    time.sleep(0 if rival else 600)
-"""
-
-
-def test_of_many_that_start_at_once_one_goes_in_and_if_it_is_killed_the_next_may(root: str) -> None:
-    command = [sys.executable, "-c", HOLD, root]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") for _ in range(4)]
-    try:
-        said = [process.stdout.readline().strip() for process in processes]  # type: ignore[union-attr]
-        assert said.count("inside") == 1, said
-        (holder,) = (process for process, words in zip(processes, said, strict=True) if words == "inside")
-        assert all(f"process {holder.pid} on" in words for words in said if words != "inside")
-        holder.kill()
-        holder.wait()
-        with alone(open_files(root), "schedule") as rival:
-            assert rival is None
-        assert not [entry for entry in open_files(root).list() if "lock" in entry.path]
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def test_a_holder_on_another_machine_is_alive_while_its_file_is_renewed(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(lock, "SILENT", 1.0)
-    monkeypatch.setattr(lock, "BEAT", 0.05)
-    monkeypatch.setattr(lock, "_place", lambda: "another machine")
-    with alone(lake.files, "schedule"):
-        monkeypatch.undo()
-        monkeypatch.setattr(lock, "SILENT", 1.0)
-        monkeypatch.setattr(lock, "BEAT", 0.05)
-        until = time.monotonic() + 1.5
-        while time.monotonic() < until:
-            with alone(lake.files, "schedule") as rival:
-                assert rival is not None
-                assert rival.place == "another machine"
-    far = lock.Holder("far", 1, "then", 0.0, "another machine", inside=True)
-    lake.files.put(f"{lock.FOLDER}/schedule-dead.json", json.dumps(asdict(far)).encode())
-    with alone(lake.files, "schedule") as rival:
-        assert rival is not None
-        assert rival.host == "far"
-    monkeypatch.setattr(lock, "SILENT", 0.0)
-    with alone(lake.files, "schedule") as rival:
-        assert rival is None
 
 
 @pytest.mark.parametrize(
