@@ -1,0 +1,120 @@
+"""Ctrl-C, SIGTERM and SIGHUP end a command in order: temporary files go, and the exit code is 128 and the signal's.
+
+The signal is raised as an exception in the main thread, so that every ``with`` ends as it should. Code of a library
+that does not return to Python in time is not waited for: then a thread removes the temporary folders that were made
+known here, and ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+SECONDS_TO_NOTICE = 3.0
+"""A library may compute for so long after a signal before it is cut off."""
+
+SECONDS_TO_END = 12.0
+"""All that is opened may take so long to close after a signal; a cluster of processes takes a few seconds."""
+
+
+class Stopped(SystemExit):
+    """A signal came. Libraries let a SystemExit through, and so does an interpreter that is about to end."""
+
+
+class _State:
+    """What is known of signals; changed by the main thread alone, but for ``doomed``."""
+
+    received = 0
+    raised = False
+    unbroken = 0
+    over = False
+    doomed: set[Path] = set()  # noqa: RUF012 - there is one state
+
+
+def listen() -> None:
+    """From now on signals raise ``Stopped``. Those that whoever started us had us ignore (nohup) stay ignored."""
+    heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    os.set_blocking(reading, True)
+    signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+    for number in heard:
+        signal.signal(number, _stop)
+
+
+def stopped_by() -> int:
+    """The number of the first signal that came; 0 where none did."""
+    return _State.received
+
+
+def command_is_over() -> None:
+    """From now on a signal ends the process at once: nothing is open any more that would have to be closed."""
+    _State.over = True
+
+
+@contextmanager
+def unbroken() -> Iterator[None]:
+    """Inside, a few steps that belong together are not torn apart by a signal; it is raised afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _State.unbroken += 1
+    try:
+        yield
+    finally:
+        _State.unbroken -= 1
+        _raise_if_due()
+
+
+@contextmanager
+def doomed(folder: Path) -> Iterator[None]:
+    """Inside, this temporary folder is removed even where a signal leaves no time to end in order."""
+    _State.doomed.add(folder)
+    try:
+        yield
+    finally:
+        _State.doomed.discard(folder)
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    if _State.over:
+        os._exit(128 + number)
+    if not _State.received:  # the first signal is cleaned up after; the next ones change nothing
+        _State.received = number
+        _raise_if_due()
+
+
+def _raise_if_due() -> None:
+    if _State.received and not _State.raised and not _State.unbroken:
+        _State.raised = True
+        raise Stopped(128 + _State.received)
+
+
+def _watch(reading: int) -> None:
+    """The thread that ends what does not end by itself."""
+    while (number := os.read(reading, 1)[0]) not in SIGNALS:
+        pass
+    began = time.monotonic()
+    while time.monotonic() - began < (SECONDS_TO_END if _State.raised else SECONDS_TO_NOTICE):
+        time.sleep(0.1)
+    for folder in list(_State.doomed):
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"gliolake: {in_words(number)}", file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
+def in_words(number: int) -> str:
+    """What ended the command, what is kept, and how to go on."""
+    name = {signal.SIGINT: "Ctrl-C", signal.SIGHUP: "the end of its terminal"}.get(signal.Signals(number), "")
+    by = f"{name} ({signal.Signals(number).name})" if name else signal.Signals(number).name
+    return f"Stopped by {by}. What was committed is kept; the same command again goes on from there."
