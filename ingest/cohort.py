@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ingest.ids import IdRules, fields_of
+from ingest.patterns import TimedPattern
 from lake import limits
 from lake.errors import InputError, unknown_name
 from lake.section import Section, parse_toml
@@ -193,10 +194,10 @@ def _ids(section: Section) -> IdRules:
     if math.prod(counts) > limits.REPEATS:  # a compiler may write out each of them
         raise section.wrong("pattern", f"asks for more than {limits.REPEATS:,} repeats")
     try:
-        pattern = regex.compile(written, regex.ASCII)
+        pattern = TimedPattern(written, written=written)
     except regex.error as error:
         raise section.wrong("pattern", f"is not a regular expression: {error}") from error
-    groups = {*pattern.groupindex}
+    groups = pattern.groups
     form = section.text("form")
     subject = section.text("subject", form)
     visit_day = section.text("visit_day", "")

@@ -10,19 +10,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from ingest.patterns import TimedPattern
 from lake import limits
-from lake.errors import InputError
-
-if TYPE_CHECKING:
-    import regex
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
-
-_SECONDS = 1.0
-"""Time that a pattern has for one name: a stranger's pattern may try more ways than there are."""
 
 _DIGITS_OF_A_DAY = 5
 
@@ -45,14 +39,13 @@ class ScanName(NamedTuple):
 class IdRules:
     """How a cohort's scan ids are read and written.
 
-    pattern: regular expression with named groups that a whole name has to match, compiled by ``regex``, which can be
-    stopped.
+    pattern: expression with named groups that a whole name has to match.
     form: the id, with ``{group}`` for groups and ``[…]`` around a part that is left out where its group is empty.
     subject: form of the id without its visit. visit_day: group that holds the visit's day, or "".
     digits: group -> digits it is padded to with leading zeros. aliases: id -> the id of the same scan.
     """
 
-    pattern: regex.Pattern[str]
+    pattern: TimedPattern
     form: str
     subject: str
     visit_day: str = ""
@@ -83,13 +76,7 @@ class IdRules:
         """The groups of a name that matches, their numbers padded."""
         if len(name) > limits.NAME:
             return None
-        try:
-            match = self.pattern.fullmatch(name.strip(), timeout=_SECONDS)
-        except TimeoutError:
-            raise InputError(
-                f"The pattern of scan ids takes more than {_SECONDS:g} s over the name {name!r}.",
-                hint="Write it without repeats within repeats, such as (a+)+.",
-            ) from None
+        match = self.pattern.fullmatch(name.strip())
         if match is None:
             return None
         groups = match.groupdict("")

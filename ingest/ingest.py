@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from ingest.boxes import Boxes, give_boxes, known_boxes, read_boxes, unused_boxe
 from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from ingest.exclusions import Row, merged
 from ingest.folders import STEP as IMAGES
-from ingest.folders import Found, FoundScan, find_scans, listed_ahead, nothing_collected
+from ingest.folders import Found, FoundScan, find_scans
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
@@ -30,7 +29,6 @@ from lake.runs import Run, start_run
 
 if TYPE_CHECKING:
     from ingest.images import ReadScan
-    from ingest.listing import Ahead
     from lake.store import Lake
     from lake.transaction import Transaction
 
@@ -76,11 +74,10 @@ def ingest(
         raise InputError("Boxes belong to images, and none are given.", hint="Give --images DIR with --boxes FILE.")
     if twice := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
         raise InputError(f"Two label files are named {twice[0]}.", hint="Rename one: it names the source.")
-    with listed_ahead(described, Path(images)) if images is not None else nullcontext() as ahead:
-        rules = {name: known.ids for name, known in _declarable(lake, described).items()}
-        read = [read_labels(described, file, rules) for file in files]
-        given = read_boxes(described, Path(boxes)) if boxes is not None else None
-        news = _look(lake, described, Path(images), given, ahead) if images is not None else None
+    rules = {name: known.ids for name, known in _declarable(lake, described).items()}
+    read = [read_labels(described, file, rules) for file in files]
+    given = read_boxes(described, Path(boxes)) if boxes is not None else None
+    news = _look(lake, described, Path(images), given) if images is not None else None
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
     arguments |= {"boxes": boxes and str(boxes)}
@@ -151,13 +148,12 @@ class _News:
     cleared: list[Row]
 
 
-@nothing_collected()
-def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None, ahead: Ahead | None) -> _News:
+def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None) -> _News:
     """Compare the folder with the lake."""
     known = _fingerprints(lake, cohort)
     boxes = given.of_scan if given else known_boxes(lake, cohort)
     without_box = {scan_id: fingerprint for scan_id, fingerprint in known.items() if scan_id not in boxes}
-    found = find_scans(cohort, images, without_box, ahead)
+    found = find_scans(cohort, images, without_box)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
     waiting = [scan for scan in give_boxes(found.scans, boxes) if known.get(scan.scan_id) != scan.fingerprint]
     vanished, cleared = _vanished(lake, cohort, known.keys(), found)

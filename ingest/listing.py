@@ -1,209 +1,151 @@
-"""What folders hold, how large and how old it is, and what its path says: told by a process that goes ahead.
+"""What an images folder holds: its folders, one after the other, and the files in each. Nothing is opened.
 
-Half a million files take as long to ask for as to sort into scans, so two processes share that. The second is this
-file, run by itself: it imports nothing of gliolake, and to lose it costs time alone.
+Links within the images folder are followed; one that leaves it is refused, and so is what is neither file nor folder: a
+stranger's archive could name any file so.
 """
 
 from __future__ import annotations
 
-import gc
+import errno
 import os
-import re
-import signal
-import subprocess
-import sys
-from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
-from queue import SimpleQueue
-from threading import Thread
-from typing import IO, TypeAlias
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
-FILE, FOLDER, LINK, OTHER = range(4)
-"""What an entry is by itself: a link is a link, wherever it leads."""
+from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNREADABLE_NAME
+from ingest.litter import is_litter
+from lake import limits
+from lake.errors import InputError
 
-Entry: TypeAlias = tuple[str, int, int, int, str, str]
-"""Name, kind, of a file its bytes and when it was changed (mtime_ns), and of what is no folder the name of a scan and
-the role that its path tells, or "". A tuple, since there are so many."""
-
-Patterns: TypeAlias = Sequence[re.Pattern[str]]
-"""Expressions with groups ``scan_id`` and ``role``, searched for in a path from the images folder on."""
-
-TOGETHER = 256
-"""Folders that are told of at once."""
-
-PARTS = 8
-"""What is told together: folders; names; the scans and the roles that they tell, all with a zero byte between them; the
-names' kinds; how many of them are in each folder; their bytes and times."""
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-def entries_of(folder: str, below: str = "", patterns: Patterns = ()) -> list[Entry]:
-    """What a folder holds, by name; nothing where it may not be listed.
+class Entry(NamedTuple):
+    """A file or a folder, or a link to one: its bytes and time are those of what it leads to.
+
+    refused: why it is neither opened nor entered, or "".
+    """
+
+    name: str
+    is_link: bool
+    bytes: int
+    mtime_ns: int
+    refused: str = ""
+
+
+@dataclass
+class Listing:
+    """A folder: its path, the same from the images folder on, with a / at the end, and what is in it, by name.
+
+    error: why it could not be listed, or "": then nothing is in it. A folder that could be listed in part counts as
+    one that could not.
+    """
+
+    path: str
+    below: str
+    mtime_ns: int = 0
+    files: list[Entry] = field(default_factory=list)
+    folders: list[Entry] = field(default_factory=list)
+    error: str = ""
+
+
+def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
+    """Every folder below ``root``, after the one that it lies in; ``root`` first.
+
+    No folder is entered twice: a loop of links ends. Litter of systems is passed over (``ingest.litter``).
 
     Args:
-        folder: its path.
-        below: its path from the images folder on, with a / at the end; "" for that folder itself.
-        patterns: what paths may say; the first that fits counts.
+        root: the images folder, as an absolute path.
+        linked: whether links may leave it.
 
     Raises:
-        PermissionError: a file's size may not be asked for.
+        InputError: there is more than ``limits.ENTRIES`` of it.
     """
-    found: list[Entry] = []
-    try:
-        entries = os.scandir(folder)
-    except OSError:
-        return found
-    with entries:
-        for entry in entries:
-            name = entry.name
-            if entry.is_file(follow_symlinks=False):
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except FileNotFoundError:  # it was deleted meanwhile
-                    continue
-                found.append((name, FILE, status.st_size, status.st_mtime_ns, *_said(below + name, patterns)))
-            elif entry.is_dir(follow_symlinks=False):
-                found.append((name, FOLDER, 0, 0, "", ""))
-            else:
-                kind = LINK if entry.is_symlink() else OTHER
-                found.append((name, kind, 0, 0, *_said(below + name, patterns)))
-    found.sort()
-    return found
-
-
-def _said(path: str, patterns: Patterns) -> tuple[str, str]:
-    for pattern in patterns:
-        if match := pattern.search(path):
-            return match["scan_id"], match["role"]
-    return "", ""
-
-
-class Ahead:
-    """A process that lists a folder and all below it, links aside, before it is asked for.
-
-    Folders have to be asked for in its order: each before what is in it, and that by name. Some may be left out.
-    """
-
-    def __init__(self, root: str, patterns: Patterns) -> None:
-        """It begins at once. ``patterns``: as for ``entries_of``."""
-        self._patterns = patterns
-        self._process: subprocess.Popen[bytes] | None = None
-        with suppress(OSError):
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", __file__],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
+    real_root = os.path.realpath(root)
+    inside = None if linked else real_root
+    entered, seen = {real_root}, 0
+    waiting = [(str(root), real_root, "")]
+    while waiting:
+        path, real_path, below = waiting.pop()
+        listing = _listed(path, below, inside)
+        seen += len(listing.files) + len(listing.folders)
+        if seen > limits.ENTRIES:
+            raise InputError(
+                f"There are more than {limits.ENTRIES:,} files and folders below {root}.",
+                hint="Give the cohort's own folder as --images.",
             )
-        self._heard = self._hear()
-        if self._process and self._process.stdin:
-            with suppress(OSError):
-                _write(self._process.stdin, [_joined([root]), _joined(one.pattern for one in patterns)])
-                self._process.stdin.close()
-
-    def __enter__(self) -> Ahead:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the process."""
-        self._heard = iter(())
-        if self._process:
-            self._process.kill()
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                with suppress(OSError):  # what could not be told any more
-                    pipe and pipe.close()
-
-    def entries_of(self, folder: str, below: str) -> list[Entry]:
-        """As the function of this name, which is asked where the process does not get there."""
-        for path, entries in self._heard:
-            if path == folder:
-                return entries
-        return self.linked(folder, below)
-
-    def linked(self, folder: str, below: str) -> list[Entry]:
-        """The same, of a folder that only a link leads to: the process knows nothing of it."""
-        return entries_of(folder, below, self._patterns)
-
-    def _hear(self) -> Iterator[tuple[str, list[Entry]]]:
-        with suppress(OSError):  # it was killed: the rest is asked for here
-            while self._process and self._process.stdout and (parts := _read(self._process.stdout, PARTS)):
-                yield from _folders(parts)
+        yield listing
+        inner: list[tuple[str, str, str]] = []
+        for folder in listing.folders:
+            its_path = f"{path}/{folder.name}"
+            real = os.path.realpath(its_path) if folder.is_link else f"{real_path}/{folder.name}"
+            if not folder.refused and real not in entered:
+                entered.add(real)
+                inner.append((its_path, real, f"{below}{folder.name}/"))
+        waiting += reversed(inner)
 
 
-def _folders(parts: list[bytes]) -> Iterator[tuple[str, list[Entry]]]:
-    paths, names, scans, roles = map(_split, parts[:4])
-    counts, sizes, times = (array("q", part) for part in parts[5:])
-    entries = [*zip(names, parts[4], sizes, times, scans, roles, strict=False)]  # no names are told as one empty name
-    start = 0
-    for path, count in zip(paths, counts, strict=True):
-        yield path, entries[start : start + count]
-        start += count
-
-
-def _tell(root: str, patterns: Patterns, out: IO[bytes]) -> None:
-    """List the folder and all below it. A thread writes, so that nothing waits for who listens."""
-    ready: SimpleQueue[Sequence[bytes]] = SimpleQueue()
-
-    def write() -> None:
-        while parts := ready.get():
-            _write(out, parts)
-
-    writer = Thread(target=write)
-    writer.start()
+def _listed(path: str, below: str, inside: str | None) -> Listing:
+    listing = Listing(path, below)
     try:
-        for parts in _listed(root, patterns):
-            ready.put(parts)
-    finally:
-        ready.put(())
-    writer.join()
+        listing.mtime_ns = os.stat(path).st_mtime_ns  # noqa: PTH116
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if not is_litter(entry.name):
+                    _add(listing, entry, inside)
+    except OSError as error:
+        return Listing(path, below, error=error.strerror or type(error).__name__)
+    listing.files.sort()
+    listing.folders.sort(key=lambda folder: (folder.is_link, folder.name))  # so that one is found under its own name
+    return listing
 
 
-def _listed(root: str, patterns: Patterns) -> Iterator[list[bytes]]:
-    folders = [root]
-    while folders:
-        paths: list[str] = []
-        counts: list[int] = []
-        every: list[Entry] = []
-        while folders and len(paths) < TOGETHER:
-            folder = folders.pop()
-            entries = entries_of(folder, f"{folder[len(root) + 1 :]}/".lstrip("/"), patterns)
-            paths.append(folder)
-            counts.append(len(entries))
-            every += entries
-            folders += [f"{folder}/{entry[0]}" for entry in reversed(entries) if entry[1] == FOLDER]
-        names, kinds, sizes, times, scans, roles = zip(*every, strict=True) if every else ((),) * 6
-        numbers = [array("q", part).tobytes() for part in (counts, sizes, times)]
-        yield [*map(_joined, (paths, names, scans, roles)), bytes(kinds), *numbers]
+def _add(listing: Listing, entry: os.DirEntry[str], inside: str | None) -> None:
+    """Raises OSError where nothing can be said of the entry: its folder may only be listed, or the disk fails."""
+    if entry.is_symlink():
+        is_folder, one = _link(entry, inside)
+    elif entry.is_dir(follow_symlinks=False):
+        if not (listing.files or listing.folders):
+            entry.stat(follow_symlinks=False)  # of folders nothing else is asked: may they be entered?
+        is_folder, one = True, Entry(entry.name, False, 0, 0, _unreadable(entry.name))
+    else:
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:  # it was deleted meanwhile
+            return
+        refused = _unreadable(entry.name) or ("" if stat.S_ISREG(status.st_mode) else NOT_A_FILE)
+        is_folder, one = False, Entry(entry.name, False, status.st_size, status.st_mtime_ns, refused)
+    if is_folder and not one.refused and listing.below.count("/") >= limits.FOLDERS_DEEP:
+        one = one._replace(refused=TOO_DEEP)
+    (listing.folders if is_folder else listing.files).append(one)
 
 
-def _joined(names: Iterable[str]) -> bytes:
-    return os.fsencode("\0".join(names))
+def _link(entry: os.DirEntry[str], inside: str | None) -> tuple[bool, Entry]:
+    """Whether it leads to a folder, and what is to be known of it."""
+    refused = _unreadable(entry.name)
+    if not refused and inside and not _within(os.path.realpath(entry.path), inside):
+        refused = LEAVES
+    try:
+        status = os.stat(entry.path)  # noqa: PTH116
+    except OSError as error:
+        if not refused and error.errno not in _LEADS_NOWHERE:
+            raise
+        return False, Entry(entry.name, True, 0, 0, refused or NOT_A_FILE)
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not refused and not is_folder and not stat.S_ISREG(status.st_mode):
+        refused = NOT_A_FILE
+    if refused:
+        return is_folder, Entry(entry.name, True, 0, 0, refused)
+    return is_folder, Entry(entry.name, True, status.st_size, status.st_mtime_ns)
 
 
-def _split(names: bytes) -> list[str]:
-    return os.fsdecode(names).split("\0")
+def _within(real: str, inside: str) -> bool:
+    return os.path.commonpath([inside, real]) == inside
 
 
-def _write(pipe: IO[bytes], parts: Sequence[bytes]) -> None:
-    pipe.write(array("q", map(len, parts)).tobytes())
-    pipe.writelines(parts)
-    pipe.flush()
-
-
-def _read(pipe: IO[bytes], number: int) -> list[bytes]:
-    """So many parts, as they were written together; none at the end, and where the end came too early."""
-    sizes = array("q")
-    head = pipe.read(number * sizes.itemsize)
-    if len(head) < number * sizes.itemsize:
-        return []
-    sizes.frombytes(head)
-    parts = [pipe.read(size) for size in sizes]
-    return parts if [*map(len, parts)] == [*sizes] else []
-
-
-if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # who asked is gone
-    gc.disable()  # there is no garbage but what goes by itself
-    (its_root,), its_patterns = map(_split, _read(sys.stdin.buffer, 2))
-    _tell(its_root, [re.compile(one) for one in its_patterns if one], sys.stdout.buffer)
+def _unreadable(name: str) -> str:
+    """Names on disk are bytes: one that is no text cannot stand in a table."""
+    readable = name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+    return "" if readable else UNREADABLE_NAME

@@ -27,7 +27,7 @@ import pyarrow as pa
 from features.plan import files_of
 from features.scan_task import input_digest
 from ingest.cohort import Cohort, parse_cohort
-from ingest.folders import FoundFile, _fingerprint, _judged_by
+from ingest.folders import FoundFile, fingerprint
 from ingest.links import find_links
 from lake.state import DataFile
 from lake.store import Lake
@@ -221,7 +221,7 @@ def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
         "visit_day": 180 if "_" in name else 0, "files": files, "shape": [240, 240, 155], "spacing_mm": [1.0] * 3,
         "affine": np.eye(4).ravel().tolist(), "orientation": "LPS", "tumour_box": [60, 120, 60, 120, 40, 90],
         "tumour_voxels": 1000, "mask_labels": [{"label": 1, "voxels": 1000}], "warnings": ["synthetic"],
-        "fingerprint": _fingerprint(_judged_by(cohort.images), folder, found),
+        "fingerprint": fingerprint(cohort.images, folder, found),
     }  # fmt: skip
 
 
