@@ -114,13 +114,7 @@ def ingest(
         raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
     there = _lake(lake, create=True)
-    before = there.version
-    report = run(there, cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers)
-    _print(report, as_json)
-    if there.version != before:
-        from sql.catalog import connect as open_catalog
-
-        open_catalog(there).close()  # it leaves patients and splits, computed, for the next who asks
+    _print(run(there, cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers), as_json)
 
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
@@ -798,7 +792,6 @@ def verify(
     from ingest.ingest import commit_links
     from lake.errors import InputError
     from lake.verify import verify as run
-    from sql.catalog import wrong_kept_catalog
 
     if give_up and not repair:
         raise InputError("Giving up lost commits is a repair.", hint="Give --repair too.")
@@ -808,7 +801,6 @@ def verify(
         give_up=give_up,
         grace=grace,
         made_anew={"links": commit_links},
-        wrong_catalog=wrong_kept_catalog,
     )
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)

@@ -31,9 +31,6 @@ Answer = TypeVar("Answer")
 TEMPORARY = "_tmp"
 """Folder of half-written files; the leading underscore keeps it out of every reader's pattern."""
 
-CATALOG = "_catalog"
-"""Folder of what readers computed from the tables and leave for the next reader (``sql.kept_catalog``)."""
-
 ATTEMPTS = 6
 """Times that an object store is asked for the same thing, beside those that its client asks again by itself."""
 

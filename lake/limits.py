@@ -20,9 +20,6 @@ UNSUSPECTED = 256 << 20
 INFLATION = 50
 """Times its own size that a file may unpack to beyond ``UNSUSPECTED``. Images shrink to a half or a fifth."""
 
-CATALOG_INFLATION = 200
-"""Times its own size that a kept catalog may unpack to: 6 times in a lake of 100,000 scans, 28 in one of a few."""
-
 GZIP_MEMBERS = 1 << 16
 """Parts that a gzip file may be made of: block gzip begins one every 64 kB."""
 

@@ -9,7 +9,7 @@ came, and files that later commits replaced. What is foreign to a lake is named 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from rich.text import Text
 
 from lake import log, tables
 from lake.errors import StorageUnreachable
-from lake.files import CATALOG, TEMPORARY, Entry, Files, open_files
+from lake.files import TEMPORARY, Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import QUARANTINE, Making, mend_log, mend_tables, set_aside, superseded
 from lake.parquet import open_parquet
@@ -32,10 +32,8 @@ from lake.store import Lake
 GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
-REPLACED, FOREIGN, UNCLAIMED, KEPT = "replaced file", "foreign file", "unclaimed file", "kept catalog"
-LOST, OLDER, WRONG = "lost commit", "older rows", "wrong catalog"
-NEVER_COMMITTED = {TEMPORARY: "temporary file", CATALOG: KEPT}
-"""What lies in folders of which no commit says anything."""
+REPLACED, FOREIGN, UNCLAIMED = "replaced file", "foreign file", "unclaimed file"
+LOST, OLDER = "lost commit", "older rows"
 
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
 LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", LOST)
@@ -67,8 +65,7 @@ RESTORED_BY = {
 class Finding:
     """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, older rows, temporary file,
     uncommitted file, unclaimed file (the same, in a lake of which a commit was lost: it may be that commit's),
-    replaced file, kept catalog (which readers left for the next; a wrong one besides) or foreign file. ``lasting``:
-    this repair can do nothing for it."""
+    replaced file or foreign file. ``lasting``: this repair can do nothing for it."""
 
     kind: str
     path: str
@@ -87,7 +84,7 @@ class Finding:
     @property
     def is_harmless(self) -> bool:
         """Whether it belongs to a lake's life, or to somebody else."""
-        return self.kind in (REPLACED, FOREIGN, KEPT) or (self.young and not self.is_damage)
+        return self.kind in (REPLACED, FOREIGN) or (self.young and not self.is_damage)
 
 
 @dataclass(frozen=True)
@@ -113,7 +110,7 @@ class Verification:
         yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
         replaced = [finding for finding in self.findings if finding.kind == REPLACED]
         for finding in self.findings:
-            if finding.kind == REPLACED or (finding.kind == KEPT and not self.repaired):
+            if finding.kind == REPLACED:
                 continue
             young = finding.young and finding.kind != FOREIGN
             note = " (young: a running command may still commit it)" if young else self._done(finding)
@@ -159,7 +156,6 @@ def verify(
     give_up: bool = False,
     grace: float = GRACE,
     made_anew: Mapping[str, Making] = MappingProxyType({}),
-    wrong_catalog: Callable[[Lake], str] = lambda _: "",
 ) -> Verification:
     """Read every committed file and compare size, sha256, page checksums and row count with the log.
 
@@ -172,7 +168,6 @@ def verify(
         grace: seconds for which litter is left alone.
         made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out,
             and in a lake of which a commit was given up.
-        wrong_catalog: where a kept catalog lies that is not what the committed rows make, or ""; asked of a sound lake.
 
     Raises:
         NotALake: there is no lake.
@@ -193,8 +188,6 @@ def verify(
     damage = list(_damage(files, history.state))
     older = superseded(files, history)
     rest = [*(finding for _, finding in damage), *_older(history, older), *_litter(files, history, grace)]
-    if not of_log and not damage and not older and (path := wrong_catalog(Lake(files.root))):
-        rest.append(Finding(WRONG, path, "it is not what the committed rows make; somebody altered it"))
     if repair and not closed:
         if isinstance(lake, str) or given_up:
             lake = Lake(files.root)
@@ -273,13 +266,13 @@ def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
         if kind:
             size = "a link that leads nowhere, or in a circle" if entry.leads_nowhere else f"{entry.size:,} bytes"
             detail = f"{size}, {entry.age:.0f} s old"
-            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace and kind != KEPT)
+            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
 
 
 def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
     top = entry.path.split("/", 1)[0]
-    if top in NEVER_COMMITTED:
-        return NEVER_COMMITTED[top]
+    if top == TEMPORARY:
+        return "temporary file"
     if entry.path in history.state.files or top == QUARANTINE:
         return ""
     if top == log.FOLDER:

@@ -1,5 +1,5 @@
 -- Patients: connected components of the links between scans.
--- What many views rest on is a table of the catalog, computed once and kept until what it is computed from changes.
+-- What many views rest on is a table of the catalog, computed once for each connection.
 
 -- One row per scan that anything in the lake names.
 CREATE VIEW scan_names AS

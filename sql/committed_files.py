@@ -17,6 +17,7 @@ from lake import tables
 from lake.older import as_today
 from lake.state import State
 from lake.store import Lake
+from sql.memory_file import MemoryFile
 
 SCHEME = "lake://"
 
@@ -44,6 +45,8 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(self, lake: Lake, state: State) -> None:
         super().__init__()
+        self.catalog = MemoryFile()
+        """The database whose statements read these files: DuckDB holds this object as long as it is open."""
         self.lake = lake
         self.state = state
         self._kept: OrderedDict[str, bytes] = OrderedDict()

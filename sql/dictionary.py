@@ -172,8 +172,8 @@ _INTRODUCTION = f"""# Data dictionary
 What every table and view of a lake holds. Made from `lake/tables.py` and the comments in `sql/*.sql` by
 `{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
 
-A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, by the
-first connection after a table that it is from has changed, and kept in the lake for later ones.
+A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, when a
+connection is opened.
 
 ## How exported files write it
 

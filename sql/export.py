@@ -75,7 +75,7 @@ def export(
     form = _format(form, target)
     target = target or Path(f"{name}.{form}")
     with connect(lake) as connection, damage_named(), written(target, overwrite=overwrite) as part:
-        _check_name(connection, name)
+        _check_name(name)
         relation = dictionary(connection)[name]
         rows = _count(connection, name)
         if form == "xlsx":
@@ -120,13 +120,13 @@ def _format(form: str | None, target: Path | None) -> str:
     return known_name("format", target.suffix.removeprefix("."), FORMATS, hint="--to names it.")
 
 
-def _check_name(connection: duckdb.DuckDBPyConnection, name: str) -> None:
+def _check_name(name: str) -> None:
     if name in TABLES and TABLES[name].bulky:
         raise InputError(
             f"Table {name} is not for export: a row of it is a whole image.",
             hint="Table volumes says what there is; `gliolake preview SCAN` draws it.",
         )
-    known_name("table or view", name, relations(connection), hint="`gliolake dictionary` lists all.")
+    known_name("table or view", name, relations(), hint="`gliolake dictionary` lists all.")
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def query(lake: Lake, statement: str) -> pa.Table:
             with damage_named():
                 return connection.sql(statement).to_arrow_table()
         except duckdb.Error as error:
-            raise _refusal(error, relations(connection)) from None
+            raise _refusal(error, relations()) from None
 
 
 def nothing_found(lake: Lake, statement: str) -> str:

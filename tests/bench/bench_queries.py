@@ -3,7 +3,7 @@
     python tests/bench/bench_queries.py [--json] [--scans N] [--folder DIR]
 
 Each example is asked on a connection of its own, as `gliolake sql` does: seconds of the query, of all processors for
-it, and of opening, with a catalog that is kept, and asking together. The rival has the same views over
+it, and of opening and asking together. The rival has the same views over
 `read_parquet('table/**/*.parquet')`: no commit log, no checksum, no refusal to write. The better of two rounds counts.
 The lake is kept in the folder if one is given; to the large lake are added one experiment's predictions and attention,
 and the agreement of its networks.

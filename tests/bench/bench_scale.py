@@ -32,8 +32,6 @@ from large_lake import IMAGES, described, large_lake, lay_out, numbers_of
 from s3_server import requests_so_far, s3_server
 from telling import tell
 
-from lake.files import CATALOG
-
 Figures = dict[str, float]
 QUESTIONS = {
     **{f"view {view}": f"FROM {view}" for view in ("training_scans", "training", "external", "split_audit")},
@@ -250,22 +248,14 @@ def copy_of(root: Path) -> Iterator[Path]:
 
 
 def questions(root: Path, rounds: int) -> dict[str, Figures]:
-    """Opening the lake, its status, and what analysts ask; the first time after a change of patients, and again."""
-
-    def anew(measure: Callable[[], Figures]) -> Figures:
-        shutil.rmtree(root / CATALOG, ignore_errors=True)
-        return measure()
-
+    """Opening the lake, its status, and what analysts ask."""
     status, connection = partial(gliolake, "status", "--lake", root), partial(alone, "asking", root, "SELECT 1")
     figures = {
         "opening": middle(rounds, partial(alone, "opening", root)),
-        "status, the first": middle(rounds, lambda: anew(lambda: status()[1])),
         "status": middle(rounds, lambda: status()[1]),
-        "connection, the first": middle(rounds, lambda: anew(connection)),
         "connection": middle(rounds, connection),
     }
-    for name in ("connection, the first", "connection"):
-        figures[name]["seconds"] = figures[name].pop("opened")
+    figures["connection"]["seconds"] = figures["connection"].pop("opened")
     for question, statement in QUESTIONS.items():
         figures[question] = middle(rounds, partial(alone, "asking", root, statement))
     return figures
@@ -279,7 +269,6 @@ def sizes(lake: Any) -> Figures:
     return {
         "vectors": number,
         "bytes_per_vector": sum(file.bytes for file in vectors) / number,
-        "kept_catalog_bytes_per_scan": sum(entry.size for entry in lake.files.list(CATALOG)) / scans,
         "manifest_bytes_per_scan": sum(file.bytes for file in files if file.table != "features") / scans,
         "files": len(files),
         "bytes_in_log_per_file": sum(e.size for e in lake.files.list("_log") if "state" not in e.path) / len(files),

@@ -6,6 +6,8 @@ import io
 import json
 import subprocess
 import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 
 from lake.errors import DamagedFile, InputError
 from lake.store import Lake
+from lake.verify import verify
 from sql.catalog import connect, write_catalog
 from sql.query import query, write
 
@@ -96,3 +99,42 @@ def test_a_file_is_read_once_for_a_query_or_again_where_memory_is_short_and_is_w
     others = {path for path in reads if "modality=T1/" not in path}
     assert len(others) <= 1  # the first file of all, for its schema
     assert (len(reads) <= len(files) + 1) == bool(kept)
+
+
+def test_connections_of_several_lakes_at_once_answer_each_for_its_own(tmp_path: Path, label: Any) -> None:
+    lakes = [Lake(tmp_path / f"lake-{n}", create=True) for n in range(3)]
+    for n, lake in enumerate(lakes):
+        lake.transact(lambda tx, n=n: tx.append("labels", [label(i) for i in range(n)]), run_id="r")
+    connections = [connect(lake) for lake in (*lakes, *reversed(lakes))]
+    connections[1].close()
+    connections[1] = connect(lakes[1])  # in the place of the one that is gone
+    with ThreadPoolExecutor() as pool:
+        counted = pool.map(lambda one: one.sql("SELECT count(*) FROM patients").fetchall(), connections)
+        assert [count for ((count,),) in counted] == [0, 1, 2, 2, 1, 0]
+
+
+def test_a_connection_leaves_nothing_in_the_lake_nor_among_temporary_files(
+    filled: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it need a place for them: it may be full, missing, or another user's."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with connect(filled) as connection:
+        assert connection.sql("SELECT count(*) FROM patients").fetchall() == [(3,)]
+        assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_of_a_catalog_that_somebody_left_in_a_lake_is_not_looked_at(filled: Lake, tmp_path: Path) -> None:
+    left = Path(filled.root, "_catalog", "1.duckdb.zstd")
+    left.parent.mkdir()
+    left.write_bytes(b"patients")
+    (tmp_path / "mine").mkdir()
+    (left.parent / "mine").symlink_to(tmp_path / "mine")
+    (tmp_path / "mine" / "thesis").write_bytes(b"words")
+    assert query(filled, "SELECT count(*) AS n FROM labels").to_pylist() == [{"n": 3}]
+    assert {finding.kind for finding in verify(filled, repair=True).findings} <= {"foreign file"}
+    assert left.read_bytes() == b"patients"
+    assert (tmp_path / "mine" / "thesis").read_bytes() == b"words"

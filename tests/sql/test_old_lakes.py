@@ -34,7 +34,7 @@ Answers = dict[str, list[str]]
 
 def answers(connection: duckdb.DuckDBPyConnection) -> Answers:
     """The rows of every table and view, apart from those that count files."""
-    names = set(relations(connection)) - {"data_files", "vectors"}
+    names = set(relations()) - {"data_files", "vectors"}
     return {name: sorted(map(str, connection.sql(f'FROM "{name}"').fetchall())) for name in names}
 
 

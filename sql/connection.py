@@ -1,0 +1,46 @@
+"""The one place where DuckDB is opened, and locked in the same step: nothing of a lake has been looked at by then.
+
+A locked DuckDB opens no file but the one that it was opened with and those of a file system of ours that it is given;
+it loads no extension, sees no variable of Python, puts nothing into a temporary folder, and takes no other settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import duckdb
+from fsspec.spec import AbstractFileSystem
+
+_CLOSED: Mapping[str, str] = MappingProxyType({
+    "allow_community_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "temp_directory": "",
+})  # fmt: skip
+
+
+def opened(
+    path: str = ":memory:",
+    files: AbstractFileSystem | None = None,
+    *,
+    read_only: bool = False,
+    config: Mapping[str, str] = MappingProxyType({}),
+) -> duckdb.DuckDBPyConnection:
+    """A connection to a DuckDB that is locked.
+
+    Args:
+        path: the database's file; one without a file, in memory, if not given.
+        files: the file system whose files statements may reach, by its protocol; none if not given.
+        read_only: whether the database may only be read.
+        config: further settings of DuckDB.
+    """
+    connection = duckdb.connect(path, read_only=read_only, config={**_CLOSED, **config})
+    if files is not None:
+        connection.register_filesystem(files)
+        # DuckDB takes this before external access is off and after it has started, so not among the settings above.
+        connection.execute(f"SET allowed_directories = ['{files.protocol}://']")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
