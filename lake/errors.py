@@ -50,7 +50,11 @@ class ReadOnlyLake(GliolakeError, OSError):
 
 
 class StorageUnreachable(GliolakeError, OSError):
-    """The object store does not answer, or refuses; the last commit was made as a whole or not at all."""
+    """The storage does not answer, fails or refuses; the last commit was made as a whole or not at all."""
+
+
+class UnsuitedStorage(GliolakeError, OSError):
+    """The storage lacks what a lake needs: two writers could overwrite each other's commits there."""
 
 
 class DamagedFile(GliolakeError, OSError):

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from lake import log, tables
 from lake.errors import CommitConflict, StorageUnreachable
-from lake.files import Files, LocalFiles
+from lake.files import Files
 from lake.history import History, in_place_of_lost, older_rows, rebuilt
+from lake.names import QUARANTINE
 from lake.older import rows_of
 from lake.rows import Key, keys_of
 from lake.runs import start_run
 from lake.state import DataFile
 from lake.store import Lake
 from lake.transaction import Transaction
-
-QUARANTINE = "_quarantine"
 
 Making: TypeAlias = Callable[[Transaction], None]
 """What makes the rows of a table from those of others."""
@@ -51,19 +48,8 @@ def mend_log(files: Files, history: History, *, give_up: bool) -> None:
 
 def set_aside(files: Files, path: str) -> None:
     """Move into ``_quarantine`` what lies at a path: in a folder also what is no file."""
-    name = f"{QUARANTINE}/{path}"
-    if isinstance(files, LocalFiles):
-        source, target = files.folder / path, files.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        while os.path.lexists(target):  # what was set aside before stays
-            target = target.with_name(f"{target.name}~")
-        with suppress(FileNotFoundError):
-            source.rename(target)
-    elif (data := files.get(path)) is not None:
-        while files.get(name) is not None:
-            name += "~"
-        files.put(name, data)
-        files.delete(path)
+    names = (f"{QUARANTINE}/{path}{'~' * number}" for number in count())  # what was set aside before stays
+    files.move(path, names)
 
 
 def superseded(files: Files, history: History) -> dict[str, set[Key]]:

@@ -14,14 +14,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
-from lake.files import TEMPORARY, LocalFiles, open_files
+from lake.files import open_files
+from lake.names import TEMPORARY, data_path
 from lake.older import rows_of
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.state import DataFile, Record, State
@@ -64,16 +64,13 @@ class Lake:
                 f"There is no lake at {self.root}.",
                 hint="`gliolake ingest --lake DIR …` begins one; check --lake or GLIOLAKE_LAKE.",
             )
-        if isinstance(self.files, LocalFiles) and self.files.folder.exists():
-            if not self.files.folder.is_dir():
-                raise NotALake(f"{self.root} is a file, not a folder.", hint="Give a new or empty folder.")
-            # An interrupted first commit leaves these and nothing else.
-            foreign = {entry.name for entry in self.files.folder.iterdir()} - {TEMPORARY, log.FOLDER, *tables.TABLES}
-            if foreign:
-                raise NotALake(
-                    f"{self.root} holds no lake but other things, e.g. {min(foreign)}.",
-                    hint="Give a new or empty folder for the lake.",
-                )
+        # An interrupted first commit leaves these and nothing else.
+        foreign = {*self.files.names()} - {TEMPORARY, log.FOLDER, *tables.TABLES}
+        if foreign:
+            raise NotALake(
+                f"{self.root} holds no lake but other things, e.g. {min(foreign)}.",
+                hint="Give a new or empty folder for the lake.",
+            )
 
     @property
     def version(self) -> int:
@@ -175,8 +172,7 @@ class Lake:
         pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
         data = sink.getvalue().to_pybytes()
         digest = hashlib.sha256(data).hexdigest()
-        folders = [f"{column}={quote(value, safe=' ')}" for column, value in partition.items()]
-        path = "/".join([table.name, *folders, f"{digest[:32]}.parquet"])
+        path = data_path(table, partition, digest)
         if path not in self._written:  # a transaction that is built again has the same files
             self._pending[path] = data
         if sum(map(len, self._pending.values())) > PENDING_BYTES:

@@ -20,9 +20,10 @@ from rich.text import Text
 
 from lake import log, tables
 from lake.errors import StorageUnreachable
-from lake.files import TEMPORARY, Entry, Files, open_files
+from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
-from lake.mend import QUARANTINE, Making, mend_log, mend_tables, set_aside, superseded
+from lake.mend import Making, mend_log, mend_tables, set_aside, superseded
+from lake.names import QUARANTINE, TEMPORARY
 from lake.parquet import open_parquet
 from lake.progress import track
 from lake.rows import Key
@@ -264,7 +265,7 @@ def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
     for entry in sorted(files.list(), key=lambda entry: entry.path):
         kind = _litter_kind(entry, history, once)
         if kind:
-            size = "a link that leads nowhere, or in a circle" if entry.leads_nowhere else f"{entry.size:,} bytes"
+            size = f"{entry.size:,} bytes" if entry.kind == "file" else f"a {entry.kind}"
             detail = f"{size}, {entry.age:.0f} s old"
             yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
 
@@ -279,7 +280,7 @@ def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
         return FOREIGN if entry.path in history.strays else ""
     if entry.path in once:
         return REPLACED
-    if top not in tables.TABLES or entry.leads_nowhere:
+    if top not in tables.TABLES or entry.kind != "file":
         return FOREIGN
     return UNCLAIMED if history.lost or history.given_up() else "uncommitted file"
 

@@ -29,7 +29,7 @@ from ingest.labels import read_labels
 from ingest.tfrecords import masked_crc32c, read_examples
 from lake import log
 from lake.errors import GliolakeError
-from lake.files import LocalFiles
+from lake.local_files import LocalFiles
 from lake.state import State
 from lake.tables import TABLES
 
@@ -136,7 +136,7 @@ def commits(data: bytes) -> None:
     files = LocalFiles(Path(_FOLDER.name) / "lake")
     for content in _with_digest(data):
         for path in (log.record_path(1), log.checkpoint_path(1)):
-            place = files.folder / path
+            place = Path(files.root, path)
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
         with contextlib.suppress(GliolakeError):

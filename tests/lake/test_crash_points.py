@@ -17,7 +17,7 @@ DRIVER = '''
 Each of these is done by a process forked from this one, which itself touches neither Arrow nor a store.
 """
 import json, os, signal, sys
-from lake.files import LocalFiles, ObjectFiles
+from lake.object_files import ObjectFiles
 from lake.store import Lake
 from lake.verify import verify
 
@@ -64,7 +64,8 @@ def dying_at(point, store):
 
     def hook(event, given):
         # Reading is no step; what is opened to be written, linked, renamed or removed is.
-        if event in ("open", "os.link", "os.rename", "os.remove", "os.mkdir") and given[1:2] not in (("r",), ("rb",)):
+        read_only = event == "open" and not given[2] & (os.O_WRONLY | os.O_RDWR)
+        if event in ("open", "os.link", "os.rename", "os.remove", "os.mkdir") and not read_only:
             step()
 
     os.fsync = sync

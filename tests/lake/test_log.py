@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lake import log
 from lake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
-from lake.files import Entry, LocalFiles
+from lake.files import Entry
+from lake.local_files import LocalFiles
 from lake.state import DataFile, Record, State
 from lake.store import Lake
 from lake.verify import verify
@@ -167,20 +168,6 @@ def test_a_missing_record_before_another_is_named_and_its_number_not_taken(root:
     lake.files.put(log.record_path(3), lake.files.get(log.record_path(2)) or b"")
     with pytest.raises(DamagedFile, match=f"{log.record_path(3)} .*copy"):
         Lake(root)
-
-
-def test_links_that_lead_nowhere_or_in_a_circle_end_a_listing_no_more_than_other_files(tmp_path: Path) -> None:
-    files = LocalFiles(tmp_path)
-    files.put("labels/sound", b"bytes")
-    for name, target in {"self": "self", "one": "other", "other": "one", "nowhere": "/not/there"}.items():
-        (tmp_path / name).symlink_to(target)
-    (tmp_path / "labels" / "up").symlink_to(tmp_path, target_is_directory=True)
-    assert {entry.path: entry.leads_nowhere for entry in files.list()} == {
-        "labels/sound": False, "self": True, "one": True, "other": True, "nowhere": True,
-    }  # fmt: skip
-    for name in ("self", "one", "nowhere"):
-        with pytest.raises(DamagedFile, match=name):
-            log.read_bytes(files, name)
 
 
 def test_a_record_that_this_user_may_not_read_is_not_taken_for_damaged(
