@@ -777,31 +777,14 @@ def verify(
     repair: Annotated[
         bool, typer.Option("--repair", help="Take damaged files out, to be made again, and delete litter.")
     ] = False,
-    give_up: Annotated[
-        bool,
-        typer.Option(
-            "--give-up-lost-commits",
-            help="With --repair: where a commit's record is lost, go on without that commit, and with those after it. "
-            "No other command may be writing.",
-        ),
-    ] = False,
     grace: Annotated[float, typer.Option(help="Seconds for which uncommitted files are left alone.")] = 900.0,
     as_json: JsonOption = False,
 ) -> None:
     """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
     from ingest.ingest import commit_links
-    from lake.errors import InputError
     from lake.verify import verify as run
 
-    if give_up and not repair:
-        raise InputError("Giving up lost commits is a repair.", hint="Give --repair too.")
-    report = run(
-        lake,
-        repair=repair,
-        give_up=give_up,
-        grace=grace,
-        made_anew={"links": commit_links},
-    )
+    report = run(lake, repair=repair, grace=grace, made_anew={"links": commit_links})
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)
 
@@ -839,14 +822,6 @@ def compact(lake: LakeOption, as_json: JsonOption = False) -> None:
         )
 
 
-@app.command(rich_help_panel="Keep the lake")
-def migrate(lake: LakeOption, as_json: JsonOption = False) -> None:
-    """Rewrite files that an older gliolake wrote, so that reading them costs no more than others. May be broken off."""
-    from lake.migrate import migrate as run
-
-    _print(run(_lake(lake)), as_json)
-
-
 @app.command(rich_help_panel="See it work")
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where the synthetic cohorts and the lake are written.")] = Path(
@@ -878,7 +853,7 @@ def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
 
     Raises:
         NotALake: there is no lake there, or none was named.
-        NewerLake: a newer gliolake wrote it.
+        NewerLake, OlderLake: another version of gliolake wrote it.
         DamagedFile: a committed file that every connection reads is missing or altered.
     """
     from lake.errors import NotALake

@@ -38,7 +38,7 @@ class NewerLake(GliolakeError):
 
 
 class OlderLake(GliolakeError):
-    """A file of the lake was written before its table had a column, and nothing says what its rows have in it."""
+    """The lake was written by an older gliolake, in a format that this one does not read."""
 
 
 class StorageFull(GliolakeError, OSError):

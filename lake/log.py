@@ -16,16 +16,13 @@ from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
-from lake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
+from lake.errors import DamagedFile, GliolakeError, NewerLake, OlderLake, StorageUnreachable
 from lake.files import Files
 from lake.state import DataFile, Record, State
 from lake.tables import TABLES
 
-FORMAT = 2
-"""Version of everything this module writes and of the tables (``lake.tables``). A lake with a larger one is refused.
-
-Lakes of format 1 are from before it counted the tables too.
-"""
+FORMAT = 3
+"""Version of everything this module writes and of the tables (``lake.tables``). A lake with another is refused."""
 
 FOLDER = "_log"
 CHECKPOINT_EVERY = 50
@@ -39,10 +36,7 @@ NEWEST = f"{FOLDER}/newest_checkpoint.json"
 """Where the newest checkpoint is looked up: a lake of many commits is then opened without a listing of them all. It
 may say an old one, or nothing: an older checkpoint leads to the same state."""
 
-ADVICE = (
-    "`gliolake verify` says what is damaged. Restore those files from a backup; where there is none, "
-    "`gliolake verify --help` tells how to go on."
-)
+ADVICE = "`gliolake verify` names all damage. Restore these files from a backup, or ingest again into a new folder."
 
 
 def record_path(version: int) -> str:
@@ -78,7 +72,7 @@ def read_record(files: Files, version: int) -> Record | None:
     """The record of this number, or None where there is none yet.
 
     Raises:
-        NewerLake: a newer gliolake wrote it.
+        NewerLake, OlderLake: another version of gliolake wrote it.
         DamagedFile: it is not a whole record.
     """
     path = record_path(version)
@@ -87,8 +81,7 @@ def read_record(files: Files, version: int) -> Record | None:
         return None
     content = _parse(files, path, data)
     try:
-        # Records of format 1 hold their number.
-        if content.get("version", version) != version or not content.get("after", 0) < version:
+        if not content["after"] < version:
             raise ValueError("it is that of another commit")
         run_id, committed, mark = (str(content[name]) for name in ("run_id", "committed", "mark"))
         return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]), mark)
@@ -145,7 +138,7 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
 
     Raises:
         DamagedFile: a record is missing, or not whole.
-        NewerLake: a newer gliolake wrote one.
+        NewerLake, OlderLake: another version of gliolake wrote one.
     """
     state = _newest_checkpoint(files) if known is None else known
     read: list[Record] = []
@@ -267,6 +260,11 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
         raise NewerLake(
             f"The lake at {files.root} was written by a newer gliolake, in format {version}; this one reads {FORMAT}.",
             hint="Update gliolake, or open the lake with the version that wrote it.",
+        )
+    if version < FORMAT:
+        raise OlderLake(
+            f"The lake at {files.root} was written by an older gliolake, in format {version}; this one reads {FORMAT}.",
+            hint="Ingest again into a new folder. Nothing was changed here; the version that wrote the lake reads it.",
         )
     return content
 

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from lake.errors import DamagedFile
+from lake.rows import in_schema
+from lake.state import DataFile
+from lake.tables import Table
 
 
 def open_parquet(data: bytes) -> pq.ParquetFile:
@@ -22,10 +29,17 @@ def open_parquet(data: bytes) -> pq.ParquetFile:
     return pq.ParquetFile(pa.BufferReader(own), page_checksum_verification=True)
 
 
-def schema_of(data: bytes) -> pa.Schema:
-    """Columns and types of the Parquet file that these bytes are; no copy, since no other thread reads a footer.
+def rows_of(table: Table, file: DataFile, data: bytes, columns: Sequence[str]) -> pa.Table:
+    """The rows in the bytes of a data file, with its partition columns, in the table's schema.
 
     Raises:
-        pyarrow.ArrowException: it is no Parquet.
+        DamagedFile: they are no rows of the table.
     """
-    return pq.read_schema(pa.BufferReader(data))
+    try:
+        rows = open_parquet(data).read([name for name in columns if name not in file.partition])
+        for name, value in file.partition.items():
+            if name in columns:
+                rows = rows.append_column(name, pa.repeat(pa.scalar(value, pa.string()), rows.num_rows))
+        return in_schema(rows.select(columns), pa.schema([table.schema.field(column) for column in columns]))
+    except (pa.ArrowException, KeyError, ValueError) as error:
+        raise DamagedFile(f"{file.path} does not hold rows of table {table.name}: {error}.") from error

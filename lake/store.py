@@ -22,7 +22,7 @@ from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import open_files
 from lake.names import TEMPORARY, data_path
-from lake.older import rows_of
+from lake.parquet import rows_of
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.state import DataFile, Record, State
 from lake.transaction import Transaction
@@ -43,7 +43,7 @@ class Lake:
 
     Raises:
         NotALake: there is no lake at ``root`` and ``create`` is off, or something else lies there.
-        NewerLake: a newer gliolake wrote it.
+        NewerLake, OlderLake: another version of gliolake wrote it.
     """
 
     def __init__(self, root: str | Path, create: bool = False) -> None:
@@ -96,7 +96,6 @@ class Lake:
         Raises:
             InputError: no such table or column.
             DamagedFile: a committed file is missing or holds other bytes.
-            OlderLake: as ``load``.
         """
         return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
 
@@ -223,8 +222,7 @@ class Lake:
         """The rows of one data file, with its partition columns, in the table's schema.
 
         Raises:
-            DamagedFile: the file is missing, or its bytes are not those committed.
-            OlderLake: an older gliolake wrote it, and nothing says what a column that it lacks should hold.
+            DamagedFile: the file is missing, its bytes are not those committed, or they are no rows of the table.
         """
         table = tables.table(file.table)
         return rows_of(table, file, self.content(file), table.schema.names if columns is None else list(columns))

@@ -3,20 +3,14 @@
 The registry is the only place where a table's shape is written down. The store refuses rows of another shape,
 the catalog makes one SQL table of each entry, and ``gliolake tables`` prints it.
 
-Lakes outlive versions of this file. Every change of a table raises ``lake.log.FORMAT``, and keeps old lakes readable:
-
-- a new column may be null, or has ``before``;
-- a column that gets another name, or another meaning, is a new column, made by ``before`` of the old one;
-- a column may go, and a type may widen;
-- name, primary key and partition of a table stay: what needs others is another table.
+A data file has the columns of its table, in their types, or it is damaged: once lakes are in use, every change of a
+table has to raise ``lake.log.FORMAT``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import pyarrow as pa
 
@@ -38,22 +32,14 @@ text, integer, whole, real, flag = pa.string(), pa.int32(), pa.int64(), pa.float
 moment = pa.timestamp("us", tz="UTC")
 
 
-Before: TypeAlias = Callable[[pa.Table], pa.Array | pa.ChunkedArray]
-
-
 @dataclass(frozen=True)
 class Column:
-    """One column: name, pyarrow type, one line of documentation, and whether it may be null.
-
-    before: makes the column's values of the rows of a file that was written before the column was there, by whatever
-    version, with the columns that it has; without ``before`` they are null.
-    """
+    """One column: name, pyarrow type, one line of documentation, and whether it may be null."""
 
     name: str
     type: pa.DataType
     doc: str
     optional: bool = False
-    before: Before | None = None
 
 
 @dataclass(frozen=True)

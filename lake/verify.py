@@ -2,15 +2,15 @@
 
 Damage is a committed file that is missing, truncated or altered, or cannot be read; and a record or a checkpoint of the
 log that is not whole. Litter is what no commit names: half-written temporary files, data files of a commit that never
-came, and files that later commits replaced. What is foreign to a lake is named and left alone. While a commit is lost
-(``lake.history``), nothing but the rest of the log is mended: what seems to be litter may be that commit's.
+came, and files that later commits replaced. What is foreign to a lake is named and left alone. While a record is lost
+(``lake.history``), nothing is touched: what seems to be litter may be that commit's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -22,29 +22,22 @@ from lake import log, tables
 from lake.errors import StorageUnreachable
 from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
-from lake.mend import Making, mend_log, mend_tables, set_aside, superseded
+from lake.mend import Making, mend_checkpoints, mend_tables
 from lake.names import QUARANTINE, TEMPORARY
 from lake.parquet import open_parquet
 from lake.progress import track
-from lake.rows import Key
 from lake.state import DataFile, State
 from lake.store import Lake
 
 GRACE = 900.0
 """Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
 
-REPLACED, FOREIGN, UNCLAIMED = "replaced file", "foreign file", "unclaimed file"
-LOST, OLDER = "lost commit", "older rows"
+REPLACED, FOREIGN = "replaced file", "foreign file"
 
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
-LOG_DAMAGE = ("damaged record", "missing record", "damaged checkpoint", LOST)
-DONE = {
-    **dict.fromkeys(DAMAGE, "taken out of the lake"),
-    **dict.fromkeys(LOG_DAMAGE, "written again"),
-    LOST: "given up",
-    OLDER: "taken out",
-    UNCLAIMED: f"moved into {QUARANTINE}",
-}
+CHECKPOINT = "damaged checkpoint"
+LOG_DAMAGE = ("damaged record", "missing record", CHECKPOINT)
+DONE = {**dict.fromkeys(DAMAGE, "taken out of the lake"), CHECKPOINT: "written again"}
 """What a repair does, by kind of finding; others are deleted."""
 
 RESTORED_BY = {
@@ -64,8 +57,7 @@ RESTORED_BY = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, older rows, temporary file,
-    uncommitted file, unclaimed file (the same, in a lake of which a commit was lost: it may be that commit's),
+    """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, temporary file, uncommitted file,
     replaced file or foreign file. ``lasting``: this repair can do nothing for it."""
 
     kind: str
@@ -80,7 +72,7 @@ class Finding:
     @property
     def is_damage(self) -> bool:
         """Whether committed rows are lost, or would be with one more file of the log."""
-        return self.kind in (*DAMAGE, *LOG_DAMAGE, OLDER)
+        return self.kind in (*DAMAGE, *LOG_DAMAGE)
 
     @property
     def is_harmless(self) -> bool:
@@ -121,17 +113,14 @@ class Verification:
             yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes{done}"
         if all(finding.is_harmless for finding in self.findings):
             yield "All files are as committed."
-        elif any(finding.kind == LOST and finding.lasting for finding in self.findings):
-            yield "The lake cannot be opened. Restore the records of lost commits from a backup, or go on without "
-            yield "them and with the commits after: gliolake verify --repair --give-up-lost-commits"
+        elif any(finding.kind in LOG_DAMAGE and finding.lasting for finding in self.findings):
+            yield "Restore the damaged records from a backup; no repair can write them again."
         elif any(finding.lasting for finding in self.findings) and self.repaired:
             yield "Not all could be mended: restore from a backup, or correct, what is named as left."
         elif not self.sound:
             yield "Run `gliolake verify --repair` to take out what is damaged and delete what is left over."
         if self.repaired and (commands := self.restore_commands()):
             yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
-        if any(finding.kind == LOST and not finding.lasting for finding in self.findings):
-            yield "What lost commits changed is as it was before them. Run again the commands that made them."
 
     def _done(self, finding: Finding) -> str:
         if finding.kind == FOREIGN:
@@ -154,7 +143,6 @@ def verify(
     lake: Lake | str,
     *,
     repair: bool = False,
-    give_up: bool = False,
     grace: float = GRACE,
     made_anew: Mapping[str, Making] = MappingProxyType({}),
 ) -> Verification:
@@ -163,57 +151,50 @@ def verify(
     Args:
         lake: the lake, or where it lies: one of which a commit is lost cannot be opened.
         repair: take damaged files out of the lake (altered ones are moved to ``_quarantine``), so that the commands
-            that made them make them again; delete litter older than ``grace``; write damaged records again.
-        give_up: whether a repair goes on without lost commits, as ``lake.history`` tells. Files that no record names
-            are then moved to ``_quarantine`` and not deleted.
+            that made them make them again; delete litter older than ``grace``; write damaged checkpoints again.
         grace: seconds for which litter is left alone.
-        made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out,
-            and in a lake of which a commit was given up.
+        made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out.
 
     Raises:
         NotALake: there is no lake.
+        NewerLake, OlderLake: another version of gliolake wrote it.
         StorageUnreachable: its log may not be read, or the object store does not answer.
-        CommitConflict: another process took the number of a lost commit meanwhile.
     """
     files = open_files(lake) if isinstance(lake, str) else lake.files
     history = read_history(files)
     if isinstance(lake, str) and not (history.records or history.faults or history.lost):
         Lake(lake)  # says that there is none
-    given_up = bool(history.lost) and repair and give_up
-    closed = bool(history.lost) and not given_up
-    of_log = [*_log_damage(history, closed)]
+    found = [*_log_damage(history)]
+    if history.lost:  # the lake cannot be opened, and what seems to be litter may be a lost commit's
+        return _verification(history, found, repair)
+    damage = [*_damage(files, history.state)]
+    found += [*(finding for _, finding in damage), *_litter(files, history, grace)]
     if repair:
-        mend_log(files, history, give_up=give_up)
-    if given_up:
-        history = read_history(files)
-    damage = list(_damage(files, history.state))
-    older = superseded(files, history)
-    rest = [*(finding for _, finding in damage), *_older(history, older), *_litter(files, history, grace)]
-    if repair and not closed:
-        if isinstance(lake, str) or given_up:
-            lake = Lake(files.root)
+        lake = Lake(files.root) if isinstance(lake, str) else lake
+        mend_checkpoints(files, history)
         damaged = [file for file, finding in damage if not finding.lasting]
-        tables_made = {*made_anew} if history.given_up() else {file.table for file in damaged}
-        mend_tables(lake, damaged, older, [made_anew[name] for name in sorted(made_anew.keys() & tables_made)])
-        _clear(lake, rest)
-    found = *of_log, *(replace(finding, lasting=finding.lasting or closed) for finding in rest)
+        tables_made = {file.table for file in damaged}
+        mend_tables(lake, damaged, [made_anew[name] for name in sorted(made_anew.keys() & tables_made)])
+        _clear(lake, found)
+    return _verification(history, found, repair)
+
+
+def _verification(history: History, found: list[Finding], repaired: bool) -> Verification:
     rows = sum(file.rows for file in history.state.files.values())
-    return Verification(history.state.version, len(history.state.files), rows, found, repair)
+    return Verification(history.state.version, len(history.state.files), rows, tuple(found), repaired)
 
 
-def _log_damage(history: History, closed: bool) -> Iterator[Finding]:
-    for number, fault in history.faults.items():
+def _log_damage(history: History) -> Iterator[Finding]:
+    for number, fault in sorted({**history.faults, **history.lost}.items()):
         kind = "missing record" if fault == MISSING else "damaged record"
-        yield Finding(kind, log.record_path(number), "a later checkpoint has what it led to; no row is lost")
+        detail = f"restore it from a backup; a later checkpoint has what it led to, so no row is lost. {fault}"
+        if number in history.lost:
+            behind = [later for later in history.records if later > number]
+            detail = f"restore it from a backup; until then the lake cannot be opened. {fault}"
+            detail += f" {len(behind)} sound commits, up to number {max(behind)}, lie behind it." if behind else ""
+        yield Finding(kind, log.record_path(number), detail, lasting=True)
     for path in history.checkpoints:
-        yield Finding("damaged checkpoint", path, "the records have what it had; no row is lost")
-    for number, fault in history.lost.items():
-        behind = [later for later in history.records if later > number]
-        runs = {record.run_id: None for near in (number - 1, number + 1) if (record := history.records.get(near))}
-        detail = f"nothing has what it added and took out but its record. {fault}"
-        detail += f" {len(behind)} sound commits, up to number {max(behind)}, lie behind it." if behind else ""
-        detail += f" Commits beside it are of {' and '.join(runs)}." if runs else ""
-        yield Finding(LOST, log.record_path(number), detail, lasting=closed)
+        yield Finding(CHECKPOINT, path, "the records have what it had; no row is lost", lasting=bool(history.lost))
 
 
 def _damage(files: Files, state: State) -> Iterator[tuple[DataFile, Finding]]:
@@ -254,12 +235,6 @@ def _pages(data: bytes) -> str:
     return "the pages that hold its rows are whole"
 
 
-def _older(history: History, older: Mapping[str, Set[Key]]) -> Iterator[Finding]:
-    for path, keys in sorted(older.items()):
-        detail = f"{len(keys)} rows that later commits wrote anew, or took out"
-        yield Finding(OLDER, path, detail, history.state.files[path].table, len(keys))
-
-
 def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
     once = history.ever_committed()
     for entry in sorted(files.list(), key=lambda entry: entry.path):
@@ -282,7 +257,7 @@ def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
         return REPLACED
     if top not in tables.TABLES or entry.kind != "file":
         return FOREIGN
-    return UNCLAIMED if history.lost or history.given_up() else "uncommitted file"
+    return "uncommitted file"
 
 
 def _clear(lake: Lake, found: list[Finding]) -> None:
@@ -290,7 +265,4 @@ def _clear(lake: Lake, found: list[Finding]) -> None:
     for finding in found:
         if finding.is_damage or finding.young or finding.kind == FOREIGN or finding.path in committed:
             continue
-        if finding.kind == UNCLAIMED:
-            set_aside(lake.files, finding.path)
-        else:
-            lake.files.delete(finding.path)
+        lake.files.delete(finding.path)

@@ -18,8 +18,7 @@ import duckdb
 import pyarrow as pa
 
 from features.kinetics import kinetics_labels
-from lake.errors import DamagedFile, OlderLake
-from lake.older import OTHER_VERSION
+from lake.errors import DamagedFile
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
@@ -40,7 +39,6 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 
     Raises:
         DamagedFile: a committed file is missing or altered.
-        OlderLake: nothing says what a column that an older gliolake's file lacks should hold.
     """
     files = CommittedFiles(lake, lake.state())
     with damage_named():
@@ -80,8 +78,6 @@ def damage_named() -> Iterator[None]:
     except duckdb.Error as error:
         if damage := re.search(r"DamagedFile: (.*)", str(error)):
             raise DamagedFile(damage[1], hint="`gliolake verify --repair` takes it out, to be made again.") from None
-        if older := re.search(r"OlderLake: (.*)", str(error)):
-            raise OlderLake(older[1], hint=OTHER_VERSION) from None
         raise
 
 

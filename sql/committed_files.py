@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
 from lake import tables
-from lake.older import as_today
 from lake.state import State
 from lake.store import Lake
 from sql.memory_file import MemoryFile
@@ -36,8 +35,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     """The committed files of one snapshot; beside them what the log says of them, and for a table without rows a file.
 
     A file is read whole and checked against its sha256. For one query DuckDB opens it several times, so the bytes last
-    read stay in memory: checked once, and out of reach of whatever happens to the file then. A file of an older
-    gliolake is shown as it would be written today, so that all files of a table have the columns of the first.
+    read stay in memory: checked once, and out of reach of whatever happens to the file then.
     """
 
     protocol = SCHEME.removesuffix("://")
@@ -71,7 +69,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _made(self, name: str) -> bytes:
         if file := self.state.files.get(name):
-            return as_today(tables.table(file.table), file, self.lake.content(file))
+            return self.lake.content(file)
         if name == DATA_FILES:
             files = (file for table in tables.TABLES for file in self.state.of_table(table))
             return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in files]).encode()

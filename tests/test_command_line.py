@@ -15,8 +15,8 @@ import pytest
 
 import gliolake
 from lake import log
-from lake.tables import TABLES
-from tests.old_lakes import lacking, write
+from lake.store import Lake
+from tests.conftest import label
 
 
 class Answer:
@@ -150,22 +150,20 @@ def test_verify_fails_on_damage_and_passes_after_repair(labelled: Any, tmp_path:
     assert labelled("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "0"}]
 
 
-def test_verify_names_a_lost_commit_and_gives_it_up_only_when_told(labelled: Any, tmp_path: Path) -> None:
+def test_a_lake_whose_newest_record_is_damaged_is_closed_and_no_repair_touches_it(
+    labelled: Any, tmp_path: Path
+) -> None:
     record = max((tmp_path / "lake" / "_log").glob("*.json"))
     record.write_bytes(b"{}")
+    (tmp_path / "lake" / "labels" / "cohort=brats21" / f"{'0' * 32}.parquet").write_bytes(b"may be that commit's")
+    before = contents(tmp_path)
     closed = labelled("status")
     assert (closed.code, record.name in closed.err, "gliolake verify" in closed.err) == (2, True, True)
-    for options in ((), ("--repair",)):
+    for options in ((), ("--repair",), ("--repair", "--grace", "-1")):
         told = labelled("verify", *options)
         assert told.code == 1
-        assert f"lost commit: _log/{record.name}" in told.out
-        assert "--give-up-lost-commits" in told.out
-    refused = labelled("verify", "--give-up-lost-commits")
-    assert (refused.code, "Give --repair too" in refused.err) == (2, True)
-    mended = labelled("verify", "--repair", "--give-up-lost-commits")
-    assert (mended.code, "-> given up" in mended.out, "Run again" in mended.out) == (0, True, True)
-    assert labelled("verify").code == 0
-    assert labelled("status").code == 0
+        assert f"damaged record: _log/{record.name}: restore it from a backup" in told.out
+    assert contents(tmp_path) == before
 
 
 def test_a_catalog_is_written_once_and_replaced_only_when_told(labelled: Any, tmp_path: Path) -> None:
@@ -184,32 +182,40 @@ def test_compact_merges_what_many_commits_left(command: Any, tmp_path: Path) -> 
     assert command("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "5"}]
 
 
-def test_an_older_lake_is_asked_as_it_is_and_migrated_once(command: Any, tmp_path: Path) -> None:
-    write(tmp_path / "lake", {"labels": lacking(TABLES["labels"], ["site"])}, range(3), number=1)
-    asked = ("sql", "SELECT count(*) AS n FROM labels WHERE site IS NULL", "--format", "csv")
-    assert command(*asked).rows() == [{"n": "3"}]
-    assert command("migrate", "--json").json() == {"looked_at": 1, "rewritten": {"labels": 1}}
-    assert command(*asked).rows() == [{"n": "3"}]
-    assert command("migrate").out == "All 2 files are as their tables are today.\n"
-
-
-def test_a_newer_lake_is_refused_by_every_command_and_left_alone(labelled: Any, tmp_path: Path) -> None:
-    write(tmp_path / "lake", {"labels": TABLES["labels"]}, [0], number=log.FORMAT + 1)
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+@pytest.mark.parametrize(
+    ("number", "age"), [(1, "an older"), (log.FORMAT - 1, "an older"), (log.FORMAT + 1, "a newer")]
+)
+def test_a_lake_of_another_format_is_refused_by_every_command_and_left_alone(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, number: int, age: str
+) -> None:
     file = tmp_path / "train_labels.csv"
+    file.write_text("BraTS21ID,MGMT_value\n00000,1\n00002,0\n00003,1\n")
+    with monkeypatch.context() as then:
+        then.setattr(log, "FORMAT", number)
+        Lake(tmp_path / "lake", create=True).transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    before = contents(tmp_path)
+    advice = {
+        "an older": "Ingest again into a new folder. Nothing was changed here; "
+        "the version that wrote the lake reads it.",
+        "a newer": "Update gliolake, or open the lake with the version that wrote it.",
+    }
     for asked in (
         ("ingest", "--cohort", "brats21", "--labels", file), ("extract",), ("train", "--feature-set", "x"), ("status",),
         ("sql", "FROM labels"), ("export", "labels", "--to", "csv"), ("catalog", tmp_path / "file.duckdb"), ("report",),
-        ("verify", "--repair", "--grace", "0"), ("compact",), ("migrate",),
+        ("verify",), ("verify", "--repair", "--grace", "0"), ("compact",),
     ):  # fmt: skip
-        answer = labelled(*asked)
+        answer = command(*asked)
         assert (answer.code, answer.out) == (2, "")
         assert answer.err.splitlines() == [
-            f"gliolake: The lake at {tmp_path / 'lake'} was written by a newer gliolake, in format {log.FORMAT + 1}; "
+            f"gliolake: The lake at {tmp_path / 'lake'} was written by {age} gliolake, in format {number}; "
             f"this one reads {log.FORMAT}.",
-            "  Update gliolake, or open the lake with the version that wrote it.",
+            f"  {advice[age]}",
         ]
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert contents(tmp_path) == before
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_preprocessing_says_what_it_needs_and_what_there_is_nothing_to_do_for(

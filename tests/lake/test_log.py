@@ -180,4 +180,4 @@ def test_a_record_that_this_user_may_not_read_is_not_taken_for_damaged(
 
     monkeypatch.setattr(lake.files, "get", forbidden)
     with pytest.raises(StorageUnreachable, match="may not be read: Permission denied"):
-        verify(lake, repair=True, give_up=True)
+        verify(lake, repair=True)
