@@ -58,6 +58,9 @@ SchedulerOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", help="Worker processes to start; one per core of this machine if not given.")
 ]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what gliolake wrote there before; other people's files stay.")
+]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded with the results.")]
 
 
@@ -506,12 +509,13 @@ def model_export(
     output: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The folder; named as the experiment if not given.")
     ] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train an experiment's fits again, prove that they are the lake's, and write them as a folder."""
     from modeling.ensemble.export import export_model as run
 
-    _print(run(_lake(lake), experiment, output), as_json)
+    _print(run(_lake(lake), experiment, output, overwrite=overwrite), as_json)
 
 
 @model_app.command("show")
@@ -543,13 +547,15 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write OUT.html and OUT.png; named as the folder if not given.")
     ] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask an exported model about one case: probability, interval, what it looked at, and who is like it."""
     from analysis.case.predict import predict as run
 
     target = output or Path(folder.resolve().name)
-    _print(run(folder, model, mask=mask, box=box, cohort=cohort, output=target), as_json)
+    asked = run(folder, model, mask=mask, box=box, cohort=cohort, output=target, overwrite=overwrite)
+    _print(asked, as_json)
 
 
 def _list_examples(wanted: bool) -> None:
@@ -573,8 +579,10 @@ def sql(
     ] = False,
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     output: Annotated[Path | None, typer.Option(help="Write to this file instead of printing.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Ask a question in SQL, over all tables and views. Nothing can be written."""
+    from lake.atomic import check_target, replaced
     from lake.errors import InputError, known_name
     from lake.progress import note
     from sql import query
@@ -589,10 +597,12 @@ def sql(
             note(asked)
     else:
         asked = sys.stdin.read() if statement == "-" else statement or ""
+    if output is not None:
+        check_target(output, overwrite=overwrite, inputs=[Path("/dev/stdin")] if statement == "-" else [])
     opened = _lake(lake)
     answer = query.query(opened, asked)
     if output is not None:
-        with output.open("wb") as file:
+        with replaced(output, overwrite=overwrite) as file:
             query.write(answer, "csv" if form == "table" else form, file)
     elif form == "table":
         query.show(answer, _console())
@@ -615,11 +625,13 @@ def preview(
     volumes: Annotated[
         str, typer.Option(help="Images before preprocessing, after it, or both where there are: before, after, both.")
     ] = "both",
+    overwrite: OverwriteOption = False,
 ) -> None:
     """Draw a scan: all modalities over the tumour's slices, with the mask and the box that networks see."""
     from features.preview import preview as run
 
-    print(run(_lake(lake), scan, output or Path(f"{scan}.png"), cohort=cohort, box=box, volumes=volumes))
+    target = output or Path(f"{scan}.png")
+    print(run(_lake(lake), scan, target, cohort=cohort, box=box, volumes=volumes, overwrite=overwrite))
 
 
 @app.command(rich_help_panel="Ask the lake")
@@ -630,12 +642,13 @@ def figure(
     ] = None,
     study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
     output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the files.")] = Path("figures"),
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Draw figures of a study as PNG and SVG, each from a view that gives its numbers. Exit code 1 if none could be."""
     from analysis.figures.command import write_figures
 
-    gallery = write_figures(_lake(lake), names or (), study=study, output=output)
+    gallery = write_figures(_lake(lake), names or (), study=study, output=output, overwrite=overwrite)
     _print(gallery, as_json)
     raise typer.Exit(0 if gallery.any_drawn else 1)
 
@@ -644,9 +657,8 @@ def figure(
 def report(
     lake: LakeOption,
     study: Annotated[str | None, typer.Option(help="The study; the only one of the lake if not given.")] = None,
-    output: Annotated[Path, typer.Option(metavar="FILE.html", help="The page; an earlier report is replaced.")] = Path(
-        "report.html"
-    ),
+    output: Annotated[Path, typer.Option(metavar="FILE.html", help="The page.")] = Path("report.html"),
+    overwrite: OverwriteOption = False,
     force: Annotated[
         bool, typer.Option("--force", help="Report a study that is still being computed; the page says so.")
     ] = False,
@@ -655,7 +667,7 @@ def report(
     """Write a study on one page for a browser: answer, tables, figures, provenance. The page needs no network."""
     from analysis.report.report import report as run
 
-    _print(run(_lake(lake), output, study, force=force), as_json)
+    _print(run(_lake(lake), output, study, overwrite=overwrite, force=force), as_json)
 
 
 @app.command(rich_help_panel="Ask the lake")
@@ -709,6 +721,7 @@ def tables(as_json: JsonOption = False) -> None:
 def dictionary(
     name: Annotated[str | None, typer.Argument(help="A table or view; a list of all if not given.")] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE.md", help="Write all of it as a document.")] = None,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what tables and views hold, column by column."""
@@ -717,7 +730,7 @@ def dictionary(
 
     relations = room.dictionary()
     if output is not None:
-        output.write_text(room.markdown(relations.values()), "utf-8")
+        room.write(relations.values(), output, overwrite=overwrite)
     elif name is not None:
         _print(relations[known_name("table or view", name, relations)], as_json)
     else:
@@ -738,7 +751,9 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Instead of a view: the patients, as a BIDS derivative dataset.")
     ] = None,
     cohort: Annotated[str | None, typer.Option(help="With --bids: only this cohort's scans.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the file if it is there, or a BIDS dataset of gliolake's.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a table or view into a file for other programs, or the patients as a BIDS dataset."""
@@ -758,7 +773,7 @@ def export(
 def catalog(
     file: Annotated[Path, typer.Argument(metavar="FILE.duckdb", help="The file to write.")],
     lake: LakeOption,
-    overwrite: Annotated[bool, typer.Option(help="Replace the file if it is there.")] = False,
+    overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a DuckDB file with all tables and views, which any DuckDB client opens without the lake."""
@@ -828,11 +843,12 @@ def demo(
         "demo-lake"
     ),
     seed: SeedOption = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Clear what an earlier demo left there.")] = False,
 ) -> None:
     """Write two synthetic cohorts and take them through every step, from files to a table of metrics."""
     from analysis.demo import demo as run
 
-    raise typer.Exit(run(folder, seed=seed))
+    raise typer.Exit(run(folder, seed=seed, overwrite=overwrite))
 
 
 def connect(lake: str | Path | None = None) -> DuckDBPyConnection:

@@ -21,16 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ingest.images import SYNTHETIC
 from ingest.synthetic import SyntheticCohorts, write_cohorts
-from lake.errors import GliolakeError, InputError
+from lake.atomic import Own, check_target
+from lake.errors import GliolakeError
+from lake.store import Lake
 from modeling.report import Line, Report
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 MARKER = "DEMO.txt"
-MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when it is run on it again. All scans are SYNTHETIC.\n"
+MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when asked by --overwrite. All scans are SYNTHETIC.\n"
 PARTS = ("cohorts", "lake", "control-cohorts", "control-lake")
+ENDINGS = (".nii.gz", ".csv", ".txt", ".json", ".parquet")
+"""Of the files that a demo makes."""
 
 LEAST_AUC = 0.8
 """Internal AUC that the SNN must reach on the planted signal."""
@@ -58,13 +63,14 @@ class Size:
 FULL, QUICK = Size(), Size(patients=64, external=12, signal=2.0, training=("--repeats", "2"))
 
 
-def demo(folder: str | Path, *, seed: int = 0, quick: bool = False) -> int:
+def demo(folder: str | Path, *, seed: int = 0, quick: bool = False, overwrite: bool = False) -> int:
     """Run the demo in ``folder``.
 
     Args:
-        folder: New, empty, or left by an earlier demo, which is cleared.
+        folder: New or empty.
         seed: Of the synthetic cohorts and the training.
         quick: Fewer patients and a shorter training.
+        overwrite: The folder may be that of an earlier demo, which is cleared.
 
     Returns:
         The exit code: 0 if the promises hold, 1 if one does not.
@@ -74,7 +80,7 @@ def demo(folder: str | Path, *, seed: int = 0, quick: bool = False) -> int:
         StepFailed: a command failed.
     """
     began = time.monotonic()
-    root = _prepare(Path(folder))
+    root = _prepare(Path(folder), overwrite)
     return Demo(root, seed, QUICK if quick else FULL).run(began)
 
 
@@ -252,15 +258,28 @@ def shown(auc: Line | None) -> str:
     return f"AUC {auc.mean:.2f}{interval}"
 
 
-def _prepare(root: Path) -> Path:
+def _prepare(root: Path, overwrite: bool) -> Path:
     """A folder with nothing in it but the marker."""
-    if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not (root / MARKER).is_file())):
-        raise InputError(
-            f"{root} is there and was not made by an earlier demo.", hint="Name a folder that is new or empty."
-        )
+    root = check_target(root, overwrite=overwrite, own=DEMO, folder=True, new_parent=True)
     root.mkdir(parents=True, exist_ok=True)
     (root / MARKER).write_text(MARKER_TEXT, encoding="utf-8")
     for part in PARTS:
         if (root / part).is_dir():
             shutil.rmtree(root / part)
     return root
+
+
+def _is_ours(root: Path) -> bool:
+    """Whether the folder holds what a demo made, and nothing else: no other file, link, or scan of a real person."""
+    there = list(root.rglob("*"))
+    lakes = [Lake(root / part) for part in PARTS if (root / part / "_log").is_dir()]
+    return (
+        {path.name for path in root.iterdir()} <= {MARKER, *PARTS}
+        and (root / MARKER).read_text("utf-8") == MARKER_TEXT
+        and not any(path.is_symlink() for path in there)
+        and all(path.is_dir() or path.name.endswith(ENDINGS) for path in there)
+        and all(SYNTHETIC in row["warnings"] for lake in lakes for row in lake.read("scans").to_pylist())
+    )
+
+
+DEMO = Own(kind="the folder of a demo", recognises=_is_ours)

@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from PIL.PngImagePlugin import PngInfo
 
 from features.clips import ClipSettings
 from features.preview_sheet import SheetRow, contact_sheet
@@ -18,6 +19,7 @@ from features.volumes import is_kept, kept_volumes, read_image, steps_left
 from ingest.cohort import MASK, known_cohorts
 from ingest.images import REFERENCE, SYNTHETIC
 from ingest.nifti import turn_to_lps
+from lake.atomic import PNG, check_target, replaced
 from lake.errors import InputError, known_name, unknown_name
 from lake.store import Lake
 from lake.tables import MODALITIES
@@ -49,6 +51,7 @@ def preview(
     volumes: str = "both",
     columns: int = 6,
     settings: ClipSettings | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the contact sheet of a scan as a PNG, and return where it is.
 
@@ -64,13 +67,16 @@ def preview(
         volumes: Images ``before`` preprocessing, ``after`` it, or ``both`` where preprocessed ones are kept.
         columns: Slices shown, spread over the tumour.
         settings: Percentiles and size of the box; the study's if not given.
+        overwrite: Replace a picture that gliolake drew and that is there.
 
     Raises:
         InputError: there is no such scan, or no preprocessed volumes to show, the box begins outside the image,
-            a file was changed since it was ingested, or ``out``, ``volumes`` or ``columns`` is none.
+            a file was changed since it was ingested, or ``out``, ``volumes`` or ``columns`` is none, or the
+            file may not be written.
         BadImage: a file cannot be read any more.
     """
     _check(out, volumes, columns)
+    check_target(out, overwrite=overwrite, own=PNG)
     settings = settings or ClipSettings()
     row = _find(lake, scan, cohort)
     kept = _kept(lake, row) if volumes != "before" else []
@@ -97,7 +103,11 @@ def preview(
                 told = state if before and after else ""
                 rows.append(_row(name, images, tumour=tumour, places=places, corner=at, state=told))
     synthetic = SYNTHETIC in (row["warnings"] or [])
-    contact_sheet(rows, f"{scan}  ({row['cohort']})", settings=settings, synthetic=synthetic).save(out, format="PNG")
+    sheet = contact_sheet(rows, f"{scan}  ({row['cohort']})", settings=settings, synthetic=synthetic)
+    mark = PngInfo()
+    mark.add_text("Software", "gliolake")
+    with replaced(out, overwrite=overwrite, own=PNG) as file:
+        sheet.save(file, format="PNG", pnginfo=mark)
     return out
 
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lake.errors import InputError, StorageFull
+from lake.errors import GliolakeError, InputError, StorageFull
 from lake.progress import note, warn
 from lake.stopping import doomed, unbroken
 
@@ -47,7 +47,7 @@ class Own:
 
     Attributes:
         kind: What it is called, e.g. "a report".
-        recognises: Whether the file or folder is one, whole. It may raise OSError or ValueError where it is none.
+        recognises: Whether the file or folder is one, whole. Where it is none, it may fail as parsers do.
     """
 
     kind: str
@@ -57,8 +57,8 @@ class Own:
         """Whether one lies there."""
         try:
             return self.recognises(path)
-        except (OSError, ValueError):
-            return False
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, GliolakeError):
+            return False  # it is read as what we write, and may be anything
 
 
 def marked(kind: str, *, opens: bytes, bears: bytes, ends: bytes) -> Own:
@@ -71,6 +71,10 @@ def marked(kind: str, *, opens: bytes, bears: bytes, ends: bytes) -> Own:
             return head.startswith(opens) and bears in head and file.read().rstrip().endswith(ends)
 
     return Own(kind=kind, recognises=recognises)
+
+
+PNG = marked("a picture", opens=b"\x89PNG\r\n\x1a\n", bears=b"Software\0gliolake", ends=b"IEND\xaeB`\x82")
+"""Pictures whose text Software says gliolake."""
 
 
 @contextmanager
@@ -127,7 +131,13 @@ def replaced_folder(target: Path, *, overwrite: bool = False, own: Own) -> Itera
 
 
 def check_target(
-    target: Path, *, overwrite: bool = False, own: Own | None = None, folder: bool = False, inputs: Iterable[Path] = ()
+    target: Path,
+    *,
+    overwrite: bool = False,
+    own: Own | None = None,
+    folder: bool = False,
+    new_parent: bool = False,
+    inputs: Iterable[Path] = (),
 ) -> Path:
     """The absolute path, if an output may be written there.
 
@@ -136,6 +146,7 @@ def check_target(
         overwrite: What is there may be replaced.
         own: If it is of this kind. For folders it is needed.
         folder: The output is a folder; it may take the place of an empty one in any case.
+        new_parent: The folder that it lies in may have to be made yet.
         inputs: Files that the command reads; none of them is replaced in any case.
 
     Raises:
@@ -146,7 +157,7 @@ def check_target(
     target = target.absolute()  # "." has no name
     if target.name in ("", ".."):
         raise InputError(f"{target} is no name for a {'folder' if folder else 'file'}.", hint="Give another name.")
-    if not target.parent.is_dir():
+    if not target.parent.is_dir() and (not new_parent or os.path.lexists(target.parent)):
         raise InputError(f"The folder {target.parent} does not exist.", hint="Make it, or give another name.")
     if lake := _lake_around(target):
         raise InputError(
@@ -305,9 +316,9 @@ def _named(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            why = "It is larger than a file may be here" if error.errno == errno.EFBIG else "No space is left"
+            large = error.errno == errno.EFBIG
             raise StorageFull(
-                f"{target} could not be written: {why[0].lower()}{why[1:]}.",
+                f"{target} is larger than a file may be here." if large else f"No space is left for {target}.",
                 hint="What was there before is as it was. Free some space, or write to another disk.",
             ) from error
         if error.errno and (error.filename is None or ".gliolake-" in str(error.filename)):

@@ -20,17 +20,18 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
-from lake.errors import InputError, known_name
+from lake.atomic import Own, check_target, replaced_folder
+from lake.errors import known_name
 from lake.runs import code_version
 from lake.store import Lake
 from sql.catalog import connect, damage_named
 from sql.export_cells import harmless
-from sql.export_file import written
 
 VERSION = "1.11.1"
 """The version of BIDS that is written."""
 
 DESCRIPTION = "dataset_description.json"
+TITLE = "# Patients of a gliolake data lake"
 MISSING = "n/a"
 OLDEST = 89
 """Years; greater ages are written as this one."""
@@ -156,7 +157,7 @@ def export_bids(lake: Lake, folder: Path, *, cohort: str | None = None, overwrit
         DamagedFile: a file of the lake is missing or altered.
         StorageFull: no space is left.
     """
-    _check_folder(folder, overwrite)
+    check_target(folder, overwrite=overwrite, own=DATASET, folder=True)
     with connect(lake) as connection, damage_named():
         cohorts = _ask(connection, _COHORTS, None)
         if cohort is not None:
@@ -169,7 +170,7 @@ def export_bids(lake: Lake, folder: Path, *, cohort: str | None = None, overwrit
         row["cohort"] = "+".join(row["cohorts"])
     for row in sessions:
         row["session_id"] = f"ses-{label(row['session_id'])}"
-    with written(folder, overwrite=True) as part:
+    with replaced_folder(folder, overwrite=overwrite, own=DATASET) as part:
         _write_dataset(part, participants, sessions, cohorts)
     return BidsExport(str(folder), len(participants), len({row["participant_id"] for row in sessions}))
 
@@ -179,18 +180,24 @@ def label(name: str) -> str:
     return f"{re.sub('[^0-9A-Za-z]', '', name)[:60]}x{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
-def _check_folder(folder: Path, overwrite: bool) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not overwrite:
-        raise InputError(f"{folder} is there already.", hint="Give a new or empty folder, or --overwrite.")
-    try:
-        told = json.loads((folder / DESCRIPTION).read_bytes())
-        ours = told["GeneratedBy"][0]["Name"] == "gliolake"
-    except (OSError, ValueError, LookupError, TypeError):
-        ours = False
-    if not ours:
-        raise InputError(f"{folder} is no folder of a dataset that gliolake wrote.", hint="Give a new or empty folder.")
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder holds a dataset as it is written here, and nothing else."""
+    there = {str(path.relative_to(folder)): path for path in folder.rglob("*")}
+    table = (folder / "participants.tsv").read_text("utf-8").splitlines()
+    followed = {name for name, path in there.items() if path.is_dir()}
+    files = {DESCRIPTION, "README.md", "participants.json", "participants.tsv"}
+    files |= {"sessions.json" for _ in followed} | {f"{name}/{name}_sessions.tsv" for name in followed}
+    return (
+        there.keys() == files | followed
+        and not any(path.is_symlink() for path in there.values())
+        and json.loads((folder / DESCRIPTION).read_bytes())["GeneratedBy"][0]["Name"] == "gliolake"
+        and (folder / "README.md").read_text("utf-8").startswith(TITLE)
+        and table[0].split("\t") == list(json.loads((folder / "participants.json").read_bytes()))
+        and followed <= {line.split("\t")[0] for line in table}
+    )
+
+
+DATASET = Own(kind="a BIDS dataset", recognises=_is_ours)
 
 
 def _ask(connection: duckdb.DuckDBPyConnection, statement: str, cohort: str | None) -> Rows:
@@ -200,7 +207,6 @@ def _ask(connection: duckdb.DuckDBPyConnection, statement: str, cohort: str | No
 
 
 def _write_dataset(folder: Path, participants: Rows, sessions: Rows, cohorts: Rows) -> None:
-    folder.mkdir()
     synthetic = any(row["synthetic"] for row in participants)
     _write_json(folder / DESCRIPTION, _description(cohorts, synthetic))
     (folder / "README.md").write_text(_readme(cohorts, synthetic), "utf-8")
@@ -237,7 +243,7 @@ def _description(cohorts: Rows, synthetic: bool) -> dict[str, Any]:
 def _readme(cohorts: Rows, synthetic: bool) -> str:
     lines = [f"- {row['cohort']} ({row['role']})" for row in cohorts]
     return "\n".join([
-        "# Patients of a gliolake data lake", "",
+        TITLE, "",
         "Scans are of one patient where their sources, their follow-up numbers or their voxels say so. MGMT calls and",
         "the side of the study are the patient's.", "",
         "Cohorts:", "", *lines, "",

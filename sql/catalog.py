@@ -11,20 +11,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from features.kinetics import kinetics_labels
+from lake.atomic import Own, replaced_path
 from lake.errors import DamagedFile
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
 from sql.connection import opened
 from sql.definitions import definitions, view_statements
-from sql.export_file import written
 from sql.memory_file import NO_JOURNAL
 from sql.statements import identifier, literal
 
@@ -87,17 +87,18 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
     Args:
         lake: the lake.
         target: the file to write.
-        overwrite: replace the file if it is there.
+        overwrite: replace a catalog that is there.
 
     Returns:
         Rows by table and view.
 
     Raises:
-        InputError: the file is there and ``overwrite`` is off, or its folder is not.
+        InputError: the file may not be written there.
+        StorageFull: no space is left.
     """
     rows = {}
     with (
-        written(target, overwrite=overwrite) as part,
+        replaced_path(target, overwrite=overwrite, own=CATALOG) as part,
         connect(lake) as source,
         opened(str(part), config=NO_JOURNAL | {"storage_compatibility_version": COMPATIBLE}) as writer,
     ):
@@ -112,6 +113,29 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
             writer.execute(statement)
         writer.commit()
     return rows
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a DuckDB file holds what ``write_catalog`` writes, and nothing else."""
+    if Path(f"{file}.wal").exists():  # another program is writing, or has not ended well
+        return False
+    with suppress(duckdb.Error), opened(str(file), read_only=True) as connection:
+        asked = "SELECT table_name FROM duckdb_tables() WHERE comment IS NOT NULL"
+        ours = {name for (name,) in connection.sql(asked).fetchall()} & set(relations())
+        asked = """
+            SELECT (SELECT count(*) FROM duckdb_tables()) + count(*) FROM (
+                SELECT view_name FROM duckdb_views() WHERE NOT internal
+                UNION ALL SELECT function_name FROM duckdb_functions() WHERE NOT internal
+                UNION ALL SELECT sequence_name FROM duckdb_sequences()
+                UNION ALL SELECT type_name FROM duckdb_types() WHERE NOT internal AND database_name = current_database()
+                UNION ALL SELECT schema_name FROM duckdb_schemas() WHERE NOT internal AND schema_name <> 'main'
+            )"""
+        ((everything,),) = connection.sql(asked).fetchall()
+        return bool(ours) and everything == len(ours)
+    return False
+
+
+CATALOG = Own(kind="a catalog", recognises=_is_ours)
 
 
 def relations() -> list[str]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
+from lake.atomic import marked, replaced
 from lake.store import Lake
 from lake.tables import TABLES
 from sql.catalog import connect
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 DOCUMENT = Path("docs/data-dictionary.md")
-REMAKE = f"gliolake dictionary --output {DOCUMENT}"
+REMAKE = f"gliolake dictionary --output {DOCUMENT} --overwrite"
 """The command that makes the document anew."""
 
 
@@ -93,6 +94,20 @@ class Overview:
             grid.add_row(*map(Text, (relation.name, relation.kind, relation.doc)))
         yield grid
         yield Text("gliolake dictionary NAME describes one, column by column.", style="dim")
+
+
+DICTIONARY = marked("a data dictionary", opens=b"# Data dictionary\n", bears=b"`gliolake dictionary --output", ends=b"")
+
+
+def write(relations: Iterable[Relation], target: Path, *, overwrite: bool = False) -> None:
+    """Write the document of ``markdown``; ``overwrite`` replaces one that is there.
+
+    Raises:
+        InputError: it may not be written there.
+        StorageFull: no space is left.
+    """
+    with replaced(target, overwrite=overwrite, own=DICTIONARY) as file:
+        file.write(markdown(relations).encode())
 
 
 def dictionary(connection: duckdb.DuckDBPyConnection | None = None) -> dict[str, Relation]:

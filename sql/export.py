@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from lake.atomic import replaced
 from lake.errors import InputError, known_name
 from lake.progress import track
 from lake.store import Lake
@@ -26,7 +27,6 @@ from sql.catalog import connect, damage_named, relations
 from sql.definitions import definitions
 from sql.dictionary import Relation, dictionary
 from sql.export_cells import DESCRIPTION, harmless_cells, in_utc
-from sql.export_file import written
 
 FORMATS = ("csv", "parquet", "tsv", "xlsx")
 BATCH = 8192
@@ -64,7 +64,7 @@ def export(
         name: the table or view.
         target: the file; NAME.FORMAT in the current folder where None.
         form: one of FORMATS; by the ending of the file where None.
-        overwrite: replace the file if it is there.
+        overwrite: replace the file if it is there (``lake.atomic``).
 
     Raises:
         InputError: there is no such table, view or format; the rows are not for export, or the format cannot hold
@@ -74,7 +74,7 @@ def export(
     """
     form = _format(form, target)
     target = target or Path(f"{name}.{form}")
-    with connect(lake) as connection, damage_named(), written(target, overwrite=overwrite) as part:
+    with connect(lake) as connection, damage_named(), replaced(target, overwrite=overwrite) as stream:
         _check_name(name)
         relation = dictionary(connection)[name]
         rows = _count(connection, name)
@@ -84,7 +84,7 @@ def export(
             check_size(name, rows, len(relation.columns))
         schema = _described(connection.sql(f'FROM "{name}" LIMIT 0').to_arrow_table().schema, relation)
         batches = _watched(_batches(connection, name), f"{name} to {form}", ceil(rows / BATCH))
-        with part.open("wb") as stream, _memory_named(name), damage_named():
+        with _memory_named(name), damage_named():
             write(schema, batches, form, stream)
     return Exported(name, str(target), rows)
 

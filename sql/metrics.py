@@ -6,6 +6,7 @@ takes one lake: the metrics of two would have the same names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,9 +14,9 @@ from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from lake.atomic import Own, replaced_path
 from lake.errors import InputError
 from lake.tables import BRANCHES
-from sql.export_file import written
 from sql.status import Status
 
 ENDING = ".prom"
@@ -25,12 +26,14 @@ Values: TypeAlias = Mapping[tuple[str, ...], float]
 
 
 def write_metrics(status: Status, target: Path, now: datetime | None = None) -> None:
-    """Write the file, in the place of an earlier one: who reads it sees the whole of one or of the other.
+    """Write the file, in the place of an earlier one of ours: who reads it sees the whole of one or of the other.
+
+    A timer writes it again and again, so it is replaced without being asked.
 
     Everybody may read it, whatever the umask: the collector is another user.
 
     Raises:
-        InputError: its name does not end in .prom, by which the collector knows such files, or its folder is not there.
+        InputError: its name does not end in .prom, by which the collector knows such files, or it may not be written.
         StorageFull: no space is left.
     """
     if target.suffix != ENDING:
@@ -40,9 +43,16 @@ def write_metrics(status: Status, target: Path, now: datetime | None = None) -> 
         gauge = Gauge(f"gliolake_{name}", doc, labels, registry=registry)
         for key, value in values.items():
             (gauge.labels(*key) if labels else gauge).set(value)
-    with written(target, overwrite=True) as part:
+    with replaced_path(target, overwrite=True, own=METRICS) as part:
         part.write_bytes(generate_latest(registry))
         part.chmod(0o644)
+
+
+def _is_ours(file: Path) -> bool:
+    return all(re.match(rb"(# (HELP|TYPE) )?gliolake_|$", line) for line in file.read_bytes().split(b"\n"))
+
+
+METRICS = Own(kind="a file of metrics", recognises=_is_ours)
 
 
 def _gauges(status: Status, now: datetime) -> Iterator[tuple[str, str, tuple[str, ...], Values]]:

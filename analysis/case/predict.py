@@ -27,6 +27,7 @@ def predict(
     box: Sequence[int] | None = None,
     cohort: str | None = None,
     output: Path | None = None,
+    overwrite: bool = False,
     progress: bool = True,
 ) -> Answer:
     """What a model says of the case in a folder.
@@ -35,24 +36,28 @@ def predict(
         folder, mask, box, cohort: see ``analysis.case.images.read_case``.
         model: folder of an exported model.
         output: path, without their endings, of the page and the picture that show it; None for neither.
+        overwrite: replace those of an earlier answer that are there.
         progress: show a progress bar on standard error.
 
     Raises:
-        InputError: an image cannot be used, or the case has nothing that the model reads.
+        InputError: an image cannot be used, the case has nothing that the model reads, or a file may not be written.
         NotAModel, NewerModel, DamagedFile: the model cannot be used.
         OtherRecipe: its vectors cannot be made here.
     """
     asked = load_model(model)
+    if output and output.absolute().parent.resolve() == model.resolve():
+        raise InputError(f"{model} is the model's folder, and holds nothing else.", hint="Give another --output.")
+    target = check_output(output, overwrite=overwrite) if output else None
     recipes = own_recipes(asked.description)
     case = read_case(folder, mask=mask, box=box, cohort=cohort)
-    target = check_output(output) if output else None
     bar = track(f"asking about {case.name}", 3) if progress else nullcontext(lambda: None)
     with bar as advance, ready(case, asked.description) as as_cut:
         advance()
         values = case_vectors(as_cut, asked.description, recipes)
         advance()
         answer = ask(asked, values, case)
-        pages = write_page(answer, as_cut, next(iter(recipes.values()))[1], target) if target else ()
+        settings = next(iter(recipes.values()))[1]
+        pages = write_page(answer, as_cut, settings, target, overwrite=overwrite) if target else ()
         advance()
     return replace(answer, pages=pages)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.figures.registry import FIGURES, Drawn, drawn
+from analysis.figures.style import SVG
 from analysis.show import the_study
+from lake.atomic import PNG, Own, check_target, replaced
 from lake.errors import InputError, known_name
 from lake.progress import track
 
@@ -72,7 +74,13 @@ class Gallery:
 
 
 def write_figures(
-    lake: Lake, names: Sequence[str] = (), *, study: str | None = None, output: Path = Path(), progress: bool = True
+    lake: Lake,
+    names: Sequence[str] = (),
+    *,
+    study: str | None = None,
+    output: Path = Path(),
+    overwrite: bool = False,
+    progress: bool = True,
 ) -> Gallery:
     """Draw figures and write each as NAME.png and NAME.svg.
 
@@ -80,11 +88,14 @@ def write_figures(
         lake: the lake; it is only read.
         names: of figures; all if none is given, and then one that cannot be drawn is no error.
         study: of which study; None for the only one of the lake.
-        output: folder of the files; made if it is not there.
+        output: folder of the files; made if it is not there. What else lies in it stays.
+        overwrite: replace figures that are there.
         progress: show a progress bar on standard error.
 
     Raises:
-        InputError: no such figure or study; or a figure that was named cannot be drawn.
+        InputError: no such figure or study; or a figure that was named cannot be drawn; or a file may not be
+            written, and then none is.
+        StorageFull: no space is left.
     """
     from sql.catalog import connect
 
@@ -92,12 +103,14 @@ def write_figures(
         known_name("figure", name, FIGURES)
     wanted = list(dict.fromkeys(names)) or list(FIGURES)
     found = []
+    for file, own in (each for name in wanted for each in _files(name, output)):
+        check_target(file, overwrite=overwrite, own=own, new_parent=True)
     with connect(lake) as connection, _bar(len(wanted), progress) as advance:
         if study is not None:
             the_study(connection, study)
         for name in wanted:
             try:
-                found.append(_written(drawn(connection, lake, name, study), output))
+                found.append(_written(drawn(connection, lake, name, study), output, overwrite))
             except InputError as error:
                 if names:
                     raise
@@ -110,14 +123,18 @@ def _bar(total: int, progress: bool) -> AbstractContextManager[Callable[[], None
     return track("drawing", total) if progress else nullcontext(lambda: None)
 
 
-def _written(figure: Drawn, output: Path) -> Written:
+def _files(name: str, output: Path) -> tuple[tuple[Path, Own], tuple[Path, Own]]:
+    return (output / f"{name}.png", PNG), (output / f"{name}.svg", SVG)
+
+
+def _written(figure: Drawn, output: Path, overwrite: bool) -> Written:
     output.mkdir(parents=True, exist_ok=True)
-    files = []
-    for ending, content in (("png", figure.png), ("svg", figure.svg)):
-        file = output / f"{figure.name}.{ending}"
-        file.write_bytes(content)
-        files.append(str(file))
-    return Written(figure.name, figure.title, tuple(files), figure.alt, figure.basis, _command(figure.query))
+    files = _files(figure.name, output)
+    for (file, own), content in zip(files, (figure.png, figure.svg), strict=True):
+        with replaced(file, overwrite=overwrite, own=own) as stream:
+            stream.write(content)
+    names = tuple(str(file) for file, _ in files)
+    return Written(figure.name, figure.title, names, figure.alt, figure.basis, _command(figure.query))
 
 
 def _command(query: str) -> str:

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from analysis.show_tables import number as plain_number
+from lake.atomic import marked
 
 Row = dict[str, Any]
 
@@ -123,6 +124,10 @@ def stamp(figure: Figure, basis: str) -> None:
     wide, high = figure.get_size_inches()
     figure.set_size_inches(wide, high + 0.16 * len(lines) + 0.08)
     figure.suptitle("\n".join(lines), x=0.01, ha="left", color=RED, weight="bold", size=9)
+
+
+SVG = marked("a picture", opens=b"<?xml", bears=b"<dc:title>gliolake</dc:title>", ends=b"</svg>")
+"""As ``saved`` writes it."""
 
 
 def saved(figure: Figure, title: str, alt: str) -> Files:

@@ -10,12 +10,14 @@ from analysis.report.page import gather
 from analysis.report.pictures import Picture
 from analysis.report.rendering import MARK, render
 from analysis.report.table import Table
-from lake.errors import InputError
+from lake.atomic import marked, replaced
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from lake.store import Lake
+
+REPORT = marked("a report", opens=b"<!doctype html>", bears=f'content="{MARK}"'.encode(), ends=b"</html>")
 
 
 @dataclass(frozen=True)
@@ -46,28 +48,32 @@ class Written:
 
 
 def report(
-    lake: Lake, output: Path, study: str | None = None, *, force: bool = False, progress: bool = True
+    lake: Lake,
+    output: Path,
+    study: str | None = None,
+    *,
+    overwrite: bool = False,
+    force: bool = False,
+    progress: bool = True,
 ) -> Written:
     """Write a report of a study.
 
     Args:
         lake: the lake.
-        output: the HTML file; an earlier report is replaced.
+        output: the HTML file.
         study: the study; None for the only one of the lake.
+        overwrite: replace an earlier report that is there.
         force: report what is there while the study is still being computed; the page says so.
         progress: show a progress bar on standard error.
 
     Raises:
-        InputError: no study or several, one that is still being computed, or a file that is no report is in the way.
+        InputError: no study or several, one that is still being computed, or the file may not be written there.
+        StorageFull: no space is left.
     """
-    from sql.export_file import written
-
-    if output.exists() and f'content="{MARK}"'.encode() not in output.read_bytes()[:4096]:
-        raise InputError(f"{output} is there already, and is no report.", hint="Name another file by --output.")
-    with written(output, overwrite=True) as part:
+    with replaced(output, overwrite=overwrite, own=REPORT) as file:
         page = gather(lake, study, force=force, progress=progress)
         text = render(page)
-        part.write_bytes(text)
+        file.write(text)
     parts = [one for section in page.sections for one in section.parts]
     missing = tuple(line for section in page.sections for line in section.missing)
     tables, drawn = (sum(isinstance(one, kind) for one in parts) for kind in (Table, Picture))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from lake.atomic import check_target
 from lake.errors import GliolakeError, InputError, known_name
 from lake.progress import track
 from lake.runs import code_version
@@ -23,7 +24,7 @@ from modeling.crossval import Result
 from modeling.ensemble.card import licence_of, model_card
 from modeling.ensemble.description import METRIC, NAME, Description, experiment_of
 from modeling.ensemble.fitted import PARAMETER, Fitted
-from modeling.ensemble.folder import pack_tensors, write_folder
+from modeling.ensemble.folder import MODEL, pack_tensors, write_folder
 from modeling.ensemble.model import Model, load_model
 from modeling.ensemble.neighbours import make_reference
 from modeling.ensemble.recalibration import RESAMPLES, recalibrate
@@ -48,13 +49,16 @@ class NotTheModel(GliolakeError):
     """The fits trained again are not those whose predictions the lake has."""
 
 
-def export_model(lake: Lake, experiment: str, output: Path | None = None, *, progress: bool = True) -> Model:
+def export_model(
+    lake: Lake, experiment: str, output: Path | None = None, *, overwrite: bool = False, progress: bool = True
+) -> Model:
     """Train an experiment's fits again, prove that they are the same, and write them as a folder.
 
     Args:
         lake: the lake; it is only read.
         experiment: its name (table ``experiments``).
-        output: the folder; named as the experiment where None. An exported model there is replaced.
+        output: the folder; named as the experiment where None.
+        overwrite: replace an exported model that is there.
         progress: show a progress bar on standard error.
 
     Returns:
@@ -67,6 +71,7 @@ def export_model(lake: Lake, experiment: str, output: Path | None = None, *, pro
     rows = {row["experiment"]: row for row in lake.read("experiments").to_pylist()}
     row = rows[known_name("experiment", experiment, rows, hint="gliolake status lists them.")]
     told = json.loads(row["settings"])
+    target = check_target(output or Path(experiment), overwrite=overwrite, own=MODEL, folder=True)
     again = _experiment(row, told)
     cohorts = read_cohorts(lake, again.feature_sets, again.label_rule, again.delta)
     if cohorts.digest != told["input_sha256"]:
@@ -81,8 +86,7 @@ def export_model(lake: Lake, experiment: str, output: Path | None = None, *, pro
     trained = _Trained(again, cohorts, result)
     fitted = trained.fitted()
     trained.check(fitted)
-    target = output or Path(experiment)
-    write_folder(target, _files(_describe(lake, row, told, trained, proof), trained, fitted))
+    write_folder(target, _files(_describe(lake, row, told, trained, proof), trained, fitted), overwrite=overwrite)
     return load_model(target)
 
 

@@ -8,16 +8,14 @@ folder can run: tensors lie in safetensors, the rest is text.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from lake.errors import DamagedFile, GliolakeError, InputError
+from lake.atomic import Own, replaced_folder
+from lake.errors import DamagedFile, GliolakeError
 
 SUMS = "SHA256SUMS"
 LARGEST = {
@@ -43,38 +41,22 @@ class NewerModel(GliolakeError):
     """The model was exported by a gliolake that knows more than this one."""
 
 
-def write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+def write_folder(target: Path, files: Mapping[str, bytes], *, overwrite: bool = False) -> None:
     """Write the files and their checksums into a new folder, which appears with all of them or not at all.
 
     Args:
-        target: the folder; it must not be there, or be an exported model, which is then replaced.
+        target: the folder.
         files: content by name, for each name of ``LARGEST``.
+        overwrite: replace an exported model that is there.
 
     Raises:
         InputError: something else is at ``target``, or its parent is no folder.
+        StorageFull: no space is left.
     """
-    if target.exists() and not (target / SUMS).is_file():
-        raise InputError(f"{target} is there already, and is no exported model.", hint="Give another --output.")
-    if not target.parent.is_dir():
-        raise InputError(f"The folder {target.parent} does not exist.", hint="Make it, or give another --output.")
     sums = _sums({name: hashlib.sha256(files[name]).hexdigest() for name in LARGEST})
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    try:
-        temporary.chmod(0o755)
+    with replaced_folder(target, overwrite=overwrite, own=MODEL) as part:
         for name, content in (*files.items(), (SUMS, sums)):
-            with (temporary / name).open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():  # a folder cannot be renamed onto one that holds something
-            former = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            target.rename(former / target.name)
-            temporary.rename(target)
-            shutil.rmtree(former)
-        else:
-            temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            (part / name).write_bytes(content)
 
 
 def read_folder(folder: Path) -> tuple[dict[str, bytes], str]:
@@ -101,6 +83,16 @@ def read_folder(folder: Path) -> tuple[dict[str, bytes], str]:
     if told != _sums(found):
         raise DamagedFile(f"{folder / SUMS} is damaged: it is not as it was written.", hint=DAMAGED)
     return files, hashlib.sha256(told).hexdigest()[:10]
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the folder holds an exported model, undamaged, and nothing else."""
+    there = list(folder.iterdir())
+    only_ours = {path.name for path in there} == {SUMS, *LARGEST} and not any(path.is_symlink() for path in there)
+    return only_ours and bool(read_folder(folder))
+
+
+MODEL = Own(kind="an exported model", recognises=_is_ours)
 
 
 def pack_tensors(tensors: Mapping[str, np.ndarray]) -> bytes:

@@ -29,13 +29,21 @@ def test_the_demo_goes_all_the_way_and_says_that_everything_is_synthetic(
     lake = Lake(tmp_path / "demo" / "lake")
     assert lake.read("metrics", {"split": "external"}).num_rows > 0
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {module.MARKER, *module.PARTS}
+    assert module.DEMO.is_at(tmp_path / "demo")
+    for mine in ("cohorts/thesis.docx", "lake/labels/mine", "notes.csv"):
+        (tmp_path / "demo" / mine).write_text("years of work", encoding="utf-8")
+        assert not module.DEMO.is_at(tmp_path / "demo")
+        (tmp_path / "demo" / mine).unlink()
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     (tmp_path / "lake").mkdir()
-    with pytest.raises(InputError, match="not made by an earlier demo"):
+    with pytest.raises(InputError, match="there already"):
         demo(tmp_path)
+    (tmp_path / module.MARKER).write_text(module.MARKER_TEXT, encoding="utf-8")
+    with pytest.raises(InputError, match="not the folder of a demo as gliolake writes it"):
+        demo(tmp_path, overwrite=True)
     assert (tmp_path / "lake").is_dir()
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -123,12 +124,46 @@ def test_a_cohort_alone_has_its_own_scans_and_replaces_only_what_gliolake_wrote(
     with pytest.raises(InputError, match="there already"):
         export_bids(lake_of_patients, folder)
     assert export_bids(lake_of_patients, folder, overwrite=True).participants == 2
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    (mine / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no folder of a dataset that gliolake wrote"):
-        export_bids(lake_of_patients, mine, overwrite=True)
-    assert (mine / "thesis.txt").exists()
     with pytest.raises(InputError, match="brats12") as caught:
         export_bids(lake_of_patients, tmp_path / "new", cohort="brats12")
     assert "brats21" in caught.value.hint
+
+
+def link_a_table(folder: Path) -> None:
+    (folder / "participants.tsv").rename(folder.with_name("kept.tsv"))
+    (folder / "participants.tsv").symlink_to(folder.with_name("kept.tsv"))
+
+
+def add_a_column(folder: Path) -> None:
+    file = folder / "participants.tsv"
+    file.write_text("".join(f"{line}\tmine\n" for line in file.read_text().splitlines()))
+
+
+def describe_another(folder: Path) -> None:
+    (folder / "dataset_description.json").write_text(json.dumps({"GeneratedBy": [{"Name": "fMRIPrep"}]}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        link_a_table,
+        add_a_column,
+        describe_another,
+        lambda folder: (folder / "thesis.docx").write_text("years of work"),
+        lambda folder: (next(folder.glob("sub-*")) / "anat").mkdir(),
+        lambda folder: (folder / "sub-x").mkdir(),
+        lambda folder: (folder / "README.md").write_text("# My study"),
+        lambda folder: (folder / "participants.tsv").write_bytes(b"\xff"),
+    ],
+)
+def test_a_dataset_that_somebody_added_to_is_left_as_it_is(
+    lake_of_patients: Lake, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    folder = tmp_path / "bids"
+    export_bids(lake_of_patients, folder)
+    export_bids(lake_of_patients, folder, overwrite=True)
+    change(folder)
+    before = {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.joinpath("bids").rglob("*")}
+    with pytest.raises(InputError, match="is not a BIDS dataset as gliolake writes it"):
+        export_bids(lake_of_patients, folder, overwrite=True)
+    assert {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")} == before

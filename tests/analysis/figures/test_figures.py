@@ -114,6 +114,15 @@ def test_all_figures_are_written_and_one_that_cannot_be_drawn_does_not_stop_the_
     assert {file.name for file in folder.iterdir()} == {
         f"{n}.{end}" for n in ("flowchart", "forest") for end in ENDINGS
     }
+    mine = folder / "roc.png"
+    mine.write_bytes((folder / "forest.png").read_bytes().replace(b"gliolake", b"paint.me"))
+    for names, overwrite, said in (((), False, "there already"), (["roc"], True, "is not a picture as gliolake")):
+        before = {file: file.read_bytes() for file in folder.iterdir()}
+        with pytest.raises(InputError, match=said):
+            write_figures(lake, names, output=folder, overwrite=overwrite, progress=False)
+        assert {file: file.read_bytes() for file in folder.iterdir()} == before
+    write_figures(lake, ["flowchart", "forest"], output=folder, overwrite=True, progress=False)
+    assert mine.exists()
     with pytest.raises(InputError, match="nothing to draw for map"):
         write_figures(lake, ["map"], output=folder, progress=False)
     with pytest.raises(InputError) as refused:

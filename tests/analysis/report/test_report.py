@@ -56,7 +56,7 @@ def page(said: Page) -> bytes:
 
 
 def written(lake: Lake, folder: Path, **told: Any) -> str:
-    report(lake, folder / "report.html", progress=False, **told)
+    report(lake, folder / "report.html", progress=False, **{"overwrite": True, **told})
     return html.unescape((folder / "report.html").read_text("utf-8"))
 
 
@@ -210,11 +210,15 @@ def test_a_lake_without_a_study_and_one_with_several_are_refused(made: Any, tmp_
 def test_a_report_is_replaced_and_nothing_else(made: Any, page: bytes, tmp_path: Path) -> None:
     made.row("snn", "table_1", auc=0.6)
     lake, file = made.commit(), tmp_path / "report.html"
-    file.write_text("a letter")
-    with pytest.raises(InputError, match="is no report"):
-        report(lake, file)
-    assert file.read_text() == "a letter"
+    for letter in (b"a letter", page + b"<!-- a comment of mine -->", page[: len(page) // 2]):
+        file.write_bytes(letter)
+        with pytest.raises(InputError, match="is not a report as gliolake writes it"):
+            report(lake, file, overwrite=True)
+        assert file.read_bytes() == letter
     file.write_bytes(page)
+    with pytest.raises(InputError, match="there already"):
+        report(lake, file)
+    assert file.read_bytes() == page
     assert "<h1>made, repeated</h1>" in written(lake, tmp_path)
     assert file.read_bytes() != page
     with pytest.raises(InputError, match="does not exist"):

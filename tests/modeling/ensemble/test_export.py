@@ -13,7 +13,7 @@ import pytest
 from lake.errors import InputError
 from lake.store import Lake
 from modeling.ensemble.export import NotTheModel, export_model
-from modeling.ensemble.folder import LARGEST, SUMS
+from modeling.ensemble.folder import LARGEST, SUMS, read_folder, write_folder
 from modeling.ensemble.model import Model, load_model
 from modeling.experiment import Experiment
 from modeling.inputs import read_cohorts
@@ -74,14 +74,38 @@ def test_the_same_lake_gives_the_same_bytes_and_only_a_model_is_replaced(
     for file in (SUMS, *LARGEST):
         assert (tmp_path / "again" / file).read_bytes() == (exported.folder / file).read_bytes()
     assert (again.model_id, made.version) == (exported.model_id, version)
-    (exported.folder / "LICENSE").write_text("none")
-    export_model(made, name, exported.folder, progress=False)
+    with pytest.raises(InputError, match="there already"):
+        export_model(made, name, exported.folder, progress=False)
+    export_model(made, name, exported.folder, overwrite=True, progress=False)
     assert load_model(exported.folder).model_id == exported.model_id
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no exported model"):
-        export_model(made, name, tmp_path / "own", progress=False)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "lake", "model", "own"], "nothing is left over"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["again", "lake", "model"], "nothing is left over"
+
+
+def sums_of_an_image(folder: Path) -> None:
+    for path in folder.iterdir():
+        path.unlink()
+    (folder / "debian.iso").write_bytes(b"an operating system")
+    (folder / SUMS).write_text(f"{'0' * 64}  debian.iso\n")
+
+
+def test_a_folder_that_is_not_wholly_an_exported_model_is_left_as_it_is(exported: Model) -> None:
+    files, _ = read_folder(exported.folder)
+    for number, change in enumerate((
+        sums_of_an_image,
+        lambda folder: (folder / "thesis.docx").write_text("years of work"),
+        lambda folder: (folder / "photos").mkdir(),
+        lambda folder: (folder / "LICENSE").write_text("none"),
+        lambda folder: (folder / ".git").symlink_to("LICENSE"),
+        lambda folder: (folder / SUMS).rename(folder / "sha256sums"),
+    )):  # fmt: skip
+        folder = exported.folder.with_name(f"model-{number}")
+        write_folder(folder, files)
+        change(folder)
+        before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        with pytest.raises(InputError, match="is not an exported model as gliolake writes it"):
+            write_folder(folder, files, overwrite=True)
+        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+    assert not [path for path in exported.folder.parent.iterdir() if path.name.startswith(".")]
 
 
 def test_a_card_tells_the_experiments_own_figures_and_what_they_rest_on(made: Lake, exported: Model) -> None:
