@@ -8,7 +8,9 @@ store needs no DuckDB extension. Names in statements come from our definitions, 
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -81,6 +83,18 @@ def damage_named() -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _disk_named() -> Iterator[None]:
+    """Inside, DuckDB's report of a disk that takes no more becomes the system's own."""
+    try:
+        yield
+    except duckdb.Error as error:
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number)) from error
+        raise
+
+
 def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[str, int]:
     """Write a DuckDB file that holds all tables and, computed, all views, and needs neither the lake nor gliolake.
 
@@ -99,6 +113,7 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
     rows = {}
     with (
         replaced_path(target, overwrite=overwrite, own=CATALOG) as part,
+        _disk_named(),
         connect(lake) as source,
         opened(str(part), config=NO_JOURNAL | {"storage_compatibility_version": COMPATIBLE}) as writer,
     ):

@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake.errors import DamagedFile, InputError
+from lake.errors import DamagedFile, InputError, StorageFull
 from lake.store import Lake
 from lake.verify import verify
 from sql.catalog import connect, write_catalog
@@ -138,3 +139,27 @@ def test_a_folder_of_a_catalog_that_somebody_left_in_a_lake_is_not_looked_at(fil
     assert {finding.kind for finding in verify(filled, repair=True).findings} <= {"foreign file"}
     assert left.read_bytes() == b"patients"
     assert (tmp_path / "mine" / "thesis").read_bytes() == b"words"
+
+
+def test_a_full_disk_leaves_the_former_catalog_and_no_journal(lake: Lake, small_disk: Path) -> None:
+    (small_disk / "c.duckdb").write_bytes(b"before")
+    with pytest.raises(StorageFull, match=r"No space is left for .*d\.duckdb"):
+        write_catalog(lake, small_disk / "d.duckdb")
+    assert {path.name: path.read_bytes() for path in small_disk.iterdir()} == {"c.duckdb": b"before"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["CREATE TABLE mine (x INT)", "CREATE VIEW mine AS SELECT 1", "CREATE SEQUENCE mine", "SELECT 1", ""]
+)
+def test_only_a_catalog_that_nobody_added_to_is_replaced(lake: Lake, tmp_path: Path, statement: str) -> None:
+    file = tmp_path / "c.duckdb"
+    write_catalog(lake, file)
+    write_catalog(lake, file, overwrite=True)
+    with duckdb.connect(str(file)) as connection:
+        connection.execute(statement or "DROP TABLE labels; CREATE TABLE labels AS SELECT 1 AS mine")
+    if statement == "SELECT 1":  # another program has not ended well: this journal would be taken for the new file's
+        file.with_name("c.duckdb.wal").write_bytes(b"rows")
+    before = file.read_bytes()
+    with pytest.raises(InputError, match="is not a catalog as gliolake writes it"):
+        write_catalog(lake, file, overwrite=True)
+    assert file.read_bytes() == before
