@@ -9,10 +9,15 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+
+from lake.shown import guarded, shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +29,33 @@ if TYPE_CHECKING:
     from features.weights import WeightsStatus
     from lake.store import Lake
 
+
+class Commands(TyperGroup):
+    """Our commands; what is wrong with how one was typed is said in text that is fit for a terminal."""
+
+    def make_context(self, *args: Any, **settings: Any) -> Any:
+        """As typer does."""
+        with _fit_for_a_terminal():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does."""
+        with _fit_for_a_terminal():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _fit_for_a_terminal() -> Iterator[None]:
+    try:
+        yield
+    except typer.TyperException as error:
+        error.message = shown(error.message)
+        raise
+
+
 app = typer.Typer(
     name="gliolake",
+    cls=Commands,
     help="A data lake that asks whether MRI can tell a glioblastoma's MGMT promoter methylation.",
     epilog="GLIOLAKE_LOG=json: any command tells what it does in lines of JSON on standard error.",
     no_args_is_help=True,
@@ -317,14 +347,16 @@ def _print_weights(rows: Sequence[WeightsStatus], as_json: bool) -> None:
     if as_json:
         print(json.dumps([asdict(row) for row in rows], default=str))
         return
+    from rich.text import Text
+
     console = _console()
     for row in rows:
-        console.print(f"[bold]{row.name}[/]: {row.state}" + (f" ({row.origin})" if row.origin else ""))
+        console.print(Text.assemble((row.name, "bold"), f": {row.state}", f" ({row.origin})" if row.origin else ""))
         source = row.source
         told = {"from": source.url, "licence": source.licence, "size": f"{source.megabytes} MB", "detail": row.detail}
         for name, value in told.items():
             if value:
-                console.print(f"  {name}: {value}", markup=False, highlight=False)
+                console.print(f"  {name}: {value}", highlight=False)
 
 
 @app.command(rich_help_panel="Compute")
@@ -710,11 +742,13 @@ def tables(as_json: JsonOption = False) -> None:
         }
         print(json.dumps(described))
         return
+    from rich.text import Text
+
     console = _console()
     for table in TABLES.values():
-        console.print(f"[bold]{table.name}[/]: {table.doc} (key: {', '.join(table.key)})")
+        console.print(Text.assemble((table.name, "bold"), f": {table.doc} (key: {', '.join(table.key)})"))
         for column in table.columns:
-            console.print(f"  {column.name}  [dim]{column.doc}[/]", highlight=False)
+            console.print(Text.assemble(f"  {column.name}  ", (column.doc, "dim")), highlight=False)
 
 
 @app.command(rich_help_panel="Ask the lake")
@@ -888,17 +922,18 @@ def _lake(root: str | Path, create: bool = False) -> Lake:
 
 
 def _console() -> Console:
-    from rich.console import Console
+    from lake.terminal import output
 
-    # Piped output keeps whole lines: a script's grep should not depend on a terminal's width.
-    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=160)
+    return output(width=160)
 
 
 def _print(report: Any, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report.as_dict(), default=str))
     else:
-        _console().print(report)
+        from lake.shown import shown_within
+
+        _console().print(shown_within(report))
 
 
 def main() -> None:
@@ -908,7 +943,8 @@ def main() -> None:
     from lake.journal import tell
 
     begun = time.monotonic()
-    code = _run()
+    with guarded():
+        code = _run()
     level = logging.ERROR if code else logging.INFO
     tell("command ended", level, exit_code=code, seconds=round(time.monotonic() - begun, 3))
     sys.exit(code)

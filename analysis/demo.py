@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ingest.images import SYNTHETIC
 from ingest.synthetic import SyntheticCohorts, write_cohorts
@@ -27,9 +27,6 @@ from lake.atomic import Own, check_target
 from lake.errors import GliolakeError
 from lake.store import Lake
 from modeling.report import Line, Report
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 MARKER = "DEMO.txt"
 MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when asked by --overwrite. All scans are SYNTHETIC.\n"
@@ -88,10 +85,10 @@ class Demo:
     """The steps, and what they print."""
 
     def __init__(self, root: Path, seed: int, size: Size) -> None:
-        from rich.console import Console
+        from lake.terminal import output
 
         self.root, self.seed, self.size = root, seed, size
-        self.console: Console = Console() if sys.stdout.isatty() else Console(width=120)
+        self.console = output(width=120)
 
     def run(self, began: float) -> int:
         """All steps, then the verdict."""
@@ -173,20 +170,22 @@ class Demo:
                     hint="What it printed above says why. The folder is left as it is.",
                 )
             if show:
-                self.console.print(done.stdout.rstrip(), highlight=False, markup=False)
+                self.console.print(done.stdout.rstrip(), highlight=False)
             return done.stdout or ""
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
         """Announce a step, and say afterwards how long it took."""
         title = f"\n$ {what}" if what.startswith("gliolake") else f"\n{what}"
-        self.console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(title, style="bold", highlight=False, soft_wrap=True)
         started = time.monotonic()
         yield
         self.console.print(f"({time.monotonic() - started:.1f} s)", style="dim", highlight=False)
 
     def verdict(self, expected: dict[str, int], found: dict[str, int], planted: Report, nothing: Report) -> bool:
         """Print what came out beside what was promised, and say whether all of it holds."""
+        from rich.text import Text
+
         internal, external, control = line(planted, "internal"), line(planted, "external"), line(nothing, "internal")
         promises = [
             ("splits are as made", found == expected, f"{sum(found.values())} rows in {len(found)} views"),
@@ -196,8 +195,8 @@ class Demo:
         ]
         self.console.rule(f"SYNTHETIC scans, {planted.weights} weights: nothing here is about real patients")
         for promise, held, figure in promises:
-            mark = "[green]yes[/]" if held else "[bold red]NO [/]"
-            self.console.print(f"{mark}  {promise}: {figure}", highlight=False)
+            mark = ("yes", "green") if held else ("NO ", "bold red")
+            self.console.print(Text.assemble(mark, f"  {promise}: {figure}"), highlight=False)
         for view in SPLITS:
             if found.get(view) != expected[view]:
                 self.console.print(f"     {view} has {found.get(view)} rows, made were {expected[view]}", style="red")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lake.journal import is_kept, tell
+from lake.shown import shown
 
 INTERVAL = 30.0
 """Seconds between lines of a journal that tell how far the work is."""
@@ -27,7 +28,6 @@ def track(description: str, total: int) -> Iterator[Callable[[], None]]:
 @contextmanager
 def _bar(description: str, total: int) -> Iterator[Callable[[], None]]:
     """A progress bar with count, rate and time left."""
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -37,8 +37,10 @@ def _bar(description: str, total: int) -> Iterator[Callable[[], None]]:
         TimeRemainingColumn,
     )
 
+    from lake.terminal import Terminal
+
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -46,8 +48,8 @@ def _bar(description: str, total: int) -> Iterator[Callable[[], None]]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(description, total=total, rate="")
+    with Progress(*columns, console=Terminal(stderr=True)) as progress:
+        task = progress.add_task(shown(description), total=total, rate="")
 
         def advance() -> None:
             progress.advance(task)
@@ -92,13 +94,13 @@ def warn(text: str) -> None:
 
 
 def _say(text: str, event: str, level: int) -> None:
-    from rich.console import Console
-
     if is_kept():
         tell(event, level, message=text)
         return
-    shown = f"Warning: {text}" if level == logging.WARNING else text
-    Console(stderr=True, soft_wrap=True).print(shown, markup=False, highlight=False)
+    from lake.terminal import Terminal
+
+    said = f"Warning: {text}" if level == logging.WARNING else text
+    Terminal(stderr=True, soft_wrap=True).print(shown(said, lines=True), highlight=False)
 
 
 def complain(text: str, hint: str = "") -> None:
@@ -106,6 +108,5 @@ def complain(text: str, hint: str = "") -> None:
     if is_kept():
         tell("error", logging.ERROR, message=text, hint=hint)
         return
-    print(f"gliolake: {text}", file=sys.stderr)
-    if hint:
-        print(f"  {hint}", file=sys.stderr)
+    said = shown(f"gliolake: {text}\n{hint}".rstrip(), lines=True)
+    print(said.replace("\n", "\n  "), file=sys.stderr)  # no line of a stranger's text begins where ours do

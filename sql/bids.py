@@ -138,9 +138,7 @@ class BidsExport:
         return asdict(self)
 
     def __rich__(self) -> str:
-        from rich.markup import escape
-
-        return escape(f"{self.folder}: {self.participants:,} participants, {self.with_follow_up:,} with follow-ups")
+        return f"{self.folder}: {self.participants:,} participants, {self.with_follow_up:,} with follow-ups"
 
 
 def export_bids(lake: Lake, folder: Path, *, cohort: str | None = None, overwrite: bool = False) -> BidsExport:

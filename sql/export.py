@@ -49,9 +49,7 @@ class Exported:
         return asdict(self)
 
     def __rich__(self) -> str:
-        from rich.markup import escape
-
-        return escape(f"{self.file}: {self.rows:,} rows of {self.name}")
+        return f"{self.file}: {self.rows:,} rows of {self.name}"
 
 
 def export(

@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from lake.errors import InputError, unknown_name
+from lake.shown import shown
 from lake.store import Lake
 from sql.catalog import connect, damage_named, relations
 from sql.export import write as write_rows
@@ -101,12 +102,15 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
 
 def show(answer: pa.Table, console: Console) -> None:
     """Print an answer for people: at most ``MOST_ROWS`` rows, as a table where it fits, else row by row."""
-    rows = [{name: _cell(value) for name, value in row.items()} for row in _listed(answer.slice(0, MOST_ROWS))]
-    widths = [max([len(name), *(len(row[name]) for row in rows)]) for name in answer.column_names]
+    rows = [
+        {name: shown(_cell(value), lines=True) for name, value in row.items()}
+        for row in _listed(answer.slice(0, MOST_ROWS))
+    ]
+    widths = [max([len(shown(name)), *(len(row[name]) for row in rows)]) for name in answer.column_names]
     if sum(width + 3 for width in widths) <= console.width:
         console.print(_grid(answer.schema, rows))
     elif not rows:
-        console.print(f"No rows of {', '.join(answer.column_names)}.", markup=False, highlight=False)
+        console.print(f"No rows of {', '.join(map(shown, answer.column_names))}.", highlight=False)
     else:
         for number, row in enumerate(rows, start=1):
             console.print(f"row {number}", style="dim")
@@ -126,7 +130,7 @@ def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> RichTable:
     grid = RichTable(show_edge=False, header_style="bold")
     for field in schema:
         number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        grid.add_column(Text(field.name), justify="right" if number else "left", overflow="fold")
+        grid.add_column(Text(shown(field.name)), justify="right" if number else "left", overflow="fold")
     for row in rows:
         grid.add_row(*map(Text, row.values()))
     return grid
@@ -135,7 +139,7 @@ def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> RichTable:
 def _record(row: dict[str, str]) -> RichTable:
     record = RichTable.grid(padding=(0, 2))
     for name, value in row.items():
-        record.add_row(Text(f"  {name}", style="bold"), Text(value, overflow="fold"))
+        record.add_row(Text(f"  {shown(name)}", style="bold"), Text(value, overflow="fold"))
     return record
 
 
