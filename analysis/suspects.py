@@ -69,7 +69,9 @@ def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: fl
         suspects = _suspects(last, pairs)
         known = _known(last, patients, sessions, false_pairs)
     rows = [_link(chosen, suspect, len(compared)) for suspect in suspects]
-    with start_run(lake, "suspects", {"feature_set": chosen, "false_pairs": false_pairs}) as run:
+    arguments = {"feature_set": chosen, "false_pairs": false_pairs}
+    arguments |= {"compared": dict(Counter(cohort for cohort, _ in compared))}
+    with start_run(lake, "suspects", arguments, recorded=True) as run:
         run.transact(lambda tx: _commit(tx, chosen, rows))
     return SuspectsReport(
         feature_set=chosen, others=others, basis=basis, false_pairs=false_pairs,

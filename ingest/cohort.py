@@ -6,6 +6,7 @@ as strictly as code would be, since a key that is silently ignored costs a study
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 import re
@@ -21,6 +22,7 @@ import pyarrow as pa
 from ingest.ids import IdRules, fields_of
 from ingest.patterns import TimedPattern
 from lake import limits
+from lake.collections import COLLECTIONS
 from lake.errors import InputError, unknown_name
 from lake.section import Section, parse_toml
 from lake.tables import LABEL_RULES, MODALITIES, TABLES
@@ -93,12 +95,14 @@ class LabelRules:
 class Cohort:
     """A cohort's description. ``text`` is the whole TOML file, ``sha256`` its digest.
 
+    collections: The public collections that its scans are from; None where the description does not say.
     done: Which of ``STEPS`` were done to the images before they came here; None where the description does not say.
     """
 
     name: str
     role: str
     label_rule: str
+    collections: tuple[str, ...] | None
     ids: IdRules
     images: ImageRules | None
     labels: LabelRules | None
@@ -115,9 +119,10 @@ class Cohort:
         """
         return self.done is not None and not {*STEPS} - {"coregister", *CLIP_STEPS} <= {*self.done}
 
-    def row(self) -> dict[str, str]:
+    def row(self) -> dict[str, Any]:
         """The cohort's row in the table ``cohorts``."""
-        return {"cohort": self.name, "role": self.role, "label_rule": self.label_rule,
+        collections = None if self.collections is None else list(self.collections)
+        return {"cohort": self.name, "role": self.role, "label_rule": self.label_rule, "collections": collections,
                 "description": self.text, "description_sha256": self.sha256}  # fmt: skip
 
 
@@ -169,6 +174,7 @@ def parse_cohort(text: str, file: str) -> Cohort:
         raise root.wrong("name", f"is {name!r}; expected up to 64 small letters, digits and _: it names folders")
     role = root.choice("role", ROLES[:2])
     label_rule = root.choice("label_rule", LABEL_RULES)
+    collections = _collections(root) if "collections" in root else None
     ids = _ids(root.section("ids"))
     done = _done(root.section("preprocessing")) if "preprocessing" in root else None
     images = _images(root.section("images")) if "images" in root else None
@@ -176,8 +182,20 @@ def parse_cohort(text: str, file: str) -> Cohort:
     root.end()
     if images is None and labels is None:
         raise root.wrong("images", "is missing, and so is 'labels': the description describes nothing")
-    cohort = Cohort(name, role, label_rule, ids, images, labels, done, text, hashlib.sha256(text.encode()).hexdigest())
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    cohort = Cohort(name, role, label_rule, collections, ids, images, labels, done, text, digest)
     return replace(cohort, images=images and replace(images, several_grids=cohort.raw))
+
+
+def _collections(root: Section) -> tuple[str, ...]:
+    """Names of public collections; others are names too, of archives that only their hospital knows."""
+    given = root.texts("collections", may_be_empty=True)
+    for name in given:
+        near = difflib.get_close_matches(name.casefold(), [known.casefold() for known in COLLECTIONS], n=1, cutoff=0.8)
+        meant = [known for known in COLLECTIONS if known.casefold() in near]
+        if meant and name not in COLLECTIONS:
+            raise root.wrong("collections", f"names {name!r}; did you mean {meant[0]!r}?")
+    return given
 
 
 def _shipped() -> Iterator[Any]:

@@ -31,8 +31,8 @@ from lake.transaction import Transaction
 class Run:
     """A command at work on a lake. Its commits go through ``transact``."""
 
-    def __init__(self, lake: Lake, command: str, arguments: Mapping[str, Any]) -> None:
-        self.lake = lake
+    def __init__(self, lake: Lake, command: str, arguments: Mapping[str, Any], *, recorded: bool = False) -> None:
+        self.lake, self.recorded = lake, recorded
         self.started = datetime.now(UTC)
         # The time first, so that runs sort by when they began.
         self.run_id = f"{self.started:%Y%m%dT%H%M%S}-{command}-{uuid.uuid4().hex[:8]}"
@@ -61,9 +61,9 @@ class Run:
         return record
 
     def finish(self, outcome: str) -> None:
-        """Record how the run ended, if it changed anything."""
+        """Record how the run ended, if it changed anything or is recorded in any case."""
         self.outcome = outcome
-        if self.commits:
+        if self.commits or self.recorded:
             row = self._row | {"outcome": outcome, "ended": datetime.now(UTC)}
             self._commit(lambda transaction: transaction.upsert("runs", [row]))
 
@@ -98,9 +98,12 @@ class Run:
 
 
 @contextmanager
-def start_run(lake: Lake, command: str, arguments: Mapping[str, Any]) -> Iterator[Run]:
-    """A run of ``command``; its outcome is recorded also when it fails."""
-    run = Run(lake, command, arguments)
+def start_run(lake: Lake, command: str, arguments: Mapping[str, Any], *, recorded: bool = False) -> Iterator[Run]:
+    """A run of ``command``; its outcome is recorded also when it fails.
+
+    recorded: also if it changes nothing, since that it was made says something.
+    """
+    run = Run(lake, command, arguments, recorded=recorded)
     with run.under_way():
         try:
             yield run

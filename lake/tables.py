@@ -102,6 +102,12 @@ _ALL = (
         _COHORT,
         Column("role", text, "training, external, or released (vectors without images)"),
         Column("label_rule", text, "rule by which the cohort's own MGMT calls were made"),
+        Column(
+            "collections",
+            pa.list_(text),
+            "public collections that its scans are from, as its description says; null where it does not say",
+            optional=True,
+        ),
         Column("description", text, "the cohort's TOML description, whole"),
         Column("description_sha256", text, "sha256 of that description"),
     ),

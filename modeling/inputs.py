@@ -41,6 +41,7 @@ class Cohorts:
         weights: what the vectors rest on; synthetic: whether any scan is synthetic.
         unlabelled: scans of the two splits with no call under the rule.
         incomplete: scans that not all of the feature sets have.
+        shared_patients, cautions: what to know of the splits, the gravest apart (``sql.cautions``).
         digest: sha256 of all rows read.
     """
 
@@ -52,6 +53,8 @@ class Cohorts:
     synthetic: bool
     unlabelled: int
     incomplete: tuple[str, ...]
+    shared_patients: tuple[str, ...]
+    cautions: tuple[str, ...]
     digest: str
 
 
@@ -72,6 +75,7 @@ def read_cohorts(
         InputError: no such feature set, rule or delta, or no scan that can train has vectors in all of them.
     """
     from sql.catalog import connect
+    from sql.cautions import cautions, shared_patients
 
     names = [feature_sets] if isinstance(feature_sets, str) else list(feature_sets)
     known_name("label rule", label_rule, LABEL_COLUMNS)
@@ -86,6 +90,7 @@ def read_cohorts(
             view: set(connection.execute(f"SELECT DISTINCT cohort, scan_id FROM {view}").fetchall())  # noqa: S608
             for view in EXTERNAL_VIEWS
         }
+        shared, known = shared_patients(connection), cautions(connection, [label_rule])
     rows, values, incomplete = _side_by_side(parts)
     if delta == "feature":
         values = _with_delta(values)
@@ -114,6 +119,8 @@ def read_cohorts(
         any(rows["synthetic"].to_pylist()),
         unlabelled,
         incomplete,
+        shared,
+        known,
         digest.hexdigest(),
     )
 

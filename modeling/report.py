@@ -25,7 +25,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """An experiment's outcome. ``weights`` and ``synthetic`` say what every figure in it rests on."""
+    """An experiment's outcome. ``weights`` and ``synthetic`` say what every figure in it rests on,
+    ``cautions`` what may be wrong with its splits."""
 
     experiment: str
     model: str
@@ -42,6 +43,7 @@ class Report:
     external_patients: int
     unlabelled: int
     without_branches: int
+    cautions: tuple[str, ...]
     lines: tuple[Line, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -90,7 +92,7 @@ class Report:
             "Optimism: what choosing on the test scans themselves would have added (Brier: less is better).",
             style="dim",
         )
-        return Group(head, table, foot)
+        return Group(head, table, *(Text(f"Caution: {caution}", style="yellow") for caution in self.cautions), foot)
 
 
 def number(value: float | None, style: str = ".3f") -> str:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from lake.progress import track
+from lake.progress import track, warn
 from modeling.experiment import Experiment, as_json
 from modeling.inputs import read_cohorts
 from modeling.search_candidates import Choice, check_candidates, default_candidates
@@ -68,6 +68,8 @@ def search(
     chosen_among = tuple(candidates) if candidates is not None else default_candidates()
     check_candidates(chosen_among)
     cohorts = read_cohorts(lake, feature_set, label_rule)
+    for sentence in cohorts.shared_patients:
+        warn(sentence)
     experiment = Search(
         "search", (feature_set,), label_rule=label_rule, repeats=repeats, folds=folds, seed=seed,
         candidates=chosen_among, inner_folds=inner_folds,

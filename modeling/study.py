@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from lake.cluster import batches, map_tasks, open_cluster
 from lake.errors import InputError, known_name
+from lake.progress import warn
 from lake.runs import Run, start_run
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -91,6 +92,7 @@ def run_study(
         known_name("name of features in the study", name, study.features)
     study = study.only(only) if only else study
     plan = _data_of(lake, study, features or {})
+    cautions = _cautions(lake, plan)
     arguments = {"study": study.name, "features": features or {}, "only": list(only)}
     with start_run(lake, "study", arguments) as run, open_cluster(scheduler, workers, memory=MEMORY) as client:
         _name(run, client, study, plan)
@@ -98,7 +100,20 @@ def run_study(
         _sum_up(lake, run, client, plan)
         rows = [_study_row(study.name, row, plan) for row in study.rows]
         run.transact(partial(_commit_rows, rows=rows, whole=not only))
-    return StudyReport(study.name, tuple(rows), fits, time.monotonic() - started)
+    return StudyReport(study.name, tuple(rows), fits, time.monotonic() - started, cautions)
+
+
+def _cautions(lake: Lake, plan: Plan) -> tuple[str, ...]:
+    """What to know of the splits; what is grave is said before hours of computing."""
+    from sql.catalog import connect
+    from sql.cautions import cautions, shared_patients
+
+    with connect(lake) as connection:
+        rules = [data.label_rule for data in plan.data.values()]
+        shared, known = shared_patients(connection), cautions(connection, rules)
+    for sentence in shared:
+        warn(sentence)
+    return (*shared, *known)
 
 
 def _data_of(lake: Lake, study: Study, features: Mapping[str, str]) -> Plan:

@@ -14,12 +14,13 @@ SHOWN = 8
 
 @dataclass(frozen=True)
 class StudyReport:
-    """Rows of table study_rows, folds that were fitted now, and seconds taken."""
+    """Rows of table study_rows, folds that were fitted now, seconds taken, and what to know of the splits."""
 
     study: str
     rows: tuple[dict[str, Any], ...]
     fits: int
     seconds: float
+    cautions: tuple[str, ...] = ()
 
     def states(self) -> dict[str, Counter[str]]:
         """How many rows are done, failed and quoted, by table."""
@@ -31,7 +32,8 @@ class StudyReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         rows = [{key: row[key] for key in ("name", "table", "state", "experiment", "detail")} for row in self.rows]
-        return {"study": self.study, "fits": self.fits, "seconds": round(self.seconds, 1), "rows": rows}
+        return {"study": self.study, "fits": self.fits, "seconds": round(self.seconds, 1),
+                "cautions": list(self.cautions), "rows": rows}  # fmt: skip
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group
@@ -46,4 +48,5 @@ class StudyReport:
         if len(reasons) > SHOWN:
             lines.append(Text(f"… and {len(reasons) - SHOWN} more reasons (table study_rows, column detail)."))
         end = Text(f"{self.fits} fits in {self.seconds:.1f} s. See them: gliolake study show table_1")
-        return Group(Text(f"Study {self.study}", style="bold"), table, *lines, end)
+        known = [Text(f"Caution: {caution}", style="yellow") for caution in self.cautions]
+        return Group(Text(f"Study {self.study}", style="bold"), table, *lines, *known, end)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lake.progress import track
+from lake.progress import track, warn
 from lake.runs import start_run
 from lake.tables import TABLES
 from modeling.crossval import Result
@@ -59,6 +59,8 @@ def train(
     """
     settings = with_options(model, None if modalities is None else tuple(modalities), epochs)
     cohorts = read_cohorts(lake, feature_set, label_rule)
+    for sentence in cohorts.shared_patients:
+        warn(sentence)
     experiment = Experiment(model, (feature_set,), settings, label_rule, repeats=repeats, folds=folds, seed=seed)
     bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
     with bar as advance:
@@ -99,7 +101,8 @@ def _report(
         name, result.model, experiment.feature_sets[0], cohorts.weights, cohorts.synthetic, experiment.label_rule,
         result.settings.branches, experiment.repeats, experiment.folds, int(result.kept.sum()),
         len(set(training[result.kept])), int(result.kept_external.sum()), len(set(external[result.kept_external])),
-        cohorts.unlabelled, int(np.sum(~result.kept) + np.sum(~result.kept_external)), tuple(map(_line, summaries)),
+        cohorts.unlabelled, int(np.sum(~result.kept) + np.sum(~result.kept_external)),
+        (*cohorts.shared_patients, *cohorts.cautions), tuple(map(_line, summaries)),
     )  # fmt: skip
 
 

@@ -93,7 +93,12 @@ JOIN training_scans AS training
     ON training.cohort = labels.declared_cohort AND training.scan_id = labels.declared_id
 UNION ALL
 SELECT 'a scan in a split has no call under a rule', count(*), list(scan_id)
-FROM both_sides WHERE methylated_brats21 IS NULL OR methylated_ucsf IS NULL;
+FROM both_sides WHERE methylated_brats21 IS NULL OR methylated_ucsf IS NULL
+UNION ALL
+SELECT 'a cohort may share patients with a training cohort, and no links between them are declared',
+    coalesce(sum(scans)::BIGINT, 0),
+    list(cohort || ' and ' || training_cohort || ': ' || array_to_string(collections, ', '))
+FROM unlinked_cohorts;
 
 -- Every scan that was ever named, with the first reason for which it is in no split, or why it cannot be used there.
 --   step: step of the flowchart that left the scan out; 6 for none

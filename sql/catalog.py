@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from features.kinetics import kinetics_labels
 from lake.atomic import Own, replaced_path
+from lake.collections import COLLECTIONS, parts
 from lake.errors import DamagedFile
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
@@ -62,7 +63,14 @@ def _make(files: CommittedFiles) -> None:
 
 def variables() -> dict[str, str]:
     """What the definitions take from Python, as JSON by name."""
-    return {"label_rules": json.dumps(LABEL_RULES), "kinetics_labels": json.dumps(kinetics_labels())}
+    return {
+        "label_rules": json.dumps(LABEL_RULES),
+        "kinetics_labels": json.dumps(kinetics_labels()),
+        "collections": json.dumps(
+            {name: {"ids": one.ids, "cohorts": one.cohorts} for name, one in COLLECTIONS.items()}
+        ),
+        "collection_parts": json.dumps(parts()),
+    }
 
 
 def _statements() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.report.table import Cell, Column, Table, count, figure, make_table, shown, text
 from analysis.show import ask
 from analysis.show_tables import Row
+from sql.cautions import cautions, shared_patients
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -21,6 +22,9 @@ CONFLICTS = """SELECT cohort_a, label_rule_a, status_a, cohort_b, label_rule_b, 
 FROM label_conflicts GROUP BY ALL ORDER BY ALL"""
 
 SUSPECTS = "FROM suspects"
+RULES = """
+    SELECT DISTINCT label_rule FROM study_rows JOIN experiments USING (experiment) WHERE "study" = $study
+"""
 
 MOST_SUSPECTS = 100
 """Suspected pairs that the page lists, the most alike first."""
@@ -91,6 +95,12 @@ def audit_verdict(connection: DuckDBPyConnection) -> tuple[str, bool]:
     if broken:
         return f"The audit of the splits FAILS in {broken} of {len(rows)} checks.", False
     return f"The audit of the splits holds in all {len(rows)} checks, and {stopped:,} leaks were stopped.", True
+
+
+def split_cautions(connection: DuckDBPyConnection, study: str) -> tuple[str, ...]:
+    """What a reader has to know of the splits on which a study's figures rest."""
+    rules = [row["label_rule"] for row in ask(connection, RULES, {"study": study})]
+    return (*shared_patients(connection), *cautions(connection, rules))
 
 
 def _characteristics(rows: list[Row]) -> tuple[Column, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from analysis.report.answer import Answer, answer
 from analysis.report.basis import bases
 from analysis.report.checklist import Item, checklist
-from analysis.report.cohort import audit_verdict, cohort_tables
+from analysis.report.cohort import audit_verdict, cohort_tables, split_cautions
 from analysis.report.failures import failed_rows, failures
 from analysis.report.pictures import Picture, pictures
 from analysis.report.provenance import Documents, provenance
@@ -99,10 +99,12 @@ def gather(lake: Lake, study: str | None = None, *, force: bool = False, progres
             Section("failures", "What failed, and what was left out", tuple(failures(connection, name))),
         )  # fmt: skip
         found, failed = answer(connection, name), failed_rows(connection, name)
+        cautions = split_cautions(connection, name)
     warnings = (
         *([f"THIS STUDY IS STILL BEING COMPUTED. {which.going}"] if which.going else []),
         *([which.failed] if which.failed else []),
         *([] if holds else [audited]),
+        *cautions,
         *failed,
         *rests_on.warnings,
     )

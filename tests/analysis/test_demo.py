@@ -52,7 +52,7 @@ def report(internal: tuple[float, float, float]) -> Report:
     """A report whose internal AUC has this mean and interval."""
     mean, low, high = internal
     lines = (Line("internal", "auc", mean, 0.1, low, high, 0.0, 20), Line("external", "auc", 0.9, 0, 0.8, 1, 0, 20))
-    return Report("snn-0", "snn", "f", "random", True, "brats21", (), 4, 5, 96, 96, 40, 40, 0, 0, lines)
+    return Report("snn-0", "snn", "f", "random", True, "brats21", (), 4, 5, 96, 96, 40, 40, 0, 0, (), lines)
 
 
 GOOD, EMPTY, MADE = (0.9, 0.8, 1.0), (0.5, 0.4, 0.6), dict.fromkeys(SPLITS, 7)

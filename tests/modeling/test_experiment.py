@@ -52,6 +52,7 @@ def test_the_networks_train_on_the_released_vectors_and_say_what_these_are(
     shown = StringIO()
     Console(file=shown, width=160).print(report)
     assert "the study's released vectors" in shown.getvalue()
+    assert "462 of 462 scans of the splits were not searched for duplicates" in " ".join(shown.getvalue().split())
 
 
 def test_an_experiment_is_written_whole_and_can_be_recomputed_from_its_rows(made: Lake) -> None:
@@ -93,6 +94,19 @@ def test_a_report_shows_optimism_intervals_and_random_weights_and_is_ready_for_j
     content = json.loads(json.dumps(report.as_dict()))
     line = next(x for x in content["lines"] if (x["split"], x["metric"]) == ("external", "auc"))
     assert line["low"] <= line["mean"] <= line["high"]
+
+
+def test_training_beside_a_cohort_that_may_share_its_patients_says_so_before_and_beside_the_figures(
+    made: Lake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = made.read("cohorts", {"cohort": "beyond"}).to_pylist()
+    rows = [row | {"collections": ["Kiel"]}, row | {"cohort": "made", "role": "training", "collections": ["Kiel"]}]
+    made.transact(lambda transaction: transaction.upsert("cohorts", rows), run_id="described")
+    report = train(made, FEATURE_SET, "logistic", repeats=1, progress=False)
+    (grave,) = [caution for caution in report.cautions if "Kiel" in caution]
+    assert "12 external scans of beyond" in grave
+    assert grave in capsys.readouterr().err
+    assert report.as_dict()["cautions"] == report.cautions
 
 
 def test_names_that_are_not_there_are_refused_with_the_nearest(made: Lake) -> None:

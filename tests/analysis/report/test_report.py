@@ -189,7 +189,8 @@ def test_a_split_that_leaks_is_the_first_thing_that_is_said(made: Any, tmp_path:
     outside |= {"declared_cohort": "here", "declared_id": "scan-0000"}  # and no link says so
     made.row("snn", "table_1", auc=0.6)
     text = written(made.commit(), tmp_path)
-    assert "The audit of the splits FAILS in 1 of 6 checks." in text.split("<main")[0]
+    assert "The audit of the splits FAILS in 1 of 7 checks." in text.split("<main")[0]
+    assert "not searched for duplicates" in text.split("<main")[0]
     audit = {row[0][0]: row[1] for row in Tables(text.encode()).rows["audit"]}
     assert audit["an external scan declares a training scan"] == ("1", "1", "number failed")
 
