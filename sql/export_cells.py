@@ -14,16 +14,19 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lake.errors import InputError
+
 RULES = {
     "order of rows": "A table's by its folders, then by its key; a view's by its own ORDER BY, or else by its columns "
     "from left to right. So the same content is the same bytes.",
     "times": "UTC, as ISO 8601 has them: 2025-03-01T12:00:00.000000Z.",
     "missing values": 'An empty cell; in csv and tsv an empty text is "". A number that is none is nan.',
     "lists and structs": "JSON text in csv, tsv and xlsx; nested in parquet.",
-    "text that a spreadsheet would run": "In csv and tsv, text gets an apostrophe before it if it begins with an "
-    "apostrophe or a control character, or if what follows its leading blanks and invisible characters is one of "
-    "= + - @, full-width and small forms included. To have the exact text back, take one leading apostrophe off. "
-    "Numbers stay numbers.",
+    "bytes": "Hexadecimal text in csv, tsv and xlsx.",
+    "text that a spreadsheet would run": "In csv and tsv, text of cells and header gets an apostrophe before it if it "
+    "begins with an apostrophe or a control character, or if what follows its leading blanks and invisible characters "
+    "is one of = + - @, full-width and small forms included. To have the exact text back, take one leading "
+    "apostrophe off. Numbers stay numbers.",
     "tabs and line breaks": "In csv and tsv, text stands in double quotes, and a double quote within it is doubled: "
     "tabs and line breaks stay in their cell.",
     "xlsx": "Text is text, never a formula, a link or a number. Numbers have 16 digits. Numbers that Excel cannot hold "
@@ -34,17 +37,31 @@ RULES = {
 DESCRIPTION = b"description"
 """Key of the metadata of a schema, and of its fields, under which they are described."""
 
+_PLAIN = (
+    pa.types.is_boolean, pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_string,
+    pa.types.is_null,
+)  # fmt: skip
+"""Kinds of columns that every format has."""
+
 _RUNS = r"^(?:'|\p{Cc}|[\p{Z}\p{C}]*[=+\-@＝＋－＠﹦﹢﹣﹫])"
 
 
 def cells(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch for a format without nested values or times: the one as JSON text, the other as ISO text."""
-    return _mapped(_mapped(in_utc(batch), pa.types.is_timestamp, _iso), pa.types.is_nested, _json)
+    """The batch for a format that has numbers, truth values and text alone: all else as text (RULES).
+
+    Raises:
+        InputError: a time that Python does not reach.
+    """
+    batch = _mapped(in_utc(batch), pa.types.is_dictionary, lambda column: column.dictionary_decode())
+    batch = _mapped(batch, pa.types.is_timestamp, _iso)
+    batch = _mapped(batch, pa.types.is_date, lambda dates: dates.cast(pa.string()))
+    return _mapped(batch, lambda kind: not any(plain_kind(kind) for plain_kind in _PLAIN), _text)
 
 
 def harmless_cells(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """As ``cells``, with no text that a spreadsheet would run."""
-    return _mapped(cells(batch), pa.types.is_string, harmless)
+    """As ``cells``, with no text that a spreadsheet would run, in its header neither."""
+    batch = _mapped(cells(batch), pa.types.is_string, harmless)
+    return batch.rename_columns(harmless(pa.array(batch.schema.names, pa.string())).to_pylist())
 
 
 def harmless(texts: pa.Array) -> pa.Array:
@@ -93,7 +110,15 @@ def _iso(times: pa.Array) -> pa.Array:
     return pc.strftime(times, "%Y-%m-%dT%H:%M:%S" + ("Z" if times.type.tz else ""))
 
 
-def _json(values: pa.Array) -> pa.Array:
-    found = values.to_pylist(maps_as_pydicts="strict")
-    texts = [None if value is None else json.dumps(value, default=plain) for value in found]
-    return pa.array(texts, pa.string())
+def _text(values: pa.Array) -> pa.Array:
+    try:
+        found = values.to_pylist(maps_as_pydicts="lossy")
+    except (OverflowError, ValueError) as error:
+        raise InputError(f"A value cannot be written: {error}.", hint="Cast it to VARCHAR, or write parquet.") from None
+    return pa.array([None if value is None else _written(value) for value in found], pa.string())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, default=plain)
+    return value.hex() if isinstance(value, bytes) else str(value)

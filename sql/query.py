@@ -28,7 +28,7 @@ LONGEST_CELL = 320
 READING = ("SELECT", "EXPLAIN", "MULTI")
 """DuckDB's types of statements that are let through; MULTI is PIVOT."""
 
-AS_TEXT = "Cast it to VARCHAR, or ask for --format parquet."
+AS_TEXT = "Cast it to VARCHAR, or ask for another --format."
 
 ELSEWHERE = "Queries can read the lake's tables and views and nothing else."
 
@@ -92,11 +92,18 @@ def _refusal(error: duckdb.Error, names: list[str]) -> InputError:
 
 
 def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
-    """Write an answer to a byte stream as ``json`` (a list of objects) or in one of ``sql.export.FORMATS``."""
+    """Write an answer to a byte stream as ``json`` (a list of objects) or in one of ``sql.export.FORMATS``.
+
+    Raises:
+        InputError: the format has no form for a column.
+    """
     if form == "json":
         stream.write(json.dumps(_listed(answer), default=plain).encode() + b"\n")
     else:
-        write_rows(answer.schema, answer.to_batches(), form, stream)
+        try:
+            write_rows(answer.schema, answer.to_batches(), form, stream)
+        except pa.ArrowException as error:
+            raise InputError(f"The answer has no form in {form}: {str(error).splitlines()[0]}.", hint=AS_TEXT) from None
     stream.flush()
 
 

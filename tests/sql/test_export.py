@@ -102,6 +102,34 @@ def test_text_files_hold_every_value_and_no_cell_that_runs(table: pa.Table, form
     assert b'\n"",' in written(table.select(["text", "number"]), "csv")  # an empty text is not a missing one
 
 
+RUN = [*NASTY, "=cmd|' /C calc'!A0", "@SUM(1)", "\ufeff=1", "\u2003＋1", "\u202e=1", "-1.5"]
+
+
+@pytest.mark.parametrize(("form", "delimiter"), [("csv", ","), ("tsv", "\t")])
+def test_no_header_of_a_text_file_runs_wherever_it_came_from(form: str, delimiter: str) -> None:
+    with duckdb.connect() as connection:
+        names = ", ".join(f"('{name.replace(chr(39), chr(39) * 2)}')" for name in RUN)
+        pivoted = connection.sql(f"PIVOT (VALUES {names}) AS t(name) ON name USING count(*)").to_arrow_table()
+    assert set(pivoted.column_names) == set(RUN)
+    header, cells = csv.reader(io.StringIO(written(pivoted, form).decode(), newline=""), delimiter=delimiter)
+    assert list(map(exact, header)) == pivoted.column_names
+    assert all(name.startswith("'") for name in header)
+    assert cells == ["1"] * len(RUN)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["'=1'::ENUM('=1')", "'=1'::BLOB", "'11101'::BIT", "['=1']", "INTERVAL '-1 day'", "DATE '-0044-01-01'", "'=1'",
+     "MAP {'=1': 2}", "TIMESTAMP '-infinity'"],
+)  # fmt: skip
+def test_no_kind_of_value_is_a_way_around(expression: str) -> None:
+    with duckdb.connect() as connection:
+        answer = connection.sql(f"SELECT {expression} AS a, -1.5 AS b").to_arrow_table()
+    _, (cell, number) = csv.reader(io.StringIO(written(answer, "csv").decode()))
+    assert cell[0] not in DANGEROUS
+    assert number == "-1.5"
+
+
 def test_a_workbook_holds_every_value_and_no_formula_link_or_number_made_of_text(table: pa.Table) -> None:
     data = written(table, "xlsx")
     book = openpyxl.load_workbook(io.BytesIO(data))
