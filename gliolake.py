@@ -123,6 +123,9 @@ def ingest(
         Path | None,
         typer.Option(metavar="CSV", help="Tumour boxes of scans without a mask: scan_id,x0,x1,y0,y1,z0,z1."),
     ] = None,
+    encoding: Annotated[
+        str, typer.Option(metavar="NAME", help="What label files are written in that are not UTF-8, e.g. mac_roman.")
+    ] = "",
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="Instead: all cohorts of a file, one run at a time, for a timer."),
@@ -147,7 +150,8 @@ def ingest(
         raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
     there = _lake(lake, create=True)
-    _print(run(there, cohort, images, labels, boxes=boxes, scheduler=scheduler, workers=workers), as_json)
+    report = run(there, cohort, images, labels, boxes=boxes, encoding=encoding, scheduler=scheduler, workers=workers)
+    _print(report, as_json)
 
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ingest.csvfile import CsvFile, read_csv
+from ingest.shape import shape_of
 from lake.errors import InputError
 from lake.runs import start_run
 from lake.tables import FEATURE_LENGTH
@@ -49,7 +50,7 @@ def ingest_published(lake: Lake, file: str | Path) -> PublishedReport:
     Raises:
         InputError: the file cannot be read, or is not that table; the message names line and column.
     """
-    table = read_csv(Path(file))
+    table = read_csv(Path(file), (FEATURE, *PAIRS))
     rows = published_rows(table)
     with start_run(lake, "ccc", {"published": str(file)}) as run:
         run.transact(lambda transaction: transaction.replace("published_ccc", {}, rows))
@@ -72,7 +73,7 @@ def published_rows(table: CsvFile) -> list[dict[str, Any]]:
         missing = [name for name in wanted if name not in table.header]
         other = [name for name in table.header if name not in wanted or table.header.count(name) > 1]
         told = [f"lacks {', '.join(missing)}"] if missing else []
-        told += [f"has {', '.join(map(repr, dict.fromkeys(other)))}"] if other else []
+        told += [f"has {', '.join(map(shape_of, dict.fromkeys(other)))}"] if other else []
         raise InputError(f"{table.path} is not the published table: it {' and '.join(told)}.", hint=HINT)
     rows: list[dict[str, Any]] = []
     lines: dict[int, int] = {}
@@ -100,7 +101,8 @@ def published_rows(table: CsvFile) -> list[dict[str, Any]]:
 def _feature(table: CsvFile, line: int, text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= FEATURE_LENGTH):
         raise InputError(
-            f"{table.path}, line {line}, column {FEATURE}: {text!r} is no whole number from 1 to {FEATURE_LENGTH}.",
+            f"{table.path}, line {line}, column {FEATURE}: {shape_of(text)} is no whole number "
+            f"from 1 to {FEATURE_LENGTH}.",
             hint="Features are counted from 1, in the order of the network's output.",
         )
     return int(text)
@@ -113,7 +115,7 @@ def _ccc(table: CsvFile, line: int, column: str, text: str) -> float:
         value = math.nan
     if not -1 <= value <= 1:
         raise InputError(
-            f"{table.path}, line {line}, column {column}: {text!r} is no number from -1 to 1.",
+            f"{table.path}, line {line}, column {column}: {shape_of(text)} is no number from -1 to 1.",
             hint="A concordance is one; numbers are written with a point.",
         )
     return value

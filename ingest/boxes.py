@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingest.cells import whole
 from ingest.cohort import MASK, Cohort
 from ingest.csvfile import read_csv
 from ingest.exclusions import UNKNOWN_SCAN, UNNEEDED_BOX, UNREADABLE_ID, Row, exclusion, merged
+from ingest.shape import shape_of
 
 if TYPE_CHECKING:
     from ingest.folders import FoundScan
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 
 STEP = "boxes"
 BOUNDS = ("x0", "x1", "y0", "y1", "z0", "z1")
+
+_LARGEST_BOUND = 99_999
+"""No image has as many voxels along an axis; a longer number may be a patient's."""
 
 BY_HAND = "box given by hand"
 """Stands among the warnings of a scan whose box comes from a person and not from a mask."""
@@ -50,7 +55,7 @@ def read_boxes(cohort: Cohort, file: Path) -> Boxes:
     Raises:
         InputError: it cannot be read or lacks a column. What is wrong with a single line stays with that line.
     """
-    table = read_csv(file)
+    table = read_csv(file, ("scan_id", *BOUNDS))
     id_column = table.required("scan_id", "the scan a box belongs to")
     columns = [table.required(name, "a bound of the box") for name in BOUNDS]
     boxes: dict[str, GivenBox] = {}
@@ -59,10 +64,11 @@ def read_boxes(cohort: Cohort, file: Path) -> Boxes:
         name = fields[id_column] if id_column < len(fields) else ""
         place = f"{file.name}, line {line}"
         if (parsed := cohort.ids.parse(name)) is None:
-            detail = f"{place}: {name!r} is no scan id of {cohort.name}."
-            strange.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=str(file)))
+            detail = f"{place}: the id has the form {shape_of(name)}; expected {cohort.ids.form}."
+            row_name = f"{file.stem} line {line}"
+            strange.append(exclusion(cohort.name, row_name, STEP, UNREADABLE_ID, detail, source=str(file)))
             continue
-        box = _box(place, [fields[column] if column < len(fields) else "" for column in columns])
+        box = _box(place, [fields[column] if column < len(fields) else "" for column in columns], table.decimal_comma)
         former = boxes.setdefault(parsed.scan_id, box)
         if former.bounds != box.bounds:
             boxes[parsed.scan_id] = replace(former, fault=f"{former.place} and line {line} give different boxes.")
@@ -110,12 +116,17 @@ def _has_mask(scan: FoundScan) -> bool:
     return any(file.role == MASK for file in scan.files)
 
 
-def _box(place: str, fields: list[str]) -> GivenBox:
-    try:
-        bounds = tuple(int(field) for field in fields)
-    except ValueError:
-        return GivenBox((), place, f"{place}: its bounds are {', '.join(fields)}; expected six whole numbers.")
-    for low, high, axis in zip(bounds[::2], bounds[1::2], "xyz", strict=True):
+def _box(place: str, fields: list[str], comma: bool) -> GivenBox:
+    bounds = [whole(field, comma=comma) for field in fields]
+    strange = [
+        f"{name} has the form {shape_of(field)}"
+        for name, field, bound in zip(BOUNDS, fields, bounds, strict=True)
+        if bound is None or abs(bound) > _LARGEST_BOUND
+    ]
+    if strange:
+        return GivenBox((), place, f"{place}: {', '.join(strange)}; expected six whole numbers.")
+    given = tuple(bound for bound in bounds if bound is not None)
+    for low, high, axis in zip(given[::2], given[1::2], "xyz", strict=True):
         if low >= high:
-            return GivenBox(bounds, place, f"{place}: the box is empty, from {axis} {low} to {high}.")
-    return GivenBox(bounds, place)
+            return GivenBox(given, place, f"{place}: the box is empty, from {axis} {low} to {high}.")
+    return GivenBox(given, place)

@@ -1,119 +1,229 @@
-"""CSV files as strangers write them: with a byte order mark, CRLF, another encoding, another separator."""
+"""CSV files as Excel, R and people write them: any line ends, several separators, lines above the header.
+
+What is meant is found from the columns that are looked for. Messages name lines, columns and shapes, never a cell:
+a file may hold anything, and who took a list of patients for another file should not find them in a log.
+"""
 
 from __future__ import annotations
 
-import csv
 import difflib
-import hashlib
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
+from ingest.cells import clean
+from ingest.shape import shape_of
+from ingest.textfile import CSV_AGAIN, GUESSES, TextFile, fitting_of, read_text
 from lake import limits
 from lake.errors import InputError
 
-_SEPARATORS = ",;\t"
-_SHOWN = 50
+Fields = tuple[str, ...]
+Line = tuple[int, Fields]
+
+_SEPARATORS = ",;\t| "
+_NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar", " ": "blank"}
+_DECLARED = re.compile(r'"?sep=(.)"?\n', re.IGNORECASE)
+_ABOVE = 50
+"""Lines, blank ones aside, among which the header is looked for."""
+
+_SHOWN = 20
+_NEAR = 0.75
+_LONG_ENOUGH = 4
 
 
 @dataclass(frozen=True)
 class CsvFile:
-    """A file's header and its other rows, each with the line it begins on (the header being line 1)."""
+    """A table: its header, and its other rows, each with the line of the file that it begins on.
+
+    notes: what was done to read it, for a person to check.
+    """
 
     path: Path
     sha256: str
     encoding: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[int, tuple[str, ...]], ...]
+    separator: str
+    header_line: int
+    header: Fields
+    rows: tuple[Line, ...]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def decimal_comma(self) -> bool:
+        """Whether decimals may stand behind a comma, as they do where commas part no cells."""
+        return self.separator != ","
 
     def column(self, name: str) -> int | None:
-        """Position of a column; None where there is none.
+        """Position of a column; None where there is none. Case and signs count only where two would match.
 
         Raises:
             InputError: two columns have this name.
         """
-        if self.header.count(name) > 1:
-            raise InputError(f"{self.path} has two columns named {name!r}.", hint="Rename or remove one of them.")
-        return self.header.index(name) if name in self.header else None
+        places = [place for place, title in enumerate(self.header) if title == name]
+        places = places or [place for place, title in enumerate(self.header) if _plain(title) == _plain(name)]
+        if len(places) > 1:
+            columns = " and ".join(str(place + 1) for place in places)
+            raise InputError(
+                f"{self.path} has two columns named {name!r}: columns {columns}.", hint="Rename or remove one of them."
+            )
+        return places[0] if places else None
 
     def required(self, name: str, meaning: str) -> int:
         """Position of a column that has to be there.
 
         Raises:
-            InputError: it is not; names the nearest column that is.
+            InputError: it is not; describes the columns that are.
         """
         position = self.column(name)
         if position is None:
-            folded = {column.casefold(): column for column in self.header}
-            near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.4)
-            nearest = f"; the nearest is {folded[near[0]]!r}" if near else ""
+            shown = [f"{place}: {_title(title, name)}" for place, title in enumerate(self.header[:_SHOWN], start=1)]
+            more = ", …" if len(self.header) > _SHOWN else ""
             raise InputError(
-                f"{self.path} has no column {name!r} ({meaning}){nearest}.",
-                hint=f"It has {', '.join(map(repr, self.header[:_SHOWN]))}. Rename the column, or adapt a copy of the "
-                "cohort's description (a TOML file) and give it as --cohort.",
+                f"{self.path} has no column {name!r} ({meaning}). Taken for the header was line {self.header_line}, "
+                f"with {', '.join(shown)}{more}.",
+                hint="Rename the column, or adapt a copy of the cohort's description (a TOML file) and give it as "
+                "--cohort.",
             )
         return position
 
+    def cells(self, names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
+        """Line, column and text of every cell of the columns of these names that there are."""
+        places = [(name, place) for name in names if (place := self.column(name)) is not None]
+        return ((line, name, row[place]) for line, row in self.rows for name, place in places if place < len(row))
 
-def read_csv(path: Path) -> CsvFile:
-    """Read a CSV file whole. Blank lines are skipped; fields lose surrounding blanks.
+
+class _BadCsv(ValueError):
+    """A line that cannot be parted into cells."""
+
+    def __init__(self, line: int, what: str) -> None:
+        super().__init__(what)
+        self.line = line
+
+
+def read_csv(path: Path, needed: Sequence[str] = (), optional: Sequence[str] = (), *, encoding: str = "") -> CsvFile:
+    """Read a table whole. Blank rows are skipped; cells lose what surrounds them (``ingest.cells.clean``).
+
+    Args:
+        path: the file.
+        needed: columns by which the header and the separator are known. Without any, the first row is the header.
+        optional: further columns that will be read.
+        encoding: what the file is written in, where somebody said so.
 
     Raises:
-        InputError: it cannot be read, is no text, has no header, or is beyond a limit (``lake.limits``).
+        InputError: it cannot be read, is no table, is beyond a limit (``lake.limits``), or its encoding is not plain.
     """
-    data = _bytes(path)
-    text, encoding = _decoded(data, path)
-    lines: list[tuple[int, tuple[str, ...]]] = []
-    begins = 1
+    file = read_text(path, encoding)
+    if file.encoding:
+        return _table(file, file.encoding, needed, optional)
+    readings = {name: _table(file, name, needed, optional) for name in GUESSES}
+    complete = {
+        name: table for name, table in readings.items() if all(table.column(each) is not None for each in needed)
+    }
+    if not complete:
+        return readings[GUESSES[0]]
+    read = {name: list(table.cells((*needed, *optional))) for name, table in complete.items()}
+    fitting = fitting_of({name: "\n".join(text for _, _, text in cells) for name, cells in read.items()})
+    if len(fitting) == 1:
+        return complete[fitting[0]]
+    first = next(iter(read.values()))
+    where = [f"line {line}, column {name}" for line, name, text in first if not text.isascii()]
+    raise InputError(
+        f"{path} is not in UTF-8 but {' or '.join(fitting) or 'something unknown'}: see {'; '.join(where[:_SHOWN])}.",
+        hint="Say what it is with --encoding, e.g. --encoding cp1252, or save the table in UTF-8.",
+    )
+
+
+def _table(file: TextFile, encoding: str, needed: Sequence[str], optional: Sequence[str]) -> CsvFile:
+    text, path = file.text(encoding), file.path
+    declared = _DECLARED.match(text)
+    skipped = declared.end() if declared else 0
+    tried = declared[1] if declared else _SEPARATORS
+    heads = {separator: _head(text, skipped, separator) for separator in tried}
+    wanted = {*map(_plain, needed)}
+    also = {*map(_plain, optional)}
+
+    def fit(place: tuple[str, int]) -> tuple[int, int, int, int]:
+        separator, row = place
+        titles = {*map(_plain, heads[separator][row][1])}
+        parts = len(heads[separator][row][1]) * (row == 0 and separator != " ")
+        return len(titles & wanted), len(titles & also), parts, -tried.index(separator)
+
+    places = [(separator, row) for separator, head in heads.items() for row in range(len(head))]
+    separator, above = max(places, key=fit, default=(tried[0], 0))
+    rows = []
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text), skipinitialspace=True)
-        for row in reader:
-            fields = tuple(field.strip() for field in row)
-            if len(fields) > limits.COLUMNS or max(map(len, fields), default=0) > limits.FIELD:
-                raise csv.Error(f"a row has at most {limits.COLUMNS:,} fields, and each {limits.FIELD:,} letters")
-            if any(fields):
-                lines.append((begins, fields))
-            begins = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(
-            f"{path}, line {begins}, is not CSV: {error}.", hint="Export the table as CSV again."
-        ) from error
-    if not lines:
-        raise InputError(f"{path} is empty.", hint="Export the table as CSV again.")
-    if max(map(len, lines[0][1])) > limits.NAME:
+        for line, fields in _rows(text, skipped, separator):
+            if any(cells := tuple(map(clean, fields))):
+                rows.append((line, cells))
+    except _BadCsv as error:
+        raise InputError(f"{path}, line {error.line:,}, is not CSV: {error}.", hint=CSV_AGAIN) from None
+    if not rows:
+        raise InputError(f"{path} is empty.", hint=CSV_AGAIN)
+    (header_line, header), rows = rows[above], rows[above + 1 :]
+    if max(map(len, header)) > limits.NAME:
         raise InputError(f"{path} has a column whose name is longer than {limits.NAME} letters.", hint="Is it CSV?")
-    return CsvFile(path, hashlib.sha256(data).hexdigest(), encoding, lines[0][1], tuple(lines[1:]))
+    notes = [f"read as {encoding}"] if encoding not in ("utf-8", "utf-8-sig") else []
+    notes += [f"cells are parted by a {_NAMES.get(separator, 'sign that the file names')}"] if separator != "," else []
+    notes += [f"the header is line {header_line}; what stands above it is not read"] if above else []
+    if _has_row_names(header, rows):
+        rows = [(line, fields[1:]) for line, fields in rows]
+        notes.append("each row begins with its number, for which the header has no name")
+    return CsvFile(
+        path=path, sha256=file.sha256, encoding=encoding, separator=separator, header_line=header_line, header=header,
+        rows=tuple(rows), notes=tuple(f"{path.name}: {note}." for note in notes),
+    )  # fmt: skip
 
 
-def _bytes(path: Path) -> bytes:
+def _head(text: str, start: int, separator: str) -> list[Line]:
+    """The first rows, as this separator parts them, up to where it cannot."""
+    head: list[Line] = []
     try:
-        return limits.read_whole(path, limits.TABLE)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+        parted = ((line, tuple(map(clean, fields))) for line, fields in _rows(text, start, separator))
+        head.extend(islice((row for row in parted if any(row[1])), _ABOVE))
+    except _BadCsv:
+        pass
+    return head
 
 
-def _separator(text: str) -> str:
-    """The one that parts the first line into the most fields."""
-    first = next((line for line in io.StringIO(text) if line.strip()), "")
-    return max(_SEPARATORS, key=lambda s: (len(next(csv.reader([first], delimiter=s), [])), -_SEPARATORS.index(s)))
+def _rows(text: str, start: int, separator: str) -> Iterator[Line]:
+    """All rows from a place on, each with its line. Quotes double within quotes, and mean nothing within a cell."""
+    part = re.escape(separator)
+    blanks = "" if separator == " " else " *+"
+    cell = re.compile(
+        rf'{blanks}(?:"(?P<quoted>[^"]*+(?:""[^"]*+)*+)"{blanks}|(?P<plain>(?!")[^{part}\n]*+))(?P<end>{part}|\n|\Z)'
+    )
+    line = begins = text.count("\n", 0, start) + 1
+    fields: list[str] = []
+    while start < len(text) or fields:
+        found = cell.match(text, start)
+        if found is None:
+            raise _BadCsv(line, "a quotation mark is not closed, or is closed and text follows")
+        plain = found["plain"]
+        fields.append(found["quoted"].replace('""', '"') if plain is None else plain)
+        if len(fields) > limits.COLUMNS or len(fields[-1]) > limits.FIELD:
+            raise _BadCsv(line, f"a row has at most {limits.COLUMNS:,} fields, and each {limits.FIELD:,} letters")
+        line += text.count("\n", start, found.end())
+        start = found.end()
+        if found["end"] != separator:
+            yield begins, tuple(fields)
+            fields, begins = [], line
 
 
-def _decoded(data: bytes, path: Path) -> tuple[str, str]:
-    """The text and its encoding. Latin-1 decodes anything, so it comes last, and only if nothing in it is binary."""
-    for encoding in _candidates(data):
-        try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if "\0" not in text:
-            return text, encoding
-    raise InputError(f"{path} is not a text file.", hint="Export the table as CSV (a spreadsheet file will not do).")
+def _has_row_names(header: Fields, rows: Sequence[Line]) -> bool:
+    """Whether R wrote the rows' numbers in front of them, and no name for these in the header."""
+    numbered = (fields[0] == str(n) and len(fields) == len(header) + 1 for n, (_, fields) in enumerate(rows, start=1))
+    return any(fields[-1] for _, fields in rows) and all(numbered)
 
 
-def _candidates(data: bytes) -> Sequence[str]:
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return ("utf-16",)
-    if b"\0" in data[:200]:  # UTF-16 without its mark: ASCII letters have a zero byte before or after them
-        return ("utf-16-be",) if data[:1] == b"\0" else ("utf-16-le",)
-    return ("utf-8-sig", "latin-1")
+def _plain(title: str) -> str:
+    """A column's name without case and signs. R puts an X before a name that begins with a digit."""
+    letters = "".join(filter(str.isalnum, title.casefold()))
+    return letters[1:] if re.match(r"x\d", letters) else letters
+
+
+def _title(title: str, wanted: str) -> str:
+    """A column's name, where it is much like the one that is wanted; of any other its shape: it may be a cell."""
+    has, wants = _plain(title), _plain(wanted)
+    near = difflib.SequenceMatcher(None, has, wants).ratio() >= _NEAR or has in wants
+    return repr(title) if near and min(len(has), len(wants)) >= _LONG_ENOUGH else shape_of(title)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -22,6 +22,7 @@ from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
 from ingest.report import IngestReport
+from ingest.sources import known_sources, placed
 from lake.cluster import batches
 from lake.errors import InputError
 from lake.journal import tell
@@ -48,6 +49,7 @@ def ingest(
     labels: str | Path | Sequence[str | Path] | None = None,
     *,
     boxes: str | Path | None = None,
+    encoding: str = "",
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> IngestReport:
@@ -57,9 +59,11 @@ def ingest(
         lake: the lake.
         cohort: name of a shipped cohort or of one that the lake knows, or path of a TOML description.
         images: folder of scans, at any depth below it.
-        labels: one label file or several; rows of a source (a file's name without ending) replace its former rows.
+        labels: one label file or several; rows of a source (``ingest.sources``) replace its former rows. What several
+            say of a scan is put together, the later counting where both know.
         boxes: CSV file of tumour boxes for scans without a mask (``ingest.boxes``); without one, the boxes given
             before stay.
+        encoding: what label files are written in that are not in UTF-8; "" to find out.
         scheduler, workers: as for ``lake.cluster.open_cluster``. No cluster is started when no scan needs reading.
 
     Raises:
@@ -72,25 +76,24 @@ def ingest(
         raise InputError("There is nothing to ingest.", hint="Give --images DIR, --labels FILE, or both.")
     if boxes is not None and images is None:
         raise InputError("Boxes belong to images, and none are given.", hint="Give --images DIR with --boxes FILE.")
-    if twice := [stem for stem, count in Counter(file.stem for file in files).items() if count > 1]:
-        raise InputError(f"Two label files are named {twice[0]}.", hint="Rename one: it names the source.")
     rules = {name: known.ids for name, known in _declarable(lake, described).items()}
-    read = [read_labels(described, file, rules) for file in files]
+    read, notes = _each_once([read_labels(described, file, rules, encoding=encoding) for file in files])
     given = read_boxes(described, Path(boxes)) if boxes is not None else None
     news = _look(lake, described, Path(images), given) if images is not None else None
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
     arguments |= {"boxes": boxes and str(boxes)}
     with start_run(lake, "ingest", arguments) as run:
+        numbers: dict[str, object] = {}
         if read:
             run.transact(partial(_commit_labels, cohort=described, files=read))
-        numbers: dict[str, object] = {}
         if news:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
             numbers = _ingest_images(run, described, news, reading)
-        report = _report(lake, described, tuple(note for file in read for note in file.notes), numbers)
+        report = _report(lake, described, read, notes, numbers)
         tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
-             excluded=report.excluded, vanished=len(report.vanished), notes=report.notes)  # fmt: skip
+             excluded=report.excluded, vanished=len(report.vanished), notes=report.notes,
+             label_files=[asdict(file) for file in report.label_files])  # fmt: skip
         return report
 
 
@@ -106,14 +109,26 @@ def _declarable(lake: Lake, described: Cohort) -> dict[str, Cohort]:
     return known
 
 
+def _each_once(files: Sequence[LabelFile]) -> tuple[list[LabelFile], tuple[str, ...]]:
+    """The files that differ in path and content, and a note for each of the others."""
+    kept: dict[str, LabelFile] = {}
+    notes: list[str] = []
+    for file in files:
+        first = kept.setdefault(file.sha256, file)
+        if first.path != file.path:
+            notes.append(f"{file.report.file} holds the same as {first.report.file}: it is used once.")
+    return list(kept.values()), tuple(notes)
+
+
 def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) -> None:
     tx.upsert("cohorts", [cohort.row()])
-    for file in files:
-        tx.replace("labels", {"cohort": cohort.name, "source": file.source}, list(file.rows))
+    sources = placed(known_sources(tx, cohort.name), [(file.path, file.sha256) for file in files])
+    for file, source in zip(files, sources, strict=True):
+        named = {"source": source.name, "source_path": source.path, "source_order": source.order}
+        tx.replace("labels", {"cohort": cohort.name, "source": source.name}, [row | named for row in file.rows])
         before = tx.read("exclusions", {"cohort": cohort.name, "step": LABELS}).to_pylist()
-        tx.exchange(
-            "exclusions", [row for row in before if Path(row["source"]).stem == file.source], merged(file.exclusions)
-        )
+        former = [row for row in before if row["source"] == file.path or row["fingerprint"] == file.sha256]
+        tx.exchange("exclusions", former, merged(file.exclusions))
     commit_links(tx)
 
 
@@ -245,14 +260,22 @@ def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundSc
     commit_links(tx)
 
 
-def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[str, object]) -> IngestReport:
+def _report(
+    lake: Lake, cohort: Cohort, read: Sequence[LabelFile], notes: tuple[str, ...], numbers: dict[str, object]
+) -> IngestReport:
     where = {"cohort": cohort.name}
     scans = lake.read("scans", where, ["scan_id"])["scan_id"]
-    labels = lake.read("labels", where, ["scan_id", "source"])
+    labels = lake.read("labels", where, ["scan_id", "source", "source_path"])
     excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
     links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
     unread = pa.array([row["scan_id"] for row in excluded if row["step"] == IMAGES], pa.string())
     with_images = pa.concat_arrays([*scans.chunks, unread])
+    names = dict(zip(labels["source_path"].to_pylist(), labels["source"].to_pylist(), strict=True))
+    files = tuple(replace(file.report, source=names.get(file.path, "")) for file in read)
+    notes += tuple(note for file in files for note in file.notes)
+    for file in read:
+        if len(with_images) and not {row["scan_id"] for row in file.rows} & {*with_images.to_pylist()}:
+            notes += (f"{file.report.file}: none of its {len(file.rows):,} scans is among those with images.",)
     if cohort.images and cohort.done is None:
         notes += (
             "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
@@ -268,6 +291,7 @@ def _report(lake: Lake, cohort: Cohort, notes: tuple[str, ...], numbers: dict[st
         links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
         labels_without_images=_missing(labels["scan_id"], with_images),
         images_without_labels=_missing(with_images, labels["scan_id"].combine_chunks()),
+        label_files=files,
         notes=notes,
         **numbers,  # type: ignore[arg-type]
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ingest.cohort import Cohort, load_cohort
 from ingest.csvfile import CsvFile, read_csv
 from ingest.report import ListReport
+from ingest.shape import shape_of
 from lake.errors import InputError
 from lake.runs import start_run
 
@@ -30,8 +31,8 @@ def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> 
         raise InputError("The list has no name.", hint="Give it one, e.g. table_s2.")
     table = read_csv(Path(file))
     entries = _entries(described, table)
-    parsed = [(entry, described.ids.parse(entry)) for entry in entries]
-    counts = Counter(scan.scan_id for _, scan in parsed if scan)
+    parsed = [(line, entry, described.ids.parse(entry)) for line, entry in entries]
+    counts = Counter(scan.scan_id for _, _, scan in parsed if scan)
     rows = [
         {"list": name, "cohort": described.name, "scan_id": scan_id, "entries": count, "source_sha256": table.sha256}
         for scan_id, count in sorted(counts.items())
@@ -46,17 +47,17 @@ def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> 
         entries=len(entries),
         scans=len(counts),
         repeated=tuple(scan_id for scan_id, count in sorted(counts.items()) if count > 1),
-        unreadable=tuple(entry for entry, scan in parsed if scan is None),
+        unreadable=tuple(f"line {line} ({shape_of(entry)})" for line, entry, scan in parsed if scan is None),
         unknown=tuple(sorted(set(counts) - known)),
     )
 
 
-def _entries(cohort: Cohort, table: CsvFile) -> list[str]:
-    """The entries of the column that holds the ids; its first line counts only if it is an id itself."""
-    lines = [table.header, *(fields for _, fields in table.rows)]
-    width = max(len(fields) for fields in lines)
-    columns = [[fields[i] for fields in lines if i < len(fields) and fields[i]] for i in range(width)]
-    understood = [sum(cohort.ids.parse(entry) is not None for entry in column) for column in columns]
+def _entries(cohort: Cohort, table: CsvFile) -> list[tuple[int, str]]:
+    """The entries of the column that holds the ids, with their lines; its first counts only if it is an id itself."""
+    lines = [(table.header_line, table.header), *table.rows]
+    width = max(len(fields) for _, fields in lines)
+    columns = [[(line, fields[i]) for line, fields in lines if i < len(fields) and fields[i]] for i in range(width)]
+    understood = [sum(cohort.ids.parse(entry) is not None for _, entry in column) for column in columns]
     best = understood.index(max(understood))
     if not understood[best]:
         raise InputError(
@@ -64,4 +65,4 @@ def _entries(cohort: Cohort, table: CsvFile) -> list[str]:
             hint="It should have a column of scan ids, as the cohort's label file or folders write them.",
         )
     first, *rest = columns[best]
-    return [first, *rest] if cohort.ids.parse(first) else rest
+    return [first, *rest] if cohort.ids.parse(first[1]) else rest

@@ -6,6 +6,7 @@ from time import thread_time
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from ingest.shape import shape_of
 from lake.errors import InputError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class TimedPattern:
         import regex  # not among what MXNet's workers have, which read no descriptions
 
         self._compiled = regex.compile(normalize("NFC", expression), regex.ASCII)
-        self._written = written
+        self.written = written
         self._left = _SECONDS
 
     @property
@@ -58,7 +59,7 @@ class TimedPattern:
         if self._left <= 0:
             self._left = _SECONDS  # for whoever asks again
             raise InputError(
-                f"The pattern {self._written!r} takes more than {_SECONDS:g} s over names such as {text!r}.",
+                f"The pattern {self.written!r} takes more than {_SECONDS:g} s over names of the form {shape_of(text)}.",
                 hint="Write it with fewer * between fixed parts, and without repeats within repeats, such as (a+)+.",
             )
         return match

@@ -18,6 +18,7 @@ import numpy as np
 
 from ingest.exclusions import BAD_LABEL, BAD_VECTOR, CONFLICTING_ROWS, MISSING_VECTOR, Row, exclusion
 from ingest.report import FeaturesReport
+from ingest.sources import Source, known_sources, path_of, placed
 from ingest.tfrecords import read_examples
 from lake import limits
 from lake.errors import InputError
@@ -43,7 +44,6 @@ _STATUS = {0: "unmethylated", 1: "methylated"}
 class ReleasedScan:
     """One sound record. vectors: (5, 400) float32, in the order of ``BRANCHES``; content: digest of the vectors."""
 
-    source: str
     number: int
     file_sha256: str
     vectors: np.ndarray
@@ -75,15 +75,17 @@ def ingest_features(lake: Lake, files: Sequence[str | Path]) -> FeaturesReport:
     ``features`` for each patient. The same files again, in whatever order, write nothing.
 
     Raises:
-        InputError: no file was given, two have the same name, or one is no whole TFRecord; nothing is written then. A
+        InputError: no file was given, or one is no whole TFRecord; nothing is written then. A
             record with a vector or label that cannot be used becomes a row of ``exclusions``.
     """
     if not files:
         raise InputError("No TFRecord file was given.", hint="Give the study's .tfrecords files.")
     paths = sorted({Path(file) for file in files}, key=lambda path: (path.name, str(path)))
-    if twice := [name for name, count in Counter(path.stem for path in paths).items() if count > 1]:
-        raise InputError(f"Two files are named {twice[0]}.", hint="Rename one: a source is known by its file's name.")
-    read = [_read_file(path) for path in paths]
+    by_content: dict[str, ReleasedFile] = {}
+    for path in paths:
+        file = _read_file(path)
+        by_content.setdefault(file.sha256, file)
+    read = [*by_content.values()]
     feature_set = _feature_set(read)
     with start_run(lake, "ingest-features", {"files": [str(path) for path in paths]}) as run:
         run.transact(lambda tx: _commit(tx, read, feature_set))
@@ -102,10 +104,10 @@ def _read_file(path: Path) -> ReleasedFile:
             status = _label(example)
         except _Unusable as error:
             name, detail = f"{path.stem} record {number}", f"Record {number}: {error}."
-            source = str(path.absolute())
+            source = path_of(path)
             left_out.append(exclusion(COHORT, name, STEP, error.reason, detail, source=source, fingerprint=sha256))
         else:
-            scans.append(ReleasedScan(path.stem, number, sha256, vectors, status, _content(vectors)))
+            scans.append(ReleasedScan(number, sha256, vectors, status, _content(vectors)))
     if not number:
         raise InputError(f"{path} holds no record.", hint="Download it again and compare its size.")
     sound, conflicting = _agreeing(path, sha256, scans)
@@ -123,7 +125,7 @@ def _agreeing(path: Path, sha256: str, scans: Sequence[ReleasedScan]) -> tuple[l
             numbers = " and ".join(str(scan.number) for scan in same)
             detail = f"Records {numbers} hold one patient with both labels; none is used."
             name = f"{path.stem} record {same[0].number}"
-            source = str(path.absolute())
+            source = path_of(path)
             conflicting.append(
                 exclusion(COHORT, name, STEP, CONFLICTING_ROWS, detail, source=source, fingerprint=sha256)
             )
@@ -183,10 +185,13 @@ def _commit(tx: Transaction, read: Sequence[ReleasedFile], feature_set: Mapping[
     for file in read:
         for scan in file.scans:  # scans that the lake does not know take the next numbers, in the order of the records
             scan_ids.setdefault(scan.content, f"{COHORT}-{len(scan_ids) + 1:04d}")
-    for file in read:
-        tx.replace("labels", {"cohort": COHORT, "source": file.path.stem}, _label_rows(file, scan_ids))
+    sources = placed(known_sources(tx, COHORT), [(path_of(file.path), file.sha256) for file in read])
+    for file, source in zip(read, sources, strict=True):
+        tx.replace("labels", {"cohort": COHORT, "source": source.name}, _label_rows(file, source, scan_ids))
         before = tx.read("exclusions", {"cohort": COHORT, "step": STEP}).to_pylist()
-        tx.delete_keys("exclusions", [row for row in before if Path(row["source"]).stem == file.path.stem])
+        tx.delete_keys(
+            "exclusions", [row for row in before if row["source"] == source.path or row["fingerprint"] == file.sha256]
+        )
         tx.upsert("exclusions", list(file.exclusions))
     tx.upsert("features", _feature_rows(read, scan_ids, feature_set["feature_set"]))
 
@@ -203,12 +208,13 @@ def _known_scans(tx: Transaction) -> dict[str, str]:
     }
 
 
-def _label_rows(file: ReleasedFile, scan_ids: Mapping[str, str]) -> list[Row]:
+def _label_rows(file: ReleasedFile, source: Source, scan_ids: Mapping[str, str]) -> list[Row]:
     """One row for each scan of a file; a repeated record adds nothing."""
     rows: dict[str, Row] = {}
     for scan in file.scans:
         scan_id = scan_ids[scan.content]
-        row = {"cohort": COHORT, "scan_id": scan_id, "source": scan.source, "source_id": f"record {scan.number}",
+        row = {"cohort": COHORT, "scan_id": scan_id, "source": source.name, "source_path": source.path,
+               "source_order": source.order, "source_id": f"record {scan.number}",
                "source_row": scan.number, "source_sha256": file.sha256, "mgmt_status": scan.status,
                "label_rule": LABEL_RULE}  # fmt: skip
         rows.setdefault(scan_id, row)

@@ -13,13 +13,39 @@ _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
+class LabelFileReport:
+    """What was read from a label file.
+
+    rows: those below its header. scans: those of which something is used. calls: MGMT status -> scans.
+    left_out: reason -> rows that are not used. columns: those that are used, beside the id's. source: its name in the
+    lake.
+    """
+
+    file: str
+    rows: int
+    scans: int
+    calls: Mapping[str, int]
+    left_out: Mapping[str, int]
+    columns: tuple[str, ...]
+    encoding: str
+    notes: tuple[str, ...] = ()
+    source: str = ""
+
+    def __str__(self) -> str:
+        calls = ", ".join(f"{count:,} {status}" for status, count in self.calls.items())
+        left_out = "".join(f"; {count:,} left out: {reason}" for reason, count in self.left_out.items())
+        return f"{self.rows:,} rows: {calls}{left_out}; {len(self.columns):,} columns used"
+
+
+@dataclass(frozen=True)
 class IngestReport:
     """Outcome of ``ingest``. What it counts in the lake concerns this cohort, after the run.
 
     found, read, unchanged: scans in the images folder, of which so many were read now, or were known as they are.
     scans: sound scans in the lake. excluded: reason -> rows of ``exclusions``. labels: source -> rows.
     links: kind -> links of this cohort's scans. vanished: scans whose files are gone; their rows are kept.
-    cleared: exclusions that were dropped as what they were about is gone. notes: oddities worth a sentence.
+    cleared: exclusions that were dropped as what they were about is gone. label_files: what was read from each.
+    notes: oddities worth a sentence.
     """
 
     cohort: str
@@ -34,6 +60,7 @@ class IngestReport:
     images_without_labels: tuple[str, ...] = ()
     vanished: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
+    label_files: tuple[LabelFileReport, ...] = ()
     notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -44,6 +71,7 @@ class IngestReport:
         lines = [("scans in the folder", f"{self.found:,} found, {self.read:,} read, {self.unchanged:,} unchanged")]
         lines += [("sound scans in the lake", f"{self.scans:,}")]
         lines += [(f"left out: {reason}", f"{count:,}") for reason, count in self.excluded.items()]
+        lines += [(f"read from {file.file}", str(file)) for file in self.label_files]
         lines += [(f"labels from {source}", f"{count:,}") for source, count in self.labels.items()]
         lines += [(f"links: {kind}", f"{count:,}") for kind, count in self.links.items()]
         lines += named("labels without images", self.labels_without_images)

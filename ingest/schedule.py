@@ -38,6 +38,7 @@ class CohortJob:
     images: Path | None
     labels: tuple[Path, ...]
     boxes: Path | None
+    encoding: str = ""
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,7 @@ def _cohort(section: Section, folder: Path) -> CohortJob:
         path(section.text("images")) if "images" in section else None,
         tuple(path(text) for text in section.texts("labels", (), may_be_empty=True)),
         path(section.text("boxes")) if "boxes" in section else None,
+        section.text("encoding", ""),
     )
     section.end()
     return job
@@ -259,7 +261,16 @@ def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, work
 def _ingest(lake: Lake, job: CohortJob, scheduler: str | None, workers: int | None) -> CohortResult:
     name = Path(job.cohort).stem
     try:
-        report = ingest(lake, job.cohort, job.images, job.labels, boxes=job.boxes, scheduler=scheduler, workers=workers)
+        report = ingest(
+            lake,
+            job.cohort,
+            job.images,
+            job.labels,
+            boxes=job.boxes,
+            encoding=job.encoding,
+            scheduler=scheduler,
+            workers=workers,
+        )
     except (GliolakeError, OSError) as error:
         return CohortResult(name, None, _told(error, name))
     return CohortResult(report.cohort, report)

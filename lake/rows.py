@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -12,6 +12,7 @@ from lake.tables import Table
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 Key: TypeAlias = tuple[Any, ...]
+_MISFITS = (pa.ArrowException, TypeError, ValueError, OverflowError)
 
 
 def as_dicts(rows: Rows) -> list[Mapping[str, Any]]:
@@ -26,29 +27,46 @@ def conform(table: Table, rows: Rows, run_id: str) -> pa.Table:
         InputError: a column is missing, unknown or of another type, or a value is missing.
         DuplicateKey: two rows have the same primary key.
     """
-    if not isinstance(rows, pa.Table):
-        rows = [{"run_id": run_id, **row} for row in rows]
-        if unknown := {column for row in rows for column in row} - set(table.schema.names):
-            raise InputError(f"Table {table.name} has no column {min(unknown)!r}.")
-        try:
-            rows = pa.Table.from_pylist(rows, schema=table.schema)
-        except (pa.ArrowException, TypeError) as error:
-            raise InputError(f"Rows do not fit table {table.name}: {error}") from error
-    elif "run_id" not in rows.column_names:
-        rows = rows.append_column("run_id", pa.array([run_id] * rows.num_rows, pa.string()))
+    given = rows if isinstance(rows, pa.Table) else _from_dicts(table, [{"run_id": run_id, **row} for row in rows])
+    if "run_id" not in given.column_names:
+        given = given.append_column("run_id", pa.array([run_id] * given.num_rows, pa.string()))
     try:
-        rows = rows.select(table.schema.names)
+        given = given.select(table.schema.names)
         for field in table.schema:
-            if not field.nullable and rows.column(field.name).null_count:
+            if not field.nullable and given.column(field.name).null_count:
                 raise InputError(f"Table {table.name} needs a value in column {field.name!r} of every row.")
-        rows = in_schema(rows, table.schema)
-    except (pa.ArrowException, KeyError) as error:
+        conformed = in_schema(given, table.schema)
+    except KeyError as error:
         raise InputError(f"Rows do not fit table {table.name}: {error}") from error
-    keys = keys_of(table, rows)
+    except pa.ArrowException:
+        raise _misfit(table, lambda field: given.column(field.name).cast(field.type)) from None
+    keys = keys_of(table, conformed)
     if len(set(keys)) < len(keys):
         twice = next(key for key in keys if keys.count(key) > 1)
         raise DuplicateKey(f"Two rows for table {table.name} have {show_key(table, twice)}.")
-    return rows
+    return conformed
+
+
+def _from_dicts(table: Table, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    if unknown := {column for row in rows for column in row} - set(table.schema.names):
+        raise InputError(f"Table {table.name} has no column {min(unknown)!r}.")
+    try:
+        return pa.Table.from_pylist(rows, schema=table.schema)
+    except _MISFITS:
+        raise _misfit(table, lambda field: pa.array([row.get(field.name) for row in rows], field.type)) from None
+
+
+def _misfit(table: Table, column: Callable[[pa.Field], object]) -> InputError:
+    """An error that names the columns with values of another type, and no value: it may say who a patient is."""
+    wrong = []
+    for field in table.schema:
+        try:
+            column(field)
+        except _MISFITS:
+            wrong.append(f"{field.name} ({field.type})")
+    return InputError(
+        f"Rows do not fit table {table.name}: values of another type in {', '.join(wrong) or 'a column'}."
+    )
 
 
 def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -89,14 +89,17 @@ def test_each_unusable_box_is_a_row_of_its_own(lake: Lake, boxed: Any) -> None:
         IDS[1]: ("images", "unusable box: boxes.csv, line 3: the box is empty, from y 5 to 5."),
         IDS[2]: (
             "images",
-            "unusable box: boxes.csv, line 4: its bounds are 3, 9, 5, x, 2, ; expected six whole numbers.",
+            "unusable box: boxes.csv, line 4: y1 has the form a, z1 has the form (empty); expected six whole numbers.",
         ),
         IDS[3]: ("boxes", f"box for a scan with a mask: boxes.csv, line 5: {IDS[3]} has a mask, which gives its box."),
         "BraTS2021_00099": (
             "boxes",
             "unknown scan: boxes.csv, line 6: BraTS2021_00099 is not among the images of brats21.",
         ),
-        "nobody": ("boxes", "unreadable id: boxes.csv, line 7: 'nobody' is no scan id of brats21."),
+        "boxes line 7": (
+            "boxes",
+            "unreadable id: boxes.csv, line 7: the id has the form aaaaaa; expected BraTS2021_{number}.",
+        ),
     }
     assert reasons == told
     lines = "".join(f"{scan_id},3,9,5,12,2,8\n" for scan_id in IDS[:3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,18 @@ def test_the_same_labels_are_read_whatever_wrote_the_file(tmp_path: Path, conten
     assert {row["label_rule"] for row in file.rows} == {"brats21"}
 
 
-def test_a_renamed_column_is_an_error_that_names_it_the_nearest_and_the_file(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"'MGMT_value'.*the nearest is 'MGMT value'") as caught:
-        read(tmp_path, "BraTS21ID,MGMT value\n00000,1\n")
+def test_a_renamed_column_is_an_error_that_says_what_the_header_has_but_no_text_of_another(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no column 'MGMT_value' .*line 1, with 1: AaaAA99AA, 2: 'MGMT_valeu'"
+    ) as caught:
+        read(tmp_path, "BraTS21ID,MGMT_valeu\n00000,1\n")
     assert "train_labels.csv" in str(caught.value)
-    with pytest.raises(InputError, match=r"'BraTS21ID'.*scan's id.*nearest is 'brats21_id'"):
-        read(tmp_path, "brats21_id,MGMT_value\n00000,1\n")
-    with pytest.raises(InputError, match="two columns named 'MGMT_value'"):
+    with pytest.raises(InputError, match=r"'BraTS21ID'.*scan's id.*1: 'brats_id', 2: AAAA_aaaaa, 3: Aaaa Aaaaa"):
+        read(tmp_path, "brats_id,MGMT_value,Anna Kovac\n00000,1,x\n")
+    with pytest.raises(InputError, match="two columns named 'MGMT_value': columns 2 and 3"):
         read(tmp_path, "BraTS21ID,MGMT_value,MGMT_value\n00000,1,0\n")
+    with pytest.raises(InputError, match="two columns named 'MGMT_value'"):
+        read(tmp_path, "BraTS21ID,mgmt value,MGMT-Value\n00000,1,0\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"PK\x03\x04\x00\x00 a spreadsheet", b'a,"b\n' + b"x" * 200_000])
@@ -83,7 +88,7 @@ def test_a_row_that_cannot_be_understood_costs_itself_and_is_kept_with_its_line(
         "UCSF-PDGM-007,positive,3.5,,66\n"
         "UCSF-PDGM-008,positive,3,BraTS-97,66\n"
         "UCSF-PDGM-009,positive,3,,sixty\n"
-        "UCSF-PDGM-010,positive\n"
+        "UCSF-PDGM-010\n"
         ",positive,3,,66\n"
         ",negative,3,,66\n"
     )
@@ -91,20 +96,25 @@ def test_a_row_that_cannot_be_understood_costs_itself_and_is_kept_with_its_line(
     assert [row["scan_id"] for row in file.rows] == ["UCSF-PDGM-0004"]
     assert file.rows[0]["source_row"] == 2
     left_out = {row["scan_id"]: (row["reason"], row["detail"]) for row in file.exclusions}
-    assert {name: reason for name, (reason, _) in left_out.items()} == {
-        "UCSF-PDGM\n-oops": "unreadable id",
-        "UCSF-PDGM-005": "unreadable value",
-        "UCSF-PDGM-007": "unreadable value",
-        "UCSF-PDGM-008": "unreadable value",
-        "UCSF-PDGM-009": "unreadable value",
-        "UCSF-PDGM-010": "unreadable row",
-        "(none)": "unreadable id",
+    no_id = "expected UCSF-PDGM-{number}[_FU{day}d]."
+    no_status = "expected positive or negative or indeterminate."
+    no_scan = "which is no scan id of brats21 (BraTS2021_{number})."
+    assert left_out == {
+        "meta line 3": ("unreadable id", f"Line 3: the id has the form AAAA-AAAA -aaaa; {no_id}"),
+        "UCSF-PDGM-0005": ("unreadable value", f"Line 5: MGMT status has the form aaaaaaa; {no_status}"),
+        "UCSF-PDGM-0007": (
+            "unreadable value",
+            "Line 6: MGMT index has the form 9.9; expected a whole number, not negative.",
+        ),
+        "UCSF-PDGM-0008": ("unreadable value", f"Line 7: BraTS21 ID has the form AaaAA-99, {no_scan}"),
+        "UCSF-PDGM-0009": (
+            "unreadable value",
+            "Line 8: Age at MRI has the form aaaaa; expected a number, not negative.",
+        ),
+        "UCSF-PDGM-0010": ("unreadable row", "Line 9: it has 1 fields, the header 5."),
+        "meta line 10": ("unreadable id", f"Line 10: the id is empty; {no_id}"),
+        "meta line 11": ("unreadable id", f"Line 11: the id is empty; {no_id}"),
     }
-    assert left_out["UCSF-PDGM\n-oops"][1].startswith("Line 3:")
-    assert left_out["UCSF-PDGM-005"][1].startswith("Line 5:")
-    assert "'perhaps'" in left_out["UCSF-PDGM-005"][1]
-    assert "Line 10:" in left_out["(none)"][1]
-    assert "Line 11:" in left_out["(none)"][1]
 
 
 def test_duplicate_rows_collapse_when_they_agree_and_none_is_used_when_they_do_not(tmp_path: Path) -> None:
@@ -115,6 +125,51 @@ def test_duplicate_rows_collapse_when_they_agree_and_none_is_used_when_they_do_n
     assert (conflict["scan_id"], conflict["reason"]) == ("BraTS2021_00005", "conflicting duplicate rows")
     assert "Lines 3 and 5" in conflict["detail"]
     assert "mgmt_status" in conflict["detail"]
+
+
+def test_rows_of_one_scan_are_put_together_where_each_knows_what_the_other_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "meta.csv"
+    path.write_text(
+        "ID,MGMT status,MGMT index,Sex,Age at MRI\nUCSF-PDGM-004,unknown,,F,\nUCSF-PDGM-4,positive,3,,61\n"
+        "UCSF-PDGM-005,positive,3,,61\nUCSF-PDGM-0005,,,M,62\n"
+    )
+    file = read_labels(UCSF, path, {})
+    ((row,), (left_out,)) = file.rows, file.exclusions
+    assert (row["mgmt_status"], row["mgmt_index"], row["sex"], row["age"]) == ("methylated", 3, "F", 61)
+    assert (row["source_row"], row["source_id"]) == (2, "UCSF-PDGM-004")
+    assert left_out["detail"] == "Lines 4 and 5 differ in age; none is used."
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        ("", "has a header and no rows"),
+        (
+            "Zenobia Quux,1\nMaria Quux,0\n",
+            r"none of 2 rows .*Its ids have the form Aaaaaaa Aaaa \(1\), Aaaaa Aaaa \(1\)",
+        ),
+        ("UPENN-GBM-00004_11,1\n", r"AAAAA-AAA-99999_99 \(1\); those of brats21 are written BraTS2021_\{number\}"),
+        (
+            "00001,1,5\nQuux,1\n",
+            r"unreadable row 1, unreadable id 1\).*The first: Line 2: it has 3 fields, the header 2",
+        ),
+    ],
+)
+def test_a_file_in_which_no_row_names_a_scan_is_an_error_that_says_what_it_has_instead(
+    tmp_path: Path, rows: str, what: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, f"BraTS21ID,MGMT_value\n{rows}")
+    assert re.search(what, f"{caught.value} {caught.value.hint}")
+
+
+def test_the_report_counts_what_a_file_says(tmp_path: Path) -> None:
+    report = read(tmp_path, "BraTS21ID;MGMT_value\n1;1\n2;0\n3;NA\n4;x\n5;y\nAnna;1\n").report
+    assert (report.rows, report.scans) == (6, 3)
+    assert report.calls == {"methylated": 1, "unknown": 1, "unmethylated": 1}
+    assert report.left_out == {"unreadable id": 1, "unreadable value": 2}
+    assert (report.columns, report.encoding) == (("MGMT_value",), "utf-8")
+    assert report.notes == ("train_labels.csv: cells are parted by a semicolon.",)
 
 
 def test_an_id_of_a_cohort_that_nobody_described_is_kept_as_written(tmp_path: Path) -> None:

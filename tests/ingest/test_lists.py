@@ -32,7 +32,7 @@ def test_a_list_needs_no_header_and_may_have_other_columns_and_strangers(lake: L
     report = ingest_list(lake, "ucsf_pdgm", "mine", file)
     assert (report.entries, report.scans) == (4, 2)
     assert report.repeated == ("UCSF-PDGM-0005",)
-    assert report.unreadable == ("P-17",)
+    assert report.unreadable == ("line 3 (A-99)",)
     assert report.unknown == ("UCSF-PDGM-0004", "UCSF-PDGM-0005")
     file.write_text("UCSF-PDGM-004\n")
     ingest_list(lake, "ucsf_pdgm", "mine", file)

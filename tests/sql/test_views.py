@@ -137,6 +137,34 @@ def test_of_two_releases_the_later_counts_and_their_disagreement_is_said(study: 
     assert study.ask("SELECT count(*) FROM external") == [(1,)]
 
 
+def test_what_a_source_knows_is_not_hidden_by_one_that_does_not_know_it(study: Study) -> None:
+    study.ucsf(10, "methylated", 3, source="z", source_order=1, age=50.0, site="a", run_id="first")
+    study.ucsf(10, "unknown", source="y", source_order=2, age=51.0, run_id="second")
+    study.ucsf(10, "indeterminate", source="x", source_order=3, sex="F", site="b", label_rule="brats21", run_id="third")
+    assert study.ask(
+        "SELECT source, mgmt_status, mgmt_index, label_rule, age, sex, site, run_id, sources_disagree FROM scan_labels"
+    ) == [("z", "methylated", 3, "ucsf", 51.0, "F", "b", "first", True)]
+    study.ucsf(11, "indeterminate", source="a", source_order=1)
+    study.ucsf(11, "unknown", source="b", source_order=2)
+    assert study.ask("SELECT source, mgmt_status, sources_disagree FROM scan_labels WHERE scan_id = 'scan-0011'") == [
+        ("a", "indeterminate", False)
+    ]
+
+
+def test_the_source_that_came_last_counts_and_an_index_only_beside_its_own_call(study: Study) -> None:
+    study.ucsf(10, "unmethylated", 0, source="b", source_order=1)
+    study.ucsf(10, "methylated", source="a", source_order=2)
+    study.ucsf(11, "methylated", 1, source="b", source_order=1)
+    study.ucsf(11, "methylated", source="a", source_order=2)
+    assert study.ask(
+        "SELECT scan_id, source, methylated, mgmt_index, sources_disagree FROM scan_labels ORDER BY scan_id"
+    ) == [("scan-0010", "a", True, None, True), ("scan-0011", "a", True, 1, False)]
+    assert study.ask("SELECT methylated_brats21, methylated_ucsf FROM external ORDER BY scan_id") == [
+        (True, True),
+        (False, True),
+    ]
+
+
 def test_the_flowchart_accounts_for_every_scan_once(study: Study) -> None:
     trained, follow_up, base = study.brats(1), study.ucsf(10), study.ucsf(11)
     study.tie((trained, follow_up))
