@@ -126,6 +126,18 @@ def ingest(
     encoding: Annotated[
         str, typer.Option(metavar="NAME", help="What label files are written in that are not UTF-8, e.g. mac_roman.")
     ] = "",
+    linked_images: Annotated[
+        bool, typer.Option("--linked-images", help="Follow links that leave the images folder.")
+    ] = False,
+    moved: Annotated[
+        bool, typer.Option("--moved", help="This folder replaces others that the same ids are known from.")
+    ] = False,
+    vanished_are_gone: Annotated[
+        bool, typer.Option("--vanished-are-gone", help="Known scans that this folder has no file of are removed.")
+    ] = False,
+    reread: Annotated[
+        bool, typer.Option("--reread", help="Read every scan, also where size and time of its files are as they were.")
+    ] = False,
     config: Annotated[
         Path | None,
         typer.Option(metavar="FILE.toml", help="Instead: all cohorts of a file, one run at a time, for a timer."),
@@ -136,13 +148,16 @@ def ingest(
 ) -> None:
     """Bring a cohort's scans and labels into the lake. Run again, it reads only what is new or changed.
 
+    Exit code 1 means that something is wrong with the images folder as a whole: folders that cannot be listed, or many
+    known scans that lost files. All else was done.
+
     With --config, exit code 1 means that a cohort failed and the others did not suffer; 0 that all went well.
     """
     from ingest.ingest import ingest as run
     from lake.errors import InputError
 
     if config is not None:
-        if cohort is not None or images is not None or labels or boxes is not None:
+        if cohort or images or labels or boxes or linked_images or moved or vanished_are_gone or reread:
             raise InputError("--config says all about cohorts.", hint="Leave out the other options that do.")
         _ingest_scheduled(_lake(lake, create=True), config, scheduler, workers, as_json)
         return
@@ -150,8 +165,22 @@ def ingest(
         raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
     there = _lake(lake, create=True)
-    report = run(there, cohort, images, labels, boxes=boxes, encoding=encoding, scheduler=scheduler, workers=workers)
+    report = run(
+        there,
+        cohort,
+        images,
+        labels,
+        boxes=boxes,
+        encoding=encoding,
+        linked_images=linked_images,
+        moved=moved,
+        vanished_are_gone=vanished_are_gone,
+        reread=reread,
+        scheduler=scheduler,
+        workers=workers,
+    )
     _print(report, as_json)
+    raise typer.Exit(report.exit_code)
 
 
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
@@ -957,9 +986,12 @@ def main() -> None:
 def _run() -> int | str | None:
     from lake.errors import GliolakeError
     from lake.journal import begin_journal
+    from lake.paths import check_text
     from lake.progress import complain
 
     try:
+        for argument in (*sys.argv[1:], os.environ.get("GLIOLAKE_LAKE", "")):
+            check_text(argument)
         begin_journal(" ".join(sys.argv[1:2]))
         app()
     except GliolakeError as error:

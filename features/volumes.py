@@ -23,6 +23,7 @@ from features.preprocess_settings import PreprocessSettings
 from ingest import images
 from ingest.boxes import BY_HAND
 from ingest.cohort import CLIP_STEPS, MASK, STEPS, Cohort, known_cohorts
+from ingest.exclusions import CHANGED_FILE
 from ingest.nifti import UNREADABLE, BadImage, Volume, parse_volume
 from lake.errors import InputError, known_name
 from lake.files import open_files
@@ -34,8 +35,8 @@ Row = dict[str, Any]
 BOX = "box"
 """Stands for a box given by hand among the files of a scan without a mask, as what its vectors also rest on."""
 
-CHANGED_FILE = "changed file"
 NOT_PREPROCESSED = "not preprocessed"
+
 FINENESS = 20
 """Steps of whole numbers that a clip's grey level has to have at least for a volume to be stored in them."""
 

@@ -10,7 +10,7 @@ import difflib
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -135,7 +135,7 @@ def load_cohort(name_or_path: str | Path, lake: Lake | None = None) -> Cohort:
     given = str(name_or_path)
     if given.endswith(".toml") or "/" in given:
         return read_cohort(Path(given))
-    shipped = {file.name.removesuffix(".toml"): file for file in _shipped()}
+    shipped = shipped_cohorts()
     if given in shipped:
         return parse_cohort(shipped[given].read_text(encoding="utf-8"), f"{given}.toml")
     known = known_cohorts(lake) if lake else {}
@@ -198,8 +198,10 @@ def _collections(root: Section) -> tuple[str, ...]:
     return given
 
 
-def _shipped() -> Iterator[Any]:
-    return (file for file in (resources.files("ingest") / "cohorts").iterdir() if file.name.endswith(".toml"))
+def shipped_cohorts() -> dict[str, Any]:
+    """The shipped cohorts' files, by their names."""
+    files = (resources.files("ingest") / "cohorts").iterdir()
+    return {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
 
 
 def _ids(section: Section) -> IdRules:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
+from ingest.litter import is_litter
 from ingest.nifti import (
     EMPTY,
     NOT_3D,
@@ -122,7 +123,8 @@ def _bad(reason: str, folder: Path, what: str) -> BadImage:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        paths = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "DICOMDIR")
+        names = (path for path in folder.iterdir() if path.name != "DICOMDIR" and not is_litter(path.name))
+        paths = sorted(path for path in names if path.is_file())
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
         raise _bad(UNREADABLE, folder, error.strerror or str(error)) from error

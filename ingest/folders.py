@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -19,12 +20,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
-from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNREADABLE_ID, UNREADABLE_NAME, Row, exclusion
+from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNLISTED, UNREADABLE_ID, UNREADABLE_NAME, Row, exclusion
 from ingest.ids import ScanName
 from ingest.listing import Entry, Listing, walk
 from ingest.patterns import TimedPattern
 from lake import limits
 from lake.errors import InputError
+from lake.paths import absolute
 
 if TYPE_CHECKING:
     import regex
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 STEP = "images"
 
 WHAT = {
-    LEAVES: "it is, or holds, a symbolic link that leaves the images folder. Copy what it leads to into the folder, or "
-    "give as --images a folder that has both.",
+    LEAVES: "it is, or holds, a symbolic link that leaves the images folder. If you made it on purpose, give "
+    "--linked-images; or give as --images a folder that has both.",
     NOT_A_FILE: "it is, or holds, no regular file but a pipe, a device, or a link that leads nowhere.",
     UNREADABLE_NAME: "its name is no UTF-8. Rename it.",
     TOO_DEEP: f"it lies more than {limits.FOLDERS_DEEP} folders deep.",
@@ -57,7 +59,10 @@ class FoundFile(NamedTuple):
 
 @dataclass(frozen=True)
 class FoundScan:
-    """A scan's files, whatever their number, in the order of roles and names, before any of them is opened."""
+    """A scan's files, whatever their number, in the order of roles and names, before any of them is opened.
+
+    alike: the ids, this one among them, that differ in nothing but capital and small letters; or none.
+    """
 
     cohort: str
     scan_id: str
@@ -68,6 +73,7 @@ class FoundScan:
     files: tuple[FoundFile, ...]
     fingerprint: str
     box: GivenBox | None = None
+    alike: tuple[str, ...] = ()
 
 
 @dataclass
@@ -75,12 +81,15 @@ class Found:
     """What an images folder, ``root``, holds for a cohort: its scans, and rows for what is no part of any.
 
     unchanged: ids of scans that are as they were when their fingerprints were taken; ``scans`` has the others.
+    files: how many of them have a file. unlisted: folders that could not be listed.
     """
 
     root: Path
     scans: list[FoundScan] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
     exclusions: list[Row] = field(default_factory=list)
+    files: int = 0
+    unlisted: list[str] = field(default_factory=list)
 
     @property
     def present(self) -> set[str]:
@@ -88,7 +97,14 @@ class Found:
         return {*self.unchanged, *(scan.scan_id for scan in self.scans)}
 
 
-def find_scans(cohort: Cohort, root: Path, known: Mapping[str, str] = MappingProxyType({})) -> Found:
+def find_scans(
+    cohort: Cohort,
+    root: Path,
+    known: Mapping[str, Container[str]] = MappingProxyType({}),
+    *,
+    linked: bool = False,
+    may_be_gone: bool = False,
+) -> Found:
     """The scans below ``root``, in the order of their ids.
 
     A folder that bears a scan's id and holds none of its files is a scan with no files, so that it is not overlooked.
@@ -96,20 +112,27 @@ def find_scans(cohort: Cohort, root: Path, known: Mapping[str, str] = MappingPro
     Args:
         cohort: its description.
         root: the images folder.
-        known: scan id -> fingerprint of a scan of which nothing need be told while it has this one.
+        known: scan id -> fingerprints of a scan of which nothing need be said while it has one of them.
+        linked: whether links may leave the folder.
+        may_be_gone: whether the folder need not be there: then nothing is found.
 
     Raises:
-        InputError: ``root`` is no folder or holds more than any cohort, or the cohort's description says nothing of
-            images.
+        InputError: ``root`` is no folder, cannot be listed, or holds more than any cohort, or the cohort's description
+            says nothing of images.
     """
     if cohort.images is None:
         raise InputError(
             f"The description of {cohort.name} says nothing of images.", hint="Add an [images] section to it."
         )
+    root = absolute(root)
     if not root.is_dir():
+        if may_be_gone and not os.path.lexists(root):
+            return Found(root)
         raise InputError(f"The images folder {root} is not a folder.", hint="Check --images.")
-    sorting = _Sorting(cohort, cohort.images, root.absolute())
-    for listing in walk(root.absolute()):
+    sorting = _Sorting(cohort, cohort.images, root)
+    for listing in walk(root, linked=linked):
+        if listing.error and not listing.below:
+            raise InputError(f"The images folder {root} cannot be listed: {listing.error}.", hint="Check --images.")
         sorting.take(listing)
     return _grouped(sorting, known)
 
@@ -129,15 +152,20 @@ class _Sorting:
         self.cohort, self.rules, self.root = cohort, rules, root
         self.names: dict[str, _Named] = defaultdict(_Named)
         self.strange: list[Row] = []
+        self.unlisted: list[str] = []
         self._roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
-        self._patterns = _Patterns(rules, self._roles)
+        self._patterns = Patterns(rules)
 
     def take(self, listing: Listing) -> None:
         """Sort what a folder is and holds."""
-        if match := _match(self._patterns.series, listing.below[:-1]):
+        if listing.error:
+            self.unlisted.append(listing.path)
+            detail = f"{listing.path} could not be listed: {listing.error}. Known scans below it are left as they are."
+            self.strange.append(exclusion(self.cohort.name, "", STEP, UNLISTED, detail, source=listing.path))
+        elif match := first_match(self._patterns.series, listing.below[:-1]):
             role = self._roles[match["role"]]
             self._take(match["scan_id"], listing.path.rpartition("/")[0], _series(role, listing))
-        elif match := _match(self._patterns.folders, listing.below[:-1]):
+        elif match := first_match(self._patterns.folders, listing.below[:-1]):
             self._take(match["scan_id"], listing.path)
         for entry in listing.files:
             self._take_file(listing, entry)
@@ -148,7 +176,7 @@ class _Sorting:
     def _take_file(self, listing: Listing, entry: Entry) -> None:
         if entry.refused == UNREADABLE_NAME:
             self._take_strange(listing, entry)
-        elif match := _match(self._patterns.files, listing.below + entry.name):
+        elif match := first_match(self._patterns.files, listing.below + entry.name):
             path = f"{listing.path}/{entry.name}"
             file = FoundFile(self._roles[match["role"]], path, entry.bytes, entry.mtime_ns, entry.refused)
             self._take(match["scan_id"], listing.path, file)
@@ -158,10 +186,10 @@ class _Sorting:
         path, relative = f"{listing.path}/{entry.name}", listing.below + entry.name
         if entry.refused in (UNREADABLE_NAME, TOO_DEEP):
             self._take_strange(listing, entry)
-        elif match := _match(self._patterns.series, relative):
+        elif match := first_match(self._patterns.series, relative):
             series = FoundFile(self._roles[match["role"]], f"{path}/", 0, entry.mtime_ns, entry.refused)
             self._take(match["scan_id"], listing.path, series)
-        elif (match := _match(self._patterns.folders, relative)) and self.cohort.ids.parse(match["scan_id"]):
+        elif (match := first_match(self._patterns.folders, relative)) and self.cohort.ids.parse(match["scan_id"]):
             self._take(match["scan_id"], path, FoundFile("", f"{path}/", 0, entry.mtime_ns, entry.refused))
         else:
             self._take_strange(listing, entry)
@@ -191,10 +219,10 @@ def _series(role: str, listing: Listing) -> FoundFile:
     return FoundFile(role, f"{listing.path}/", sum(file.bytes for file in listing.files), latest, refused)
 
 
-def _grouped(sorting: _Sorting, known: Mapping[str, str]) -> Found:
+def _grouped(sorting: _Sorting, known: Mapping[str, Container[str]]) -> Found:
     """Files under all the names of a scan brought together: two folders of one scan are two files for each modality."""
     cohort = sorting.cohort
-    found = Found(sorting.root, exclusions=sorting.strange)
+    found = Found(sorting.root, exclusions=sorting.strange, unlisted=sorting.unlisted)
     names_of: dict[str, list[tuple[str, ScanName, _Named]]] = defaultdict(list)
     for name, named in sorted(sorting.names.items()):
         parsed = cohort.ids.parse(name)
@@ -204,13 +232,18 @@ def _grouped(sorting: _Sorting, known: Mapping[str, str]) -> Found:
             detail = f"{name!r} is no scan id of {cohort.name}, though its files are named like those of a scan."
             source = min(named.places)
             found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=source))
+    spelt: dict[str, list[str]] = defaultdict(list)
+    for scan_id in sorted(names_of):
+        spelt[scan_id.casefold()].append(scan_id)
     order = {role: position for position, role in enumerate(["", *sorting.rules.roles])}
     for scan_id, names in sorted(names_of.items()):
         files = [file for *_, named in names for file in named.files]
         files.sort(key=lambda file: (order[file.role], file.uri))
         folder = min(place for *_, named in names for place in named.places)
-        digest = fingerprint(sorting.rules, folder, files)
-        if known.get(scan_id) == digest:
+        alike = tuple(ids) if len(ids := spelt[scan_id.casefold()]) > 1 else ()
+        digest = fingerprint(sorting.rules, folder, files, alike)
+        found.files += bool(files)
+        if digest in known.get(scan_id, ()):
             found.unchanged.append(scan_id)
             continue
         source_id, parsed, _ = names[0]
@@ -224,39 +257,55 @@ def _grouped(sorting: _Sorting, known: Mapping[str, str]) -> Found:
                 folder=folder,
                 files=tuple(files),
                 fingerprint=digest,
+                alike=alike,
             )
         )
     return found
 
 
-def fingerprint(rules: ImageRules, folder: str, files: Sequence[FoundFile]) -> str:
+def fingerprint(rules: ImageRules, folder: str, files: Sequence[FoundFile], alike: Sequence[str] = ()) -> str:
     """Digest of where a scan's files lie, of their sizes and times, and of the rules that they are judged by.
 
     Whole paths go in, since a scan's row gives them: a folder that has moved is read again and its rows follow it.
     """
     judged_by = [rules.patterns, sorted(rules.roles.items()), sorted(rules.mask_labels), rules.several_grids]
-    return hashlib.sha256(json.dumps([judged_by, folder, files]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([judged_by, folder, files, *alike]).encode()).hexdigest()
 
 
-class _Patterns:
+class Patterns:
     """Expressions for files, for folders of series, and for the folders that a scan is named by.
 
     A pattern stands for the last parts of a path: as many as it has itself.
     """
 
-    def __init__(self, rules: ImageRules, suffixes: Iterable[str]) -> None:
-        role = "|".join(re.escape(suffix) for suffix in sorted(suffixes))
+    def __init__(self, rules: ImageRules, *, any_case: bool = False, names_alone: bool = False) -> None:
+        """To find what comes near: capitals may be ignored, and so may the folders that a file lies in."""
+        role = "|".join(re.escape(suffix) for suffixes in rules.roles.values() for suffix in sorted(suffixes))
         files = [pattern for pattern in rules.patterns if not pattern.endswith("/")]
         series = [pattern.rstrip("/") for pattern in rules.patterns if pattern.endswith("/")]
         parents = {pattern.rpartition("/")[0] for pattern in (*files, *series)}
         named = [parent for parent in sorted(parents) if "{scan_id}" in parent and "{role}" not in parent]
+        if names_alone:
+            files = [name for pattern in files if "{role}" in (name := pattern.rpartition("/")[2])]
+        before = "(?i)" if any_case else ""
         self.files, self.series, self.folders = (
-            [(pattern.count("/") + 1, TimedPattern(_expression(pattern, role), written=pattern)) for pattern in several]
+            [
+                (pattern.count("/") + 1, TimedPattern(before + _expression(pattern, role), written=pattern))
+                for pattern in several
+            ]
             for several in (files, series, named)
         )
 
+    def of_file(self, path: str) -> regex.Match[str] | None:
+        """What the path of a file says."""
+        return first_match(self.files, path)
 
-def _match(patterns: Iterable[tuple[int, TimedPattern]], path: str) -> regex.Match[str] | None:
+    def first_of(self, paths: Iterable[str]) -> str | None:
+        """The first path of a file that says something."""
+        return next((path for path in paths if self.of_file(path)), None)
+
+
+def first_match(patterns: Iterable[tuple[int, TimedPattern]], path: str) -> regex.Match[str] | None:
     """The match of the first pattern that fits the end of a path."""
     parts = path.split("/")
     for depth, pattern in patterns:

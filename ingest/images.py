@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import is_normalized
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,7 @@ from ingest import nifti
 from ingest.boxes import BOUNDS, BY_HAND, GivenBox
 from ingest.cohort import MASK, ImageRules
 from ingest.exclusions import (
+    ALIKE_IDS,
     BAD_BOX,
     DIFFERENT_GRIDS,
     EMPTY_MASK,
@@ -142,8 +144,17 @@ def _incomplete(scan: FoundScan, rules: ImageRules) -> list[Row]:
         faults.append((MISSING_MASK, f"{endings}, and no box: give one with gliolake ingest --boxes.", scan.folder))
     for role, files in of_role.items():
         if len(files) > 1:
-            faults.append((TWO_FILES, f"{role} has {len(files)}: {', '.join(f.uri for f in files)}.", files[0].uri))
+            named = ", ".join(_spelt(file.uri) for file in files)
+            faults.append((TWO_FILES, f"{role} has {len(files)}: {named}.", files[0].uri))
+    if scan.alike:
+        alike = f"The ids {' and '.join(scan.alike)} differ in capital and small letters alone. Rename one of them."
+        faults.append((ALIKE_IDS, alike, scan.folder))
     return [_fault(scan, *fault) for fault in faults]
+
+
+def _spelt(uri: str) -> str:
+    """The path so that two that look the same are told apart: accents may be letters of their own."""
+    return uri if is_normalized("NFC", uri) else ascii(uri).strip("'\"")
 
 
 def _fault(scan: FoundScan, reason: str, detail: str, source: str, fingerprint: str | None = None) -> Row:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.boxes import STEP as BOXES
-from ingest.boxes import Boxes, give_boxes, known_boxes, read_boxes, unused_boxes
+from ingest.boxes import read_boxes
 from ingest.cohort import Cohort, cohorts_of_rows, known_cohorts, load_cohort
-from ingest.exclusions import Row, merged
+from ingest.comparison import News, compare, lies_elsewhere, other_place, same_id
+from ingest.exclusions import CHANGED_FILE, SAME_ID, Row, merged
 from ingest.folders import STEP as IMAGES
-from ingest.folders import Found, FoundScan, find_scans
+from ingest.folders import FoundScan
 from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
@@ -26,6 +27,7 @@ from ingest.sources import known_sources, placed
 from lake.cluster import batches
 from lake.errors import InputError
 from lake.journal import tell
+from lake.paths import absolute
 from lake.runs import Run, start_run
 
 if TYPE_CHECKING:
@@ -50,6 +52,10 @@ def ingest(
     *,
     boxes: str | Path | None = None,
     encoding: str = "",
+    linked_images: bool = False,
+    moved: bool = False,
+    vanished_are_gone: bool = False,
+    reread: bool = False,
     scheduler: str | None = None,
     workers: int | None = None,
 ) -> IngestReport:
@@ -64,22 +70,40 @@ def ingest(
         boxes: CSV file of tumour boxes for scans without a mask (``ingest.boxes``); without one, the boxes given
             before stay.
         encoding: what label files are written in that are not in UTF-8; "" to find out.
+        linked_images: whether links may leave the images folder, and are followed.
+        moved: whether scans that are known from another folder, with other images, are replaced by those of this one.
+        vanished_are_gone: whether known scans of this folder that have no file any more are to lose their rows.
+        reread: whether every scan is read, also those whose files have the size and time that they had.
         scheduler, workers: as for ``lake.cluster.open_cluster``. No cluster is started when no scan needs reading.
 
     Raises:
-        InputError: nothing to ingest was given, a path is wrong, the description is faulty, or a label file lacks a
-            column. Anything wrong with a single scan or row becomes a row of ``exclusions`` instead.
+        InputError: nothing to ingest was given, a path is wrong, the description is faulty, the images folder holds no
+            file of any scan, or a label file lacks a column. Anything wrong with a single scan or row becomes a row of
+            ``exclusions`` instead.
     """
     described = load_cohort(cohort, lake)
-    files = [Path(file) for file in ([labels] if isinstance(labels, str | Path) else labels or [])]
+    files = [absolute(file) for file in ([labels] if isinstance(labels, str | Path) else labels or [])]
     if images is None and not files:
         raise InputError("There is nothing to ingest.", hint="Give --images DIR, --labels FILE, or both.")
     if boxes is not None and images is None:
         raise InputError("Boxes belong to images, and none are given.", hint="Give --images DIR with --boxes FILE.")
     rules = {name: known.ids for name, known in _declarable(lake, described).items()}
     read, notes = _each_once([read_labels(described, file, rules, encoding=encoding) for file in files])
-    given = read_boxes(described, Path(boxes)) if boxes is not None else None
-    news = _look(lake, described, Path(images), given) if images is not None else None
+    given = read_boxes(described, absolute(boxes)) if boxes is not None else None
+    news = (
+        compare(
+            lake,
+            described,
+            Path(images),
+            given,
+            linked=linked_images,
+            moved=moved,
+            gone=vanished_are_gone,
+            reread=reread,
+        )
+        if images is not None
+        else None
+    )
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
     arguments |= {"boxes": boxes and str(boxes)}
@@ -89,11 +113,11 @@ def ingest(
             run.transact(partial(_commit_labels, cohort=described, files=read))
         if news:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
-            numbers = _ingest_images(run, described, news, reading)
+            numbers = _ingest_images(run, described, news, reading, moved=moved)
         report = _report(lake, described, read, notes, numbers)
         tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
-             excluded=report.excluded, vanished=len(report.vanished), notes=report.notes,
-             label_files=[asdict(file) for file in report.label_files])  # fmt: skip
+             excluded=report.excluded, vanished=len(report.vanished), removed=len(report.removed), notes=report.notes,
+             problems=report.problems, label_files=[asdict(file) for file in report.label_files])  # fmt: skip
         return report
 
 
@@ -146,37 +170,8 @@ def commit_links(tx: Transaction) -> None:
         tx.replace("links", {"kind": kind}, [link for link in links if link["kind"] == kind])
 
 
-@dataclass(frozen=True)
-class _News:
-    """What an images folder of ``found`` scans holds that the lake does not know, and what it no longer holds.
-
-    waiting: scans to be read. exclusions: rows for what is no part of any scan. unused: rows for boxes that serve no
-    scan, None where no file of boxes was given. vanished: known scans of this folder that are gone. cleared: rows of
-    ``exclusions`` about names that are gone.
-    """
-
-    found: int
-    waiting: list[FoundScan]
-    exclusions: list[Row]
-    unused: list[Row] | None
-    vanished: list[str]
-    cleared: list[Row]
-
-
-def _look(lake: Lake, cohort: Cohort, images: Path, given: Boxes | None) -> _News:
-    """Compare the folder with the lake."""
-    known = _fingerprints(lake, cohort)
-    boxes = given.of_scan if given else known_boxes(lake, cohort)
-    without_box = {scan_id: fingerprint for scan_id, fingerprint in known.items() if scan_id not in boxes}
-    found = find_scans(cohort, images, without_box)
-    unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
-    waiting = [scan for scan in give_boxes(found.scans, boxes) if known.get(scan.scan_id) != scan.fingerprint]
-    vanished, cleared = _vanished(lake, cohort, known.keys(), found)
-    return _News(len(found.unchanged) + len(found.scans), waiting, found.exclusions, unused, vanished, cleared)
-
-
 def _ingest_images(
-    run: Run, cohort: Cohort, news: _News, reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes]
+    run: Run, cohort: Cohort, news: News, reading: Callable[[Cohort, Sequence[FoundScan]], Outcomes], *, moved: bool
 ) -> dict[str, object]:
     """Read what is new or changed and commit it in batches; returns numbers for the report."""
 
@@ -186,50 +181,22 @@ def _ingest_images(
         tx.exchange("exclusions", news.cleared, merged(news.exclusions))
         if news.unused is not None:
             tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, news.unused)
-        if known != [cohort.text]:  # it may say otherwise which names are those of later visits
+        tx.delete_keys("scans", [{"cohort": cohort.name, "scan_id": scan_id} for scan_id in news.removed])
+        if news.removed or known != [cohort.text]:  # it may say otherwise which names are those of later visits
             commit_links(tx)
 
     run.transact(first)
     for batch in batches(reading(cohort, news.waiting), BATCH, BATCH_SECONDS):
-        run.transact(partial(_commit_scans, cohort=cohort, batch=batch))
+        run.transact(partial(_commit_scans, cohort=cohort, root=news.root, batch=batch, moved=moved))
     return {
         "found": news.found,
         "read": len(news.waiting),
         "unchanged": news.found - len(news.waiting),
-        "vanished": tuple(news.vanished),
-        "cleared": tuple(sorted({row["scan_id"] for row in news.cleared})),
+        "vanished": tuple(scan_id for scan_id in news.vanished if scan_id not in news.removed),
+        "removed": tuple(news.removed),
+        "cleared": tuple(sorted({row["scan_id"] for row in news.cleared if row["scan_id"]})),
+        "problems": tuple(news.problems),
     }
-
-
-def _fingerprints(lake: Lake, cohort: Cohort) -> dict[str, str]:
-    """Scan id -> fingerprint of its files when they were last read; "" where they are to be read in any case."""
-    columns = ["scan_id", "fingerprint"]
-    scans = lake.read("scans", {"cohort": cohort.name}, columns)
-    known = dict(zip(*(column.to_pylist() for column in scans.columns), strict=True))
-    where = {"cohort": cohort.name, "step": IMAGES}
-    for row in lake.read("exclusions", where, columns).to_pylist():
-        previous = known.setdefault(row["scan_id"], row["fingerprint"])
-        if previous != row["fingerprint"]:
-            known[row["scan_id"]] = ""
-    return known
-
-
-def _vanished(lake: Lake, cohort: Cohort, known: Set[str], found: Found) -> tuple[list[str], list[Row]]:
-    """Known scans of this folder that are no longer in it, and exclusions of names that it no longer holds.
-
-    Only what lay below ``root`` counts: a cohort may be spread over several folders, ingested one by one.
-    """
-    root, present = found.root, found.present
-    vanished: list[str] = []
-    if known - present:
-        scans = lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"])
-        absent = scans.filter(pc.is_in(scans["scan_id"], pa.array(known - present, pa.string()))).to_pylist()
-        ours = (row for row in absent if any(Path(file["uri"]).is_relative_to(root) for file in row["files"]))
-        vanished = sorted(row["scan_id"] for row in ours)
-    excluded = lake.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
-    seen = present | {row["scan_id"] for row in found.exclusions}
-    gone = [row for row in excluded if row["scan_id"] not in seen and Path(row["source"]).is_relative_to(root)]
-    return vanished, gone
 
 
 def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | None, workers: int | None) -> Outcomes:
@@ -248,16 +215,49 @@ def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | 
                 yield scan, outcome
 
 
-def _commit_scans(tx: Transaction, cohort: Cohort, batch: Sequence[tuple[FoundScan, ReadScan]]) -> None:
-    """A sound scan loses its exclusions, a bad one its row in ``scans``."""
+def _commit_scans(
+    tx: Transaction, cohort: Cohort, root: Path, batch: Sequence[tuple[FoundScan, ReadScan]], *, moved: bool
+) -> None:
+    """A sound scan loses its exclusions, a bad one its row in ``scans``.
+
+    Args:
+        tx, cohort: the transaction, and the cohort.
+        root, batch: the images folder, and what became of each scan that was found in it.
+        moved: whether they replace what is known of the same ids from other folders, whatever it is.
+    """
     names = {scan.scan_id for scan, _ in batch}
-    tx.upsert("scans", [outcome.row for _, outcome in batch if outcome.row])
-    bad = [{"cohort": cohort.name, "scan_id": scan.scan_id} for scan, outcome in batch if outcome.row is None]
+    known = _of_names(tx.read("scans", {"cohort": cohort.name}, ["scan_id", "files"]), names)
+    excluded = _of_names(tx.read("exclusions", {"cohort": cohort.name}), names)
+    rows: list[Row] = []
+    bad: list[Row] = []
+    settled: list[Row] = []
+    after: list[Row] = []
+    for scan, outcome in batch:
+        before = [row for row in excluded.get(scan.scan_id, ()) if row["step"] == IMAGES]
+        others = [] if moved else [row for row in before if lies_elsewhere(row, root)]
+        elsewhere = "" if moved else other_place(scan, outcome.row, known.get(scan.scan_id, ()), others, root)
+        if elsewhere:
+            before = [row for row in before if row not in others]
+            after += outcome.exclusions or [same_id(scan, elsewhere)]
+        else:
+            before = [row for row in before if not (row["reason"] == SAME_ID and row in others)]
+            before += [row for row in excluded.get(scan.scan_id, ()) if row["reason"] == CHANGED_FILE]
+            after += outcome.exclusions
+            rows += [outcome.row] if outcome.row else []
+            bad += [] if outcome.row else [{"cohort": cohort.name, "scan_id": scan.scan_id}]
+        settled += before
+    tx.upsert("scans", rows)
     tx.delete_keys("scans", bad)
-    before = tx.read("exclusions", {"cohort": cohort.name, "step": IMAGES}).to_pylist()
-    after = [row for _, outcome in batch for row in outcome.exclusions]
-    tx.exchange("exclusions", [row for row in before if row["scan_id"] in names], merged(after))
+    tx.exchange("exclusions", settled, merged(after))
     commit_links(tx)
+
+
+def _of_names(rows: pa.Table, names: Set[str]) -> dict[str, list[Row]]:
+    """Those rows whose scans have one of the names, by it."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    for row in rows.filter(pc.is_in(rows["scan_id"], pa.array(names, pa.string()))).to_pylist():
+        found[row["scan_id"]].append(row)
+    return found
 
 
 def _report(
@@ -268,7 +268,7 @@ def _report(
     labels = lake.read("labels", where, ["scan_id", "source", "source_path"])
     excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
     links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
-    unread = pa.array([row["scan_id"] for row in excluded if row["step"] == IMAGES], pa.string())
+    unread = pa.array([row["scan_id"] for row in excluded if row["step"] == IMAGES and row["scan_id"]], pa.string())
     with_images = pa.concat_arrays([*scans.chunks, unread])
     names = dict(zip(labels["source_path"].to_pylist(), labels["source"].to_pylist(), strict=True))
     files = tuple(replace(file.report, source=names.get(file.path, "")) for file in read)

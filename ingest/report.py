@@ -44,8 +44,9 @@ class IngestReport:
     found, read, unchanged: scans in the images folder, of which so many were read now, or were known as they are.
     scans: sound scans in the lake. excluded: reason -> rows of ``exclusions``. labels: source -> rows.
     links: kind -> links of this cohort's scans. vanished: scans whose files are gone; their rows are kept.
+    removed: scans whose files are gone and whose rows went, since that was asked for.
     cleared: exclusions that were dropped as what they were about is gone. label_files: what was read from each.
-    notes: oddities worth a sentence.
+    notes: oddities worth a sentence. problems: what is wrong with the images folder as a whole.
     """
 
     cohort: str
@@ -59,9 +60,16 @@ class IngestReport:
     labels_without_images: tuple[str, ...] = ()
     images_without_labels: tuple[str, ...] = ()
     vanished: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
     label_files: tuple[LabelFileReport, ...] = ()
     notes: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """1 where somebody has to look at the images folder."""
+        return 1 if self.problems else 0
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON has."""
@@ -77,8 +85,9 @@ class IngestReport:
         lines += named("labels without images", self.labels_without_images)
         lines += named("images without labels", self.images_without_labels)
         lines += named("no longer in the folder (kept)", self.vanished)
+        lines += named("no longer in the folder (removed)", self.removed)
         lines += named("exclusions cleared", self.cleared)
-        return rendered(f"Ingest of {self.cohort}", lines, self.notes)
+        return rendered(f"Ingest of {self.cohort}", lines, self.notes, self.problems)
 
 
 @dataclass(frozen=True)
@@ -140,8 +149,10 @@ def named(what: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(what, f"{len(names):,}: {shown}")]
 
 
-def rendered(title: str, lines: Iterable[tuple[str, str]], notes: tuple[str, ...]) -> RenderableType:
-    """Two columns under a title, and the notes below. Names come from files, so nothing is taken as markup."""
+def rendered(
+    title: str, lines: Iterable[tuple[str, str]], notes: tuple[str, ...], problems: tuple[str, ...] = ()
+) -> RenderableType:
+    """Two columns under a title, notes and problems below. Names come from files, so nothing is taken as markup."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -149,4 +160,5 @@ def rendered(title: str, lines: Iterable[tuple[str, str]], notes: tuple[str, ...
     table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
     for what, value in lines:
         table.add_row(Text(what), Text(value))
-    return Group(table, *(Text(f"Note: {note}") for note in notes))
+    below = [*(f"Note: {note}" for note in notes), *(f"Problem: {problem}" for problem in problems)]
+    return Group(table, *map(Text, below))

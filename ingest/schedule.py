@@ -39,6 +39,7 @@ class CohortJob:
     labels: tuple[Path, ...]
     boxes: Path | None
     encoding: str = ""
+    linked_images: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class CohortResult:
-    """How a cohort fared: its report, or what is wrong."""
+    """How a cohort fared: its report, and what is wrong; no report where nothing was ingested."""
 
     cohort: str
     report: IngestReport | None
@@ -132,8 +133,7 @@ class ScheduleReport:
             "exit_code": self.exit_code,
             "changed": self.changed,
             "cohorts": {
-                one.cohort: {"error": one.error} if one.report is None else {**one.report.as_dict(), "error": ""}
-                for one in self.cohorts
+                one.cohort: {**(one.report.as_dict() if one.report else {}), "error": one.error} for one in self.cohorts
             },
             "extracted": dict(self.extracted),
             "extract_error": self.extract_error,
@@ -185,6 +185,7 @@ def _cohort(section: Section, folder: Path) -> CohortJob:
         tuple(path(text) for text in section.texts("labels", (), may_be_empty=True)),
         path(section.text("boxes")) if "boxes" in section else None,
         section.text("encoding", ""),
+        section.flag("linked_images", False),
     )
     section.end()
     return job
@@ -268,12 +269,13 @@ def _ingest(lake: Lake, job: CohortJob, scheduler: str | None, workers: int | No
             job.labels,
             boxes=job.boxes,
             encoding=job.encoding,
+            linked_images=job.linked_images,
             scheduler=scheduler,
             workers=workers,
         )
     except (GliolakeError, OSError) as error:
         return CohortResult(name, None, _told(error, name))
-    return CohortResult(report.cohort, report)
+    return CohortResult(report.cohort, report, " ".join(report.problems))
 
 
 def _told(error: GliolakeError | OSError, step: str) -> str:

@@ -39,7 +39,7 @@ class Run:
         self._row = {
             "run_id": self.run_id,
             "command": command,
-            "arguments": json.dumps(arguments, sort_keys=True, default=str),
+            "arguments": _as_json(arguments),
             "code_version": code_version(),
             "host": f"{platform.platform(terse=True)}, Python {platform.python_version()}, {os.cpu_count()} cores",
             "started": self.started,
@@ -64,12 +64,12 @@ class Run:
         """Record how the run ended, if it changed anything or is recorded in any case."""
         self.outcome = outcome
         if self.commits or self.recorded:
-            row = self._row | {"outcome": outcome, "ended": datetime.now(UTC)}
+            row = self._row | {"outcome": _text(outcome), "ended": datetime.now(UTC)}
             self._commit(lambda transaction: transaction.upsert("runs", [row]))
 
     def tell(self, arguments: Mapping[str, Any]) -> None:
         """Write the row of a run whose changes other runs made, once it is known what it has to say of them."""
-        row = self._row | {"arguments": json.dumps(arguments, sort_keys=True, default=str)}
+        row = self._row | {"arguments": _as_json(arguments)}
         row |= {"outcome": self.outcome, "ended": datetime.now(UTC)}
         self._commit(lambda transaction: transaction.upsert("runs", [row]))
 
@@ -111,6 +111,15 @@ def start_run(lake: Lake, command: str, arguments: Mapping[str, Any], *, recorde
             run.finish(f"{type(error).__name__}: {error}"[:500])
             raise
         run.finish("done")
+
+
+def _as_json(arguments: Mapping[str, Any]) -> str:
+    return _text(json.dumps(arguments, sort_keys=True, default=str, ensure_ascii=False))
+
+
+def _text(written: str) -> str:
+    """The text, which DuckDB has to be able to read back: bytes of a path that are no UTF-8 become question marks."""
+    return written.encode(errors="replace").decode()
 
 
 @cache

@@ -23,6 +23,7 @@ from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import open_files
 from lake.names import TEMPORARY, data_path
 from lake.parquet import rows_of
+from lake.paths import check_text
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.state import DataFile, Record, State
 from lake.transaction import Transaction
@@ -47,6 +48,7 @@ class Lake:
     """
 
     def __init__(self, root: str | Path, create: bool = False) -> None:
+        check_text(str(root) if "://" in str(root) else str(Path(root).absolute()))
         self.files = open_files(root)
         self.root = self.files.root
         self._keys: dict[str, frozenset[Key]] = {}

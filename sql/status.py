@@ -24,7 +24,7 @@ SELECT cohorts.cohort, cohorts.role,
     (SELECT count(*) FROM scans WHERE scans.cohort = cohorts.cohort) AS scans,
     (SELECT count(*) FROM labelled WHERE labelled.cohort = cohorts.cohort) AS labelled,
     (SELECT count(*) FROM labelled WHERE labelled.cohort = cohorts.cohort AND known) AS with_mgmt_call,
-    (SELECT count(DISTINCT scan_id) FROM exclusions WHERE exclusions.cohort = cohorts.cohort) AS excluded
+    (SELECT count(DISTINCT nullif(scan_id, '')) FROM exclusions WHERE exclusions.cohort = cohorts.cohort) AS excluded
 FROM cohorts ORDER BY cohort
 """
 # From the commit log, of the branch that has most scans: a large lake's vectors are gigabytes to read.
@@ -69,7 +69,12 @@ WITH ingests AS (
 )
 SELECT cohort, run_id, count(DISTINCT scan_id) AS scans, list_sort(list(DISTINCT reason)) AS reasons
 FROM exclusions JOIN newest USING (cohort, step, run_id)
-WHERE started >= $lately GROUP BY ALL ORDER BY ALL
+WHERE started >= $lately AND scan_id <> '' GROUP BY ALL ORDER BY ALL
+"""
+# Rows that name no scan are about a folder as a whole, and stay until an ingest finds it mended.
+_FOLDERS = """
+SELECT cohort, reason, count(*) AS folders, min(source) AS first
+FROM exclusions WHERE step = 'images' AND scan_id = '' GROUP BY ALL ORDER BY ALL
 """
 _TABLES = """
 SELECT "table", count(*) AS files, sum("rows")::BIGINT AS "rows", sum(bytes)::BIGINT AS bytes
@@ -148,6 +153,10 @@ def status(lake: Lake, now: datetime | None = None) -> Status:
         problems += [
             f"scans of {one['cohort']} newly left out by {one['run_id']}: {one['scans']} ({', '.join(one['reasons'])})"
             for one in newly_excluded
+        ]
+        problems += [
+            f"{one['reason']} ({one['cohort']}): {one['folders']}, first {one['first']} (exclusions)"
+            for one in _rows(connection, _FOLDERS)
         ]
         return Status(
             root=lake.root,

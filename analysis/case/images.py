@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from ingest.boxes import GivenBox
-from ingest.cohort import MASK, Cohort, ImageRules, load_cohort
+from ingest.cohort import MASK, Cohort, ImageRules, load_cohort, shipped_cohorts
 from ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
 from ingest.folders import FoundFile, FoundScan
 from ingest.images import SYNTHETIC, read_scan
+from ingest.litter import is_litter
 from lake.errors import InputError
 from lake.tables import MODALITIES
 
@@ -76,7 +76,7 @@ def read_case(
     if mask and box:
         raise InputError("Both a mask and a box are given.", hint="Give one of the two.")
     described = load_cohort(cohort) if cohort else None
-    cohorts = [described] if described else [load_cohort(name) for name in _shipped()]
+    cohorts = [described] if described else [load_cohort(name) for name in sorted(shipped_cohorts())]
     rules = [one.images for one in cohorts if one.images]
     if not rules:
         raise InputError(f"The description of {cohort} says nothing of images.", hint="Add an [images] section to it.")
@@ -107,11 +107,6 @@ def read_case(
     return CaseImages(name, tuple(row["files"]), tuple(row["tumour_box"]), told, synthetic, described)
 
 
-def _shipped() -> list[str]:
-    folder = resources.files("ingest") / "cohorts"
-    return sorted(file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml"))
-
-
 def _found(
     folder: Path, endings: dict[str, tuple[str, ...]], mask: Path | None, *, without_mask: bool
 ) -> list[FoundFile]:
@@ -119,7 +114,7 @@ def _found(
     found = [FoundFile(MASK, str(mask), 0, 0)] if mask else []
     for path in sorted(folder.absolute().iterdir()):
         stem = path.name if path.is_dir() else re.sub(r"\.nii(\.gz)?$", "", path.name)
-        if stem == path.name and not path.is_dir():
+        if is_litter(path.name) or (stem == path.name and not path.is_dir()):
             continue
         for role, ends in endings.items():
             if any(_ends(stem, end) for end in ends) and not (role == MASK and without_mask):

@@ -1,0 +1,267 @@
+"""An images folder held against what the lake knows of it: what is new, what is as it was, and what is there no more.
+
+One rule for what is gone. A known scan none of whose files is there keeps its row, whether its folder is left or not:
+an absence states nothing, the disk may not be mounted. A known scan that lost some of its files is judged by those
+that are left. When many lost files at once nothing is changed for any of them, and that is a problem until the files
+are back or the user says that they are gone for good: then the rows of those that have none left go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ingest.boxes import Boxes, give_boxes, known_boxes, unused_boxes
+from ingest.cohort import Cohort, known_cohorts
+from ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
+from ingest.folders import STEP, Found, FoundFile, FoundScan, find_scans
+from ingest.nearest import nothing_found
+
+if TYPE_CHECKING:
+    from lake.store import Lake
+
+FEW = 2
+"""Scans that may lose files at once without a question, however few there are."""
+
+SHARE = 0.1
+"""Share of a folder's known scans that may lose files at once without a question, however many they are."""
+
+GONE_OPTION = "--vanished-are-gone"
+
+
+@dataclass(frozen=True)
+class News:
+    """What an images folder holds that the lake does not know, and what it no longer holds.
+
+    found: scans that are there. waiting: those to be read. exclusions: rows for what is no part of any scan.
+    unused: rows for boxes that serve no scan, None where no file of boxes was given. vanished: known scans without a
+    file. removed: those of them whose rows go. cleared: rows of ``exclusions`` about what is gone. problems: what is
+    wrong with the folder as a whole.
+    """
+
+    root: Path
+    found: int
+    waiting: list[FoundScan]
+    exclusions: list[Row]
+    unused: list[Row] | None
+    vanished: list[str]
+    removed: list[str]
+    cleared: list[Row]
+    problems: list[str]
+
+
+def compare(
+    lake: Lake,
+    cohort: Cohort,
+    images: Path,
+    given: Boxes | None,
+    *,
+    linked: bool,
+    moved: bool,
+    gone: bool,
+    reread: bool,
+) -> News:
+    """Compare the folder with the lake.
+
+    Args:
+        lake, cohort, images: the lake, the cohort's description, its images folder.
+        given: boxes, where the user gave a file of them.
+        linked: whether links may leave the folder.
+        moved: whether scans that were not taken, as their ids were known from another folder, are to be read.
+        gone: whether known scans that are not there are gone for good.
+        reread: whether all scans are to be read, known or not.
+
+    Raises:
+        InputError: there is no file of any scan, or as ``find_scans``.
+    """
+    known = _fingerprints(lake, cohort, moved=moved)
+    if reread:
+        known = dict.fromkeys(known, ())
+    boxes = given.of_scan if given else known_boxes(lake, cohort)
+    without_box = {scan_id: seen for scan_id, seen in known.items() if scan_id not in boxes}
+    found = find_scans(cohort, images, without_box, linked=linked, may_be_gone=gone)
+    rows = _known_files(lake, cohort, found)
+    unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
+    absent = _Absent.among(found, rows)
+    if not found.files and not found.unlisted and not (gone and absent.vanished):
+        raise nothing_found(cohort, found, known_cohorts(lake), len(absent.vanished), GONE_OPTION)
+    waiting = [
+        scan
+        for scan in give_boxes(found.scans, boxes)
+        if scan.fingerprint not in known.get(scan.scan_id, ()) and scan.scan_id not in absent.set_aside(gone=gone)
+    ]
+    restated = [*found.exclusions]
+    problems = [_unlisted(found.unlisted)] if found.unlisted else []
+    if absent.many and not gone:
+        problems.append(absent.told(found.root))
+        restated.append(exclusion(cohort.name, "", STEP, MANY_GONE, problems[-1], source=str(found.root)))
+    cleared = _cleared(lake, cohort, found, restated, keep=absent.many and not gone)
+    return News(
+        root=found.root,
+        found=len(found.present - {*absent.vanished}),
+        waiting=waiting,
+        exclusions=restated,
+        unused=unused,
+        vanished=absent.vanished,
+        removed=absent.vanished if gone else [],
+        cleared=cleared,
+        problems=problems,
+    )
+
+
+@dataclass
+class _Absent:
+    """Known scans of a folder that lost files: all of them, or some; and those of which nothing is known now, since
+    they lie in folders that could not be listed."""
+
+    known: int = 0
+    vanished: list[str] = field(default_factory=list)
+    losing: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+
+    @classmethod
+    def among(cls, found: Found, rows: Sequence[Row]) -> _Absent:
+        """``rows``: those of table scans whose scans are not as they were."""
+        absent = cls(known=len(found.unchanged))
+        now = {scan.scan_id: scan.files for scan in found.scans}
+        for row in rows:
+            scan_id, files = row["scan_id"], now.get(row["scan_id"], ())
+            if any(Path(file["uri"]).is_relative_to(folder) for file in row["files"] for folder in found.unlisted):
+                absent.hidden.append(scan_id)
+            elif _lies_below(row, found.root):
+                absent.known += 1
+                if not any(map(_is_there, files)):
+                    absent.vanished.append(scan_id)
+                elif not {file["role"] for file in row["files"]} <= {file.role for file in files if _is_usable(file)}:
+                    absent.losing.append(scan_id)
+        return absent
+
+    @property
+    def many(self) -> bool:
+        lost = len(self.vanished) + len(self.losing)
+        return lost > FEW and lost > SHARE * self.known
+
+    def set_aside(self, *, gone: bool) -> set[str]:
+        """Scans that are not judged by what is there now."""
+        return {*self.hidden, *self.vanished, *(self.losing if self.many and not gone else ())}
+
+    def told(self, root: Path) -> str:
+        return (
+            f"Of {self.known:,} known scans of {root}, {len(self.vanished):,} have no file left and "
+            f"{len(self.losing):,} lost some. Nothing was changed for them. Bring the files back; or give "
+            f"{GONE_OPTION} if they are gone for good."
+        )
+
+
+def _is_there(file: FoundFile) -> bool:
+    """A link that leads nowhere, and a series without a slice, are what is left of a file that is gone."""
+    return file.refused != NOT_A_FILE and not (file.uri.endswith("/") and not file.bytes and not file.refused)
+
+
+def _is_usable(file: FoundFile) -> bool:
+    return not file.refused and file.bytes > 0
+
+
+def _unlisted(folders: Sequence[str]) -> str:
+    shown = ", ".join(folders[:3]) + (", …" if len(folders) > 3 else "")
+    return (
+        f"Folders that could not be listed: {len(folders):,} ({shown}). Known scans below them were left as they are. "
+        "Let the user who ingests list them (read and search permission), then ingest again."
+    )
+
+
+def _fingerprints(lake: Lake, cohort: Cohort, *, moved: bool) -> dict[str, Collection[str]]:
+    """Scan id -> fingerprints of its files when they were last judged; none where they are to be read in any case."""
+    columns = ["scan_id", "fingerprint"]
+    scans = lake.read("scans", {"cohort": cohort.name}, columns)
+    known: dict[str, set[str]] = {
+        scan_id: {digest} for scan_id, digest in zip(*(column.to_pylist() for column in scans.columns), strict=True)
+    }
+    excluded = lake.read("exclusions", {"cohort": cohort.name}, [*columns, "step", "reason"]).to_pylist()
+    again = set()
+    for row in sorted(excluded, key=lambda row: row["reason"] == SAME_ID):
+        scan_id, digest = row["scan_id"], row["fingerprint"]
+        if row["reason"] == CHANGED_FILE:
+            if digest in known.get(scan_id, ()):  # neither size nor time told that it was changed
+                again.add(scan_id)
+        elif row["step"] == STEP:
+            if not digest or (row["reason"] == SAME_ID and (moved or scan_id not in known)):
+                again.add(scan_id)
+            known.setdefault(scan_id, set()).add(digest)
+    return {scan_id: () if scan_id in again else digests for scan_id, digests in known.items()}
+
+
+def _known_files(lake: Lake, cohort: Cohort, found: Found) -> list[Row]:
+    """Rows of table scans that are not unchanged: their ids and files."""
+    ids = lake.read("scans", {"cohort": cohort.name}, ["scan_id"])["scan_id"]
+    other = pc.invert(pc.is_in(ids, pa.array(found.unchanged, pa.string())))
+    if not pc.any(other).as_py():
+        return []
+    return lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"]).filter(other).to_pylist()
+
+
+def _cleared(lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], *, keep: bool) -> list[Row]:
+    """Exclusions of this folder about what it no longer holds. With ``keep``, those of scans stay."""
+    excluded = lake.read("exclusions", {"cohort": cohort.name, "step": STEP}).to_pylist()
+    seen = found.present | {row["scan_id"] for row in restated}
+    folders = {row["source"] for row in restated if not row["scan_id"]}
+
+    def is_gone(row: Row) -> bool:
+        if lies_elsewhere(row, found.root):
+            return False
+        if row["reason"] in (UNLISTED, MANY_GONE):
+            return row["source"] not in folders
+        hidden = any(Path(row["source"]).is_relative_to(folder) for folder in found.unlisted)
+        return row["scan_id"] not in seen and not hidden and not keep
+
+    return [row for row in excluded if is_gone(row)]
+
+
+def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded: Sequence[Row], root: Path) -> str:
+    """Where else the scan of this id is known from, with other images; or "".
+
+    The same voxels elsewhere are a scan that was moved. So is one of which nothing is left where it was excluded.
+
+    Args:
+        scan, row: what was found below ``root``, and its row of table scans, if it is sound.
+        known: rows of table scans with this id.
+        excluded: rows of exclusions with this id, of this step and from elsewhere than below ``root``.
+        root: the images folder.
+    """
+    for one in known:
+        if not _lies_below(one, root) and (row is None or _voxels(one) != _voxels(row)):
+            return os.path.dirname(one["files"][0]["uri"].rstrip("/"))  # noqa: PTH120
+    if not known:
+        for one in excluded:
+            if one["reason"] != SAME_ID and os.path.lexists(one["source"]):
+                return str(one["source"])
+    return ""
+
+
+def same_id(scan: FoundScan, elsewhere: str) -> Row:
+    """The row for a scan that is not taken, since another one has its id."""
+    detail = (
+        f"{scan.scan_id} is known from {elsewhere}, and {scan.folder} holds other images of that id: of another "
+        "patient? A second site needs a description and ids of its own. If this folder replaces the other, give "
+        "--moved."
+    )
+    return exclusion(scan.cohort, scan.scan_id, STEP, SAME_ID, detail, source=scan.folder, fingerprint=scan.fingerprint)
+
+
+def lies_elsewhere(excluded: Row, root: Path) -> bool:
+    """Whether a row of exclusions is about something that is not below ``root``."""
+    return not Path(excluded["source"]).is_relative_to(root)
+
+
+def _lies_below(row: Row, root: Path) -> bool:
+    return any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
+
+
+def _voxels(row: Row) -> dict[str, str]:
+    return {file["role"]: file["voxel_sha256"] for file in row["files"]}
