@@ -5,9 +5,19 @@ Nothing heavy is imported before a command runs, so that ``gliolake --help`` ans
 
 from __future__ import annotations
 
-import json
 import os
 import sys
+
+if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
+    # A command imports nothing from the current folder, where anybody's modules may lie: `python -m` has it among its
+    # places, and so has who sets PYTHONPATH to $PYTHONPATH:/some/folder where it was not set.
+    try:
+        here = os.getcwd()  # noqa: PTH109 - it may have a pathlib.py
+    except FileNotFoundError:
+        here = ""
+    sys.path[:] = [place for place in sys.path if place == __file__.rpartition("/")[0] or place not in {"", here}]
+
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -971,6 +981,9 @@ def _print(report: Any, as_json: bool) -> None:
 
 def main() -> None:
     """Run the command line; a person's mistake ends in a message and exit code 2, never in a traceback."""
+    from lake.start import leave_current_folder
+
+    leave_current_folder()
     import logging
 
     from lake.journal import tell

@@ -20,6 +20,7 @@ from features.report import ExtractReport, FailedScan, SetReport
 from features.scan_task import WORKER_LOST, ScanFailure, ScanOutcome, ScanTask, compute, input_digest
 from features.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
 from features.weight_sources import SOURCES
+from lake.blame import unless_all_fail
 from lake.cluster import batches, dashboard_of, map_tasks, open_cluster
 from lake.journal import tell
 from lake.progress import note
@@ -98,7 +99,7 @@ def extract(
         ):
             title = f"extracting {names[0] if len(names) == 1 else f'{len(names)} feature sets'}"
             outcomes = work_through(client, expected, plan.tasks, title)
-            for batch in batches(outcomes, BATCH_SCANS, BATCH_SECONDS):
+            for batch in batches(unless_all_fail(outcomes, _unforeseen), BATCH_SCANS, BATCH_SECONDS):
                 run.transact(partial(commit, recipes=[recipe for _, recipe in recipes], plan=plan, batch=batch))
                 failed += [failed_scan for task, outcome in batch for failed_scan in _failed(task, outcome)]
     reports = tuple(_set_report(recipe, plan, failed) for _, recipe in recipes)
@@ -170,6 +171,14 @@ def work_through(client: Client, expected: Expected, tasks: Sequence[ScanTask], 
         if not tasks:
             return
         tell("trying again", doing=description, items=len(tasks), because="the failure may pass by itself")
+
+
+def _unforeseen(result: Outcome) -> str | None:
+    _, outcome = result
+    if outcome.vectors:
+        return None
+    unforeseen = (failure for failure in outcome.failures.values() if failure.passing or failure.reason == WORKER_LOST)
+    return next((failure.detail for failure in unforeseen), "")
 
 
 def _outcome(task: ScanTask, result: ScanOutcome | Exception) -> ScanOutcome:

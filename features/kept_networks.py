@@ -28,6 +28,7 @@ import numpy as np
 
 from features.networks import network_of
 from lake import errors
+from lake.private import cache_folder
 
 REVISION = 1
 """Raised when ``features.conversion`` comes to write other files from the same networks."""
@@ -68,9 +69,9 @@ def openvino() -> ModuleType:
 
 
 def networks_folder() -> Path:
-    """The folder that GLIOLAKE_NETWORKS names, else ``~/.cache/gliolake/networks``."""
+    """The folder that GLIOLAKE_NETWORKS names, else one of ``lake.private``, ``~/.cache/gliolake/networks``."""
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "gliolake" / "networks"
+    return Path(named) if named else cache_folder("networks")
 
 
 def kept_network(order: Order, weights: Mapping[str, Any]) -> Path:
@@ -122,7 +123,7 @@ def _make(order: Order, place: Path) -> None:
 
 def _run_conversion(order: Order, place: Path) -> None:
     """In a process of its own, so that the one that computes never has torch, nor the network twice, in its memory."""
-    command = [sys.executable, "-m", "features.conversion", json.dumps(vars(order)), str(place)]
+    command = [sys.executable, "-P", "-m", "features.conversion", json.dumps(vars(order)), str(place)]
     done = subprocess.run(
         command, check=False, capture_output=True, text=True, encoding="utf-8", stdin=subprocess.DEVNULL
     )

@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -104,8 +102,8 @@ def open_backbone_once(expected: Expected, choice: Choice) -> Backbone:
     """The backbone, ready, opened and loaded once in this process however many threads ask.
 
     Raises:
-        ClusterError: this process would follow another recipe, or the weights cannot be read. That is no fault of
-            the scan at hand, nor would another scan fare better.
+        ClusterError: this process would follow another recipe, or the backbone cannot be had ready. That is no fault
+            of the scan at hand, nor would another scan fare better.
     """
     with _opening:
         backbone = _open_all(expected)[choice]
@@ -113,6 +111,10 @@ def open_backbone_once(expected: Expected, choice: Choice) -> Backbone:
         backbone.load()
     except GliolakeError as error:
         raise ClusterError(f"{choice.backbone} cannot be loaded on {address()}: {error}", hint=error.hint) from error
+    except Exception as error:  # of a library, its compiler, its files: nothing that a scan could be blamed for
+        said = f"{type(error).__name__}: {error}"
+        hint = "Does its environment work there? Mend it and run the same command again."
+        raise ClusterError(f"{choice.backbone} cannot be loaded on {address()} ({said}).", hint=hint) from error
     return backbone
 
 
@@ -127,7 +129,7 @@ def disk_full(error: OSError) -> ClusterError:
     """The error for a worker that could not write, with the folders that are full, as far as they are known."""
     from distributed import get_worker
 
-    folders = {tempfile.gettempdir(), os.environ.get("NUMBA_CACHE_DIR") or str(Path(__file__).parent)}
+    folders = {tempfile.gettempdir()}
     with suppress(ValueError):
         folders.add(get_worker().local_directory)
     full = {error.filename} if error.filename else {at for at in folders if shutil.disk_usage(at).free < NO_SPACE}

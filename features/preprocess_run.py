@@ -16,6 +16,7 @@ from features.volumes import NOT_PREPROCESSED, is_kept, kept_volumes, session_di
 from features.volumes_task import PREPROCESSING_FAILED, SessionOutcome, SessionTask, preprocess_session
 from ingest.cohort import known_cohorts
 from ingest.exclusions import exclusion
+from lake.blame import unless_all_fail
 from lake.cluster import batches, map_tasks, open_cluster
 from lake.errors import InputError
 from lake.journal import tell
@@ -80,7 +81,8 @@ def preprocess_cohorts(
             open_cluster(scheduler, workers, memory=MEMORY) as client,
         ):
             outcomes = map_tasks(client, preprocess_session, waiting, description="preprocessing", retries=0)
-            for batch in batches(_settled(outcomes), BATCH_SESSIONS, BATCH_SECONDS):
+            sound = unless_all_fail(outcomes, _unforeseen)
+            for batch in batches(_settled(sound), BATCH_SESSIONS, BATCH_SECONDS):
                 run.transact(partial(_commit, volume_set=volume_set, recipe=recipe, batch=batch))
                 failed += [_failed(task, outcome) for task, outcome in batch if outcome.reason]
     reports = [
@@ -120,8 +122,15 @@ def _task(scan: dict[str, Any], settings: PreprocessSettings) -> SessionTask:
     return SessionTask(scan["cohort"], scan["scan_id"], files, box, settings, digest, scan["fingerprint"])
 
 
+def _unforeseen(result: tuple[SessionTask, SessionOutcome | Exception]) -> str | None:
+    _, outcome = result
+    if isinstance(outcome, Exception):
+        return f"{type(outcome).__name__}: {outcome}"
+    return "" if outcome.reason else None
+
+
 def _settled(outcomes: Iterator[tuple[SessionTask, SessionOutcome | Exception]]) -> Iterator[Outcome]:
-    """A session with which workers die, again and again, has failed like any other."""
+    """A session that failed as nobody foresaw, or with which workers die, has failed like any other."""
     for task, outcome in outcomes:
         if isinstance(outcome, Exception):
             yield task, SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{type(outcome).__name__}: {outcome}"[:500])

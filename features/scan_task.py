@@ -20,7 +20,8 @@ from features.preflight import Expected, disk_full, open_backbone_once
 from features.recipe import Choice
 from features.volumes import BOX, read_unchanged
 from ingest.nifti import BadImage, turn_to_lps
-from lake.errors import ClusterError, InputError
+from lake.blame import fault_of_all
+from lake.errors import InputError
 from lake.tables import BRANCHES, MODALITIES
 
 Vector = npt.NDArray[np.float32]
@@ -170,10 +171,10 @@ def _failure(error: Exception) -> ScanFailure:
     Raises:
         ClusterError: it is the worker's, not the scan's.
     """
-    if isinstance(error, ClusterError):
-        raise error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         raise disk_full(error) from error
+    if fault := fault_of_all(error):
+        raise fault
     if isinstance(error, BadImage):
         return ScanFailure(error.reason, str(error))
     if isinstance(error, InputError):

@@ -12,7 +12,7 @@ from features.volumes import pack, read_unchanged
 from ingest.cohort import MASK
 from ingest.images import REFERENCE, measure_mask
 from ingest.nifti import BadImage, Volume, turn_to_lps
-from lake.errors import GliolakeError, InputError
+from lake.errors import ClusterError, GliolakeError, InputError
 
 PREPROCESSING_FAILED = "preprocessing failed"
 
@@ -52,15 +52,15 @@ class SessionOutcome:
 
 
 def preprocess_session(task: SessionTask) -> SessionOutcome:
-    """The session's volumes. What goes wrong with it is returned: it costs no other session."""
+    """The session's volumes. What is wrong with its data is returned: it costs no other session."""
     try:
         return _preprocessed(task)
     except BadImage as error:
         return SessionOutcome(reason=error.reason, detail=str(error))
+    except ClusterError:
+        raise
     except GliolakeError as error:
         return SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{error} {error.hint}".strip())
-    except Exception as error:
-        return SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{type(error).__name__}: {error}"[:500])
 
 
 def _preprocessed(task: SessionTask) -> SessionOutcome:

@@ -66,11 +66,18 @@ class WeightsStatus:
 
 
 def weights_folder(folder: str | Path | None = None) -> Path:
-    """The folder given, else the one that GLIOLAKE_WEIGHTS names, else ``~/.cache/gliolake/weights``."""
+    """The folder given, else the one that GLIOLAKE_WEIGHTS names, else ``~/.cache/gliolake/weights``.
+
+    Raises:
+        InputError: there is no home.
+    """
     if folder is not None:
         return Path(folder)
     named = os.environ.get(FOLDER_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "gliolake" / "weights"
+    try:
+        return Path(named) if named else Path.home() / ".cache" / "gliolake" / "weights"
+    except RuntimeError:
+        raise InputError("There is no home to keep weights in.", hint=f"Set {FOLDER_VARIABLE} to a folder.") from None
 
 
 def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:

@@ -24,6 +24,7 @@ from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
 from ingest.report import IngestReport
 from ingest.sources import known_sources, placed
+from lake.blame import unless_all_fail
 from lake.cluster import batches
 from lake.errors import InputError
 from lake.journal import tell
@@ -208,11 +209,19 @@ def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | 
 
     with open_cluster(scheduler, workers) as client:
         task: Callable[[FoundScan], ReadScan] = partial(read_scan, rules=cohort.images)
-        for scan, outcome in map_tasks(client, task, waiting, description=f"reading {cohort.name}"):
+        outcomes = map_tasks(client, task, waiting, description=f"reading {cohort.name}")
+        for scan, outcome in unless_all_fail(outcomes, _unforeseen):
             if isinstance(outcome, Exception):
                 yield scan, ReadScan(None, (reading_failed(scan, outcome),))
             else:
                 yield scan, outcome
+
+
+def _unforeseen(result: tuple[FoundScan, ReadScan | Exception]) -> str | None:
+    _, outcome = result
+    if isinstance(outcome, Exception):
+        return f"{type(outcome).__name__}: {outcome}"
+    return None if outcome.row else ""
 
 
 def _commit_scans(

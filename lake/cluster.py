@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from lake.alike import check_surroundings, on_like_worker, surroundings
+from lake.blame import fault_of_all
 from lake.errors import ClusterError, GliolakeError
 from lake.journal import tell
 from lake.patience import GOES_ON, PATIENCE, ThreadCount, able_workers, next_outcome, went_away
@@ -268,8 +269,8 @@ def _together(
             raise went_away() from outcome
         if isinstance(outcome, (NoWorkerError, NoValidWorkerError)):  # a cluster of others may be less patient
             raise ClusterError(f"No worker could be found for the work: {outcome}", hint=GOES_ON) from outcome
-        if isinstance(outcome, ClusterError):  # a task's word that its worker, or the whole cluster, is at fault
-            raise outcome
+        if fault := fault_of_all(outcome):  # the worker, or the whole cluster
+            raise fault
         # Else a result, the task's own error, or KilledWorker, which belong to this item alone.
         item = item_of.pop(future)
         future.release()

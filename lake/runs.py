@@ -126,11 +126,14 @@ def _text(written: str) -> str:
 def code_version() -> str:
     """Version of gliolake and, in a checkout, its git commit, with ``+`` for uncommitted changes."""
     version = importlib.metadata.version("gliolake")
-    here = Path(__file__).resolve().parent
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():  # git would go on looking above, and a repository's settings name programs
+        return version
+    elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
-            cwd=here, capture_output=True, encoding="utf-8", timeout=5, check=True,
+            cwd=root, env=elsewhere, capture_output=True, encoding="utf-8", timeout=5, check=True,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return version

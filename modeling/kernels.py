@@ -21,9 +21,9 @@ change a bit. They hold no interpreter lock.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-from numba import njit
+from lake.compiler import njit
 
 CHANNELS = 16
 TAPS = 5
@@ -43,7 +43,7 @@ def compiled(loop: Loop) -> Loop:
     Loops called by loops are inlined: as functions of their own they exist in several compiled copies, and a process
     that compiles binds to other copies than one that loads them, whose sums differ in the last bit.
     """
-    return cast(Loop, njit(fastmath=True, nogil=True, cache=True, error_model="numpy", forceinline=True)(loop))
+    return njit(fastmath=True, nogil=True, error_model="numpy", forceinline=True)(loop)
 
 
 @compiled

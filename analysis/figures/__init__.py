@@ -1,1 +1,8 @@
 """The figures of a study, each drawn from the rows of one SQL view."""
+
+from importlib import import_module
+
+from lake.start import away_from_current_folder
+
+with away_from_current_folder():  # matplotlib takes settings from a file in the current folder
+    import_module("matplotlib")

@@ -197,7 +197,7 @@ print(hashlib.sha256(result.answer.probability.tobytes()).hexdigest())
 
 
 def test_loops_compiled_just_now_and_loops_kept_from_before_give_the_same_bits(tmp_path: Path) -> None:
-    kept = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    kept = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     digests = []
     for _ in range(2):
         run = subprocess.run(
