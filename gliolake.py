@@ -117,8 +117,18 @@ def _options(
     _version: Annotated[
         bool, typer.Option("--version", help="Which gliolake this is.", is_eager=True, callback=_show_version)
     ] = False,
+    linked_lake: Annotated[
+        bool,
+        typer.Option(
+            "--linked-lake",
+            envvar="GLIOLAKE_LINKED_LAKE",
+            help="Go through symbolic links in the path of a lake, and to folders in it: you made them on purpose.",
+        ),
+    ] = False,
 ) -> None:
-    """Options of no command."""
+    """Options of all commands; they stand before the command."""
+    if linked_lake:
+        os.environ["GLIOLAKE_LINKED_LAKE"] = "1"  # for workers too
 
 
 @app.command(rich_help_panel="Fill the lake")
@@ -928,7 +938,7 @@ def demo(
     raise typer.Exit(run(folder, seed=seed, overwrite=overwrite))
 
 
-def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
+def connect(lake: str | Path | None = None, *, linked: bool | None = None) -> DuckDBPyConnection:
     """Open a lake for questions in SQL: a read-only DuckDB connection with all tables and views, as of now.
 
     >>> import gliolake
@@ -943,6 +953,7 @@ def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
 
     Args:
         lake: a folder, or ``s3://bucket/prefix`` as text; the variable GLIOLAKE_LAKE if not given.
+        linked: whether the folder, and folders in it, may be symbolic links; GLIOLAKE_LINKED_LAKE if not given.
 
     Raises:
         NotALake: there is no lake there, or none was named.
@@ -955,13 +966,13 @@ def connect(lake: str | Path | None = None) -> DuckDBPyConnection:
     root = lake or os.environ.get("GLIOLAKE_LAKE")
     if not root:
         raise NotALake("No lake was named.", hint="Give its folder, or set GLIOLAKE_LAKE.")
-    return open_catalog(_lake(root))
+    return open_catalog(_lake(root, linked=linked))
 
 
-def _lake(root: str | Path, create: bool = False) -> Lake:
+def _lake(root: str | Path, create: bool = False, linked: bool | None = None) -> Lake:
     from lake.store import Lake
 
-    return Lake(root, create=create)
+    return Lake(root, create=create, linked=linked)
 
 
 def _console() -> Console:

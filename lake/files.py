@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
-from urllib.parse import urlsplit
 
 from lake.errors import InputError
 
@@ -132,6 +131,7 @@ def open_files(root: str | Path, linked: bool | None = None) -> Files:
 
 
 def without_secrets(url: str) -> str:
-    """An address as it may be shown: without what stands before an @, or after a question mark, of its host."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if parts.netloc else f"{parts.scheme}:…"
+    """An address as it may be shown: without a user and a password, and what stands behind a question mark."""
+    scheme, _, rest = url.partition(":")
+    rest = re.split("[?#]", rest)[0].lstrip("/")
+    return f"{scheme}://{'…@' if '@' in rest else ''}{rest.rpartition('@')[2]}"

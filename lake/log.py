@@ -18,6 +18,7 @@ from typing import Any
 
 from lake.errors import DamagedFile, GliolakeError, NewerLake, OlderLake, StorageUnreachable
 from lake.files import Files
+from lake.names import MARKER
 from lake.state import DataFile, Record, State
 from lake.tables import TABLES
 
@@ -47,6 +48,22 @@ def record_path(version: int) -> str:
 def checkpoint_path(version: int) -> str:
     """Where the state at this version lies, if it was written out."""
     return f"{FOLDER}/{version:020d}.state.json"
+
+
+def is_marked(files: Files) -> bool:
+    """Whether somebody has begun a lake here.
+
+    Raises:
+        NewerLake: a newer gliolake did.
+        DamagedFile: what lies there is no marker.
+    """
+    data = read_bytes(files, MARKER)
+    return data is not None and bool(_parse(files, MARKER, data))
+
+
+def mark(files: Files) -> None:
+    """Begin a lake here: write the file by which it is known before it has a commit."""
+    files.create([MARKER], _encode({"format": FORMAT, "what": "A lake of gliolake."}))
 
 
 def read_bytes(files: Files, path: str) -> bytes | None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
+import re
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from lake.errors import InputError, StorageUnreachable
-from lake.files import Entry, without_secrets
+from lake.errors import InputError, StorageUnreachable, UnsuitedStorage
+from lake.files import Entry, parts_of, without_secrets
+from lake.names import TEMPORARY
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -27,6 +31,12 @@ AT_ONCE = 8
 
 PATIENCE = 180.0
 """Seconds after which an object store is not asked again: the client has then been at it for as long."""
+
+FINAL = r"status code: (?!400 .*RequestTimeout)(4(?!08|09|25|29)\d\d|501)"
+"""What an error says that asking again does not change."""
+
+UNKNOWN = r"NotImplemented|status code: 501|InvalidArgument|InvalidRequest"
+"""What a store says that does not know the condition of a PUT."""
 
 
 def open_store(url: str) -> ObjectStore:
@@ -58,9 +68,10 @@ class ObjectFiles:
     def __init__(self, root: str, store: ObjectStore) -> None:
         self.root = root.rstrip("/")
         self.store = store
+        self._proven = False
 
     def put(self, path: str, data: bytes) -> None:
-        self._insist(lambda: self.store.put(path, data))
+        self._insist(path, lambda: self.store.put(path, data))
 
     def put_all(self, contents: Mapping[str, bytes]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -68,42 +79,28 @@ class ObjectFiles:
                 pass
 
     def create(self, paths: Iterable[str], data: bytes) -> str | None:
+        if not self._proven:
+            self._prove()
         return next((path for path in paths if self._created(path, data)), None)
 
-    def _created(self, path: str, data: bytes) -> bool:
-        from obstore.exceptions import AlreadyExistsError
-
-        try:
-            self._insist(lambda: self.store.put(path, data, mode="create"))
-        except AlreadyExistsError:
-            return self.get(path) == data  # asked again after a lost answer, one is refused by one's own file
-        return True
-
     def get(self, path: str) -> bytes | None:
-        try:
-            return self._insist(lambda: bytes(self.store.get(path).bytes()))
-        except FileNotFoundError:
-            return None
+        return self._if_there(path, lambda: bytes(self.store.get(path).bytes()))
+
+    def size(self, path: str) -> int | None:
+        return self._if_there(path, lambda: self.store.head(path)["size"])
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         now = time.time()
-        for batch in self._insist(lambda: [*self.store.list(prefix or None)]):
+        for batch in self._insist(prefix or None, lambda: [*self.store.list(prefix or None)]):
             for item in batch:
                 yield Entry(item["path"], item["size"], now - item["last_modified"].timestamp())
 
-    def size(self, path: str) -> int | None:
-        try:
-            return self._insist(lambda: self.store.head(path)["size"])
-        except FileNotFoundError:
-            return None
-
     def names(self) -> Sequence[str]:
-        first = self._insist(lambda: [*islice(self.store.list(), 1)])
+        first = self._insist(None, lambda: [*islice(self.store.list(), 20)])
         return [*{item["path"].split("/")[0]: None for batch in first for item in batch}]
 
     def delete(self, path: str) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            self._insist(lambda: self.store.delete(path))
+        self._if_there(path, lambda: self.store.delete(path))
 
     def move(self, path: str, names: Iterable[str]) -> str | None:
         """As promised above, by a copy: an object cannot be renamed."""
@@ -116,24 +113,104 @@ class ObjectFiles:
     def url(self, path: str) -> str:
         return f"{self.root}/{path}"
 
-    def _insist(self, ask: Callable[[], Answer]) -> Answer:
-        from obstore.exceptions import GenericError, PermissionDeniedError, UnauthenticatedError
+    def _created(self, path: str, data: bytes) -> bool:
+        from obstore.exceptions import AlreadyExistsError
 
+        for attempt in range(ATTEMPTS):
+            try:
+                self._insist(path, lambda: self.store.put(path, data, mode="create"), conflicts=False)
+            except AlreadyExistsError:
+                if (found := self.get(path)) is not None:
+                    return found == data  # asked again after a lost answer, one is refused by one's own file
+                _pause(attempt)  # two asked at once, and neither got it
+            else:
+                return True
+        return False
+
+    def _prove(self) -> None:
+        """Try whether the store gives a name once only: else, of two commits at once one would vanish without a word.
+
+        Raises:
+            UnsuitedStorage: it does not.
+        """
+        name = f"{TEMPORARY}/probe-{uuid.uuid4().hex}"
+        try:
+            given = self._created(name, b"first"), self._created(name, b"second")
+        except StorageUnreachable as error:
+            if not re.search(UNKNOWN, str(error.__cause__)):
+                raise
+            raise self._unsuited(f"it refuses a PUT with If-None-Match ({_first_line(error.__cause__)})") from error
+        finally:
+            with contextlib.suppress(StorageUnreachable):
+                self.delete(name)
+        if given != (True, False):
+            what = (
+                "it overwrites what is there in spite of If-None-Match" if given[0] else "it gives no name that is free"
+            )
+            raise self._unsuited(what)
+        self._proven = True
+
+    def _unsuited(self, what: str) -> UnsuitedStorage:
+        where = without_secrets(os.environ.get("AWS_ENDPOINT_URL") or "https://s3.amazonaws.com")
+        return UnsuitedStorage(
+            f"The object store at {where} cannot hold the lake {self.root}: {what}.",
+            hint="Nothing was committed. A lake needs conditional PUTs (If-None-Match: *), as AWS S3 has: see "
+            "deploy/README.md.",
+        )
+
+    def _if_there(self, path: str | None, ask: Callable[[], Answer]) -> Answer | None:
+        try:
+            return self._insist(path, ask, missing=True)
+        except FileNotFoundError:
+            return None
+
+    def _insist(
+        self, path: str | None, ask: Callable[[], Answer], *, missing: bool = False, conflicts: bool = True
+    ) -> Answer:
+        """Ask until there is an answer.
+
+        Args:
+            path: what it is about; None for all.
+            ask: sends the request.
+            missing: whether "not found" is an answer; else it is the bucket that is not found.
+            conflicts: whether others who ask at the same time are waited for, or an answer too.
+        """
+        from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
+
+        if path is not None:
+            parts_of(path)
         deadline = time.monotonic() + PATIENCE
         for attempt in range(ATTEMPTS):
             try:
                 return ask()
-            except (PermissionDeniedError, UnauthenticatedError) as error:
-                raise self._unreachable(error, "Check the credentials, and what they allow there.") from error
-            except GenericError as error:
-                if attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
+            except FileNotFoundError as error:
+                if missing and "NoSuchBucket" not in str(error):
+                    raise
+                raise self._unreachable(error, "Check whether the bucket is there.") from error
+            except (GenericError, AlreadyExistsError) as error:
+                conflict = isinstance(error, AlreadyExistsError)
+                if conflict and not conflicts:
+                    raise
+                final = not conflict and re.search(FINAL, str(error))
+                if final or attempt == ATTEMPTS - 1 or time.monotonic() > deadline:
                     raise self._unreachable(error, "Check AWS_ENDPOINT_URL and the network.") from error
-                time.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311 - spreads rivals out, nothing more
+                _pause(attempt)
+            except (BaseError, NotImplementedError) as error:
+                raise self._unreachable(error, "Check the credentials, and what they allow there.") from error
         raise AssertionError("the last attempt returns or raises")
 
     def _unreachable(self, error: Exception, advice: str) -> StorageUnreachable:
-        what = str(error).splitlines()[0]
         return StorageUnreachable(
-            f"The object store did not do its part for the lake at {self.root}: {what}.",
+            f"The object store did not do its part for the lake at {self.root}: {_first_line(error)}.",
             hint=f"{advice} No commit is half made. Run the same command again; it goes on from what was committed.",
         )
+
+
+def _pause(attempt: int) -> None:
+    """Wait, the longer the more often; rivals not equally long."""
+    time.sleep(random.uniform(0.05, 0.1) * 2**attempt)  # noqa: S311
+
+
+def _first_line(error: object) -> str:
+    """What a client says, in one line, and without a password that an endpoint's address may hold."""
+    return re.sub(r"//[^/\s]*@", "//…@", str(error).splitlines()[0])

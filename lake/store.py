@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from lake import log, tables
 from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
 from lake.files import open_files
-from lake.names import TEMPORARY, data_path
+from lake.names import TEMPORARY, data_path, kind
 from lake.parquet import rows_of
 from lake.paths import check_text
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
@@ -41,19 +41,21 @@ class Lake:
     Args:
         root: where the lake lies.
         create: begin a new lake where there is none; otherwise that is an error.
+        linked: whether the folder, and folders in it, may be symbolic links; GLIOLAKE_LINKED_LAKE where None.
 
     Raises:
-        NotALake: there is no lake at ``root`` and ``create`` is off, or something else lies there.
+        NotALake: there is no lake at ``root`` and ``create`` is off, or something else lies there, or it is a link.
         NewerLake, OlderLake: another version of gliolake wrote it.
     """
 
-    def __init__(self, root: str | Path, create: bool = False) -> None:
-        check_text(str(root) if "://" in str(root) else str(Path(root).absolute()))
-        self.files = open_files(root)
+    def __init__(self, root: str | Path, create: bool = False, *, linked: bool | None = None) -> None:
+        self.files = open_files(root, linked)
+        check_text(self.files.root)
         self.root = self.files.root
         self._keys: dict[str, frozenset[Key]] = {}
         self._pending: dict[str, bytes] = {}
         self._written: set[str] = set()
+        self._marked = False
         self.before_change: Callable[[], None] | None = None
         """Called once, when this lake is about to commit for the first time."""
         self._state, _ = log.latest_state(self.files)
@@ -66,13 +68,27 @@ class Lake:
                 f"There is no lake at {self.root}.",
                 hint="`gliolake ingest --lake DIR …` begins one; check --lake or GLIOLAKE_LAKE.",
             )
-        # An interrupted first commit leaves these and nothing else.
-        foreign = {*self.files.names()} - {TEMPORARY, log.FOLDER, *tables.TABLES}
-        if foreign:
+        self._check_free()
+
+    def _check_free(self) -> None:
+        """A new lake begins in an empty folder, or where another command began one: that is known by its marker."""
+        foreign = [name for name in self.files.names() if not self._is_left_over(name)]
+        if foreign and not log.is_marked(self.files):  # asked last: a rival may be beginning this lake
             raise NotALake(
                 f"{self.root} holds no lake but other things, e.g. {min(foreign)}.",
                 hint="Give a new or empty folder for the lake.",
             )
+
+    def _is_left_over(self, name: str) -> bool:
+        """Whether it is of a command that was broken off before it wrote the marker."""
+        return name == TEMPORARY and all(kind(entry.path) == "temporary" for entry in self.files.list(TEMPORARY))
+
+    def _begin(self) -> None:
+        """Mark a new lake, before anything else is written into it."""
+        if self._state.version == 0 and not self._marked:
+            self._check_free()
+            log.mark(self.files)
+            self._marked = True
 
     @property
     def version(self) -> int:
@@ -182,6 +198,7 @@ class Lake:
 
     def _put(self, paths: Iterable[str]) -> None:
         """Put where they belong, all at once, those of these files that wait to be."""
+        self._begin()
         contents = {path: self._pending.pop(path) for path in paths if path in self._pending}
         self.files.put_all(contents)
         self._written |= contents.keys()

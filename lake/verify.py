@@ -23,7 +23,7 @@ from lake.errors import StorageUnreachable
 from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import Making, mend_checkpoints, mend_tables
-from lake.names import QUARANTINE, TEMPORARY
+from lake.names import MARKER, QUARANTINE, TEMPORARY
 from lake.parquet import open_parquet
 from lake.progress import track
 from lake.state import DataFile, State
@@ -249,7 +249,7 @@ def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
     top = entry.path.split("/", 1)[0]
     if top == TEMPORARY:
         return "temporary file"
-    if entry.path in history.state.files or top == QUARANTINE:
+    if entry.path in history.state.files or top == QUARANTINE or entry.path == MARKER:
         return ""
     if top == log.FOLDER:
         return FOREIGN if entry.path in history.strays else ""

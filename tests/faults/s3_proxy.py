@@ -15,7 +15,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import cast
 from urllib.parse import urlsplit
 
-FAULTS = ("error 500", "slow down", "request lost", "answer lost", "half an answer", "slow answer", "silence")
+FAULTS = (
+    "error 500",
+    "slow down",
+    "request lost",
+    "answer lost",
+    "half an answer",
+    "slow answer",
+    "silence",
+    "conflict",
+)
+CONDITION_FAULTS = (
+    "condition ignored",
+    "condition not implemented",
+    "condition bad request",
+    "condition always failed",
+)
+"""What stores do to a PUT that asks for a free name, which cannot do that."""
+
 SLOW_SECONDS = 0.05
 SILENT_SECONDS = 1.0
 """Longer than ``TIMEOUT``: the client gives up on the answer."""
@@ -23,7 +40,12 @@ SILENT_SECONDS = 1.0
 TIMEOUT = 0.5
 """Seconds for which a client of these tests waits for an answer."""
 
-SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+REPLIES = {
+    "error 500": (500, ""), "slow down": (503, "SlowDown"), "conflict": (409, "OperationAborted"),
+    "bucket gone": (404, "NoSuchBucket"), "condition not implemented": (501, "NotImplemented"),
+    "condition bad request": (400, "InvalidArgument"), "condition always failed": (412, "PreconditionFailed"),
+}  # fmt: skip
+"""Faults that are an answer: its status and code."""
 
 Plan = Callable[[str], str | None]
 """From a request's method to the fault that befalls it, or None."""
@@ -75,14 +97,19 @@ class Handler(BaseHTTPRequestHandler):
     def handle_request(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         fault = cast(S3Proxy, self.server).fault(self.command)
-        if fault == "error 500":
-            self.reply(500, [], b"")
-        elif fault == "slow down":
-            self.reply(503, [], SLOW_DOWN)
+        if fault in CONDITION_FAULTS and "If-None-Match" not in self.headers:
+            fault = None
+        if fault in REPLIES:
+            status, code = REPLIES[fault]
+            self.reply(
+                status, [], f"<Error><Code>{code}</Code><Message>Made.</Message></Error>".encode() if code else b""
+            )
         elif fault == "request lost":
             self.close_connection = True
         else:
             time.sleep(SLOW_SECONDS if fault == "slow answer" else 0)
+            if fault == "condition ignored":
+                del self.headers["If-None-Match"]
             status, headers, answer = self.passed_on(body)
             time.sleep(SILENT_SECONDS if fault == "silence" else 0)
             if fault in ("answer lost", "silence"):
@@ -102,8 +129,9 @@ class Handler(BaseHTTPRequestHandler):
         finally:
             connection.close()
 
-    def reply(self, status: int, headers: list[tuple[str, str]], body: bytes, whole: bool = True) -> None:
+    def reply(self, status: int, headers: list[tuple[str, str]], answer: bytes | str, whole: bool = True) -> None:
         """Send an answer; one that is not whole promises more bytes than come."""
+        body = answer.encode() if isinstance(answer, str) else answer
         self.send_response_only(status)
         for name, value in headers:
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):

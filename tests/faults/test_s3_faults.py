@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -13,12 +13,12 @@ from typing import Any
 import obstore.store
 import pytest
 
-from lake.errors import StorageUnreachable
+from lake.errors import InputError, StorageUnreachable, UnsuitedStorage
 from lake.store import Lake
 from lake.transaction import Transaction
 from lake.verify import verify
 from tests.faults.full import FULL
-from tests.faults.s3_proxy import FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
+from tests.faults.s3_proxy import CONDITION_FAULTS, FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
 
 SOON = timedelta(milliseconds=5)
 
@@ -118,6 +118,63 @@ def test_two_writers_in_a_storm_of_faults_leave_what_they_leave_in_fair_weather(
     assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
     assert proxy.injected > commits
     record_property("faults: S3 storm over two writers", proxy.injected)
+
+
+@pytest.mark.parametrize("fault", CONDITION_FAULTS)
+def test_a_store_that_cannot_give_a_name_once_is_refused_by_name_before_anything_is_committed(
+    proxy: S3Proxy, place: str, label: Any, fault: str
+) -> None:
+    lake = Lake(place, create=True)
+    proxy.plan = lambda method: fault
+    with pytest.raises(
+        UnsuitedStorage, match=f"{os.environ['AWS_ENDPOINT_URL']} cannot hold the lake {place}"
+    ) as caught:
+        lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    assert "If-None-Match" in caught.value.hint
+    assert [*lake.files.list()] == []
+
+
+def test_a_lake_that_moved_to_a_store_which_ignores_conditions_is_refused_there_and_still_read(
+    proxy: S3Proxy, place: str, label: Any
+) -> None:
+    Lake(place, create=True).transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    proxy.plan = lambda method: "condition ignored"
+    lake = Lake(place)
+    with pytest.raises(UnsuitedStorage):
+        lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
+    assert ages(lake) == [("scan-0001", None)]
+
+
+def test_a_bucket_that_vanishes_is_said_by_every_request(proxy: S3Proxy, place: str, label: Any) -> None:
+    lake = Lake(place, create=True)
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    path = next(iter(lake.state().files))
+    proxy.plan = lambda method: "bucket gone"
+    asks: list[Callable[[], object]] = [
+        lambda: lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r"), lambda: lake.read("labels"),
+        lambda: lake.files.put(path, b"x"), lambda: lake.files.create([path], b"x"), lambda: lake.files.delete(path),
+        lambda: [*lake.files.list()], lambda: lake.files.move(path, ["_quarantine/x"]), lambda: Lake(place),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(StorageUnreachable, match="NoSuchBucket"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://ann:hunter2@bucket/lake", "s3://:hunter2@bucket", "S3://hunter2@bucket/x", "s3:ann:hunter2@bucket",
+        "s3://ann:a/hunter2@bucket/x", "s3://bucket/lake?X-Amz-Signature=hunter2", "https://ann:hunter2@host/bucket",
+        "s3:/bucket/x", "s3://", "s3:///x", "s3:bucket/x", "s3://bucket/lake#hunter2", "gs://ann:hunter2@bucket/lake",
+    ],
+)  # fmt: skip
+def test_an_address_that_is_none_or_holds_a_password_is_refused_and_no_password_shown(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InputError, match=r"^The address|^'s3:|is no address|^A lake cannot") as caught:
+        Lake(address, create=True)
+    assert "s3://bucket/prefix" in caught.value.hint
+    assert "hunter2" not in f"{caught.value}{caught.value.hint}"
 
 
 def test_a_store_that_stays_away_is_named_and_the_same_command_goes_on_later(
