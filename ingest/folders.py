@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import normalize
 
 from ingest.boxes import GivenBox
 from ingest.cohort import Cohort, ImageRules
@@ -153,7 +154,7 @@ class _Sorting:
         self.names: dict[str, _Named] = defaultdict(_Named)
         self.strange: list[Row] = []
         self.unlisted: list[str] = []
-        self._roles = {suffix: role for role, suffixes in rules.roles.items() for suffix in suffixes}
+        self._roles = {normalize("NFC", name): role for role, names in rules.roles.items() for name in names}
         self._patterns = Patterns(rules)
 
     def take(self, listing: Listing) -> None:
