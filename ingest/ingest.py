@@ -23,7 +23,7 @@ from ingest.labels import STEP as LABELS
 from ingest.labels import LabelFile, read_labels
 from ingest.links import KINDS, find_links, rows_to_link
 from ingest.report import IngestReport
-from ingest.sources import known_sources, placed
+from ingest.sources import put
 from lake.blame import unless_all_fail
 from lake.cluster import batches
 from lake.errors import InputError
@@ -147,7 +147,7 @@ def _each_once(files: Sequence[LabelFile]) -> tuple[list[LabelFile], tuple[str, 
 
 def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) -> None:
     tx.upsert("cohorts", [cohort.row()])
-    sources = placed(known_sources(tx, cohort.name), [(file.path, file.sha256) for file in files])
+    sources = put(tx, cohort.name, [(file.path, file.sha256) for file in files])
     for file, source in zip(files, sources, strict=True):
         named = {"source": source.name, "source_path": source.path, "source_order": source.order}
         tx.replace("labels", {"cohort": cohort.name, "source": source.name}, [row | named for row in file.rows])

@@ -18,7 +18,7 @@ import numpy as np
 
 from ingest.exclusions import BAD_LABEL, BAD_VECTOR, CONFLICTING_ROWS, MISSING_VECTOR, Row, exclusion
 from ingest.report import FeaturesReport
-from ingest.sources import Source, known_sources, path_of, placed
+from ingest.sources import Source, path_of, put
 from ingest.tfrecords import read_examples
 from lake import limits
 from lake.errors import InputError
@@ -185,7 +185,7 @@ def _commit(tx: Transaction, read: Sequence[ReleasedFile], feature_set: Mapping[
     for file in read:
         for scan in file.scans:  # scans that the lake does not know take the next numbers, in the order of the records
             scan_ids.setdefault(scan.content, f"{COHORT}-{len(scan_ids) + 1:04d}")
-    sources = placed(known_sources(tx, COHORT), [(path_of(file.path), file.sha256) for file in read])
+    sources = put(tx, COHORT, [(path_of(file.path), file.sha256) for file in read])
     for file, source in zip(read, sources, strict=True):
         tx.replace("labels", {"cohort": COHORT, "source": source.name}, _label_rows(file, source, scan_ids))
         before = tx.read("exclusions", {"cohort": COHORT, "step": STEP}).to_pylist()

@@ -71,6 +71,21 @@ def placed(known: Iterable[Source], files: Sequence[tuple[str, str]]) -> list[So
     return [settled[path] for path, _ in files]
 
 
+def given_up(known: Iterable[Source], now: Sequence[Source]) -> list[Source]:
+    """The known sources at whose paths other ones are now."""
+    names, paths = {source.name for source in now}, {source.path for source in now}
+    return [source for source in known if source.path in paths and source.name not in names]
+
+
+def put(tx: Transaction, cohort: str, files: Sequence[tuple[str, str]]) -> list[Source]:
+    """Settle which sources files are (``placed``), and take out the rows of those whose path another now has."""
+    known = known_sources(tx, cohort)
+    now = placed(known, files)
+    for source in given_up(known, now):
+        tx.delete("labels", {"cohort": cohort, "source": source.name})
+    return now
+
+
 def _free_name(path: Path, taken: set[str]) -> str:
     """The stem, with as many folders as it takes to be no other source's name, and at last a number."""
     folders = [folder.name for folder in path.parents if folder.name]
