@@ -877,9 +877,12 @@ def catalog(
 def verify(
     lake: LakeOption,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Take damaged files out, to be made again, and delete litter.")
+        bool,
+        typer.Option(
+            "--repair", help="Take damaged files out, to be made again; move left-over ones into _quarantine."
+        ),
     ] = False,
-    grace: Annotated[float, typer.Option(help="Seconds for which uncommitted files are left alone.")] = 900.0,
+    grace: Annotated[float, typer.Option(help="Seconds for which left-over files stay where they are.")] = 86_400.0,
     as_json: JsonOption = False,
 ) -> None:
     """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
@@ -889,6 +892,14 @@ def verify(
     report = run(lake, repair=repair, grace=grace, made_anew={"links": commit_links})
     _print(report, as_json)
     raise typer.Exit(0 if report.sound else 1)
+
+
+@app.command(rich_help_panel="Keep the lake")
+def purge(lake: LakeOption, as_json: JsonOption = False) -> None:
+    """Remove for good what repairs moved into _quarantine more than a day ago. Only this command ever deletes files."""
+    from lake.quarantine import purge as run
+
+    _print(run(_lake(lake)), as_json)
 
 
 @app.command(rich_help_panel="Keep the lake")

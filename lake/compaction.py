@@ -24,8 +24,8 @@ LARGE = 2 * SMALL
 def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     """Merge, in each partition, the files below ``SMALL`` bytes, ``fewest`` or more that lie near each other by key.
 
-    Rows keep the run that wrote them. Each partition is a commit of its own; the replaced files are cleared by
-    ``verify`` once no reader can still hold them.
+    Rows keep the run that wrote them. Each partition is a commit of its own. The replaced files stay, as readers may
+    hold them: a repair moves them into quarantine a day after that commit, and ``purge`` removes them a day later.
 
     Returns:
         Files merged away, by table.

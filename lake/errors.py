@@ -61,6 +61,14 @@ class DamagedFile(GliolakeError, OSError):
     """A committed file is missing, truncated, or holds other bytes than were committed."""
 
 
+class StaleSnapshot(GliolakeError):
+    """A file that was committed when a reader began is not in the lake any more: its rows were merged or replaced."""
+
+
+class StagedFileGone(GliolakeError):
+    """A file that was staged for a commit is no longer there; nothing names it."""
+
+
 class CommitConflict(GliolakeError):
     """Other processes kept changing what this commit rests on, for longer than it was willing to try again."""
 

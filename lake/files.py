@@ -76,7 +76,7 @@ class Files(Protocol):
     def move(self, path: str, names: Iterable[str]) -> str | None:
         """Give the file the first of these names that is free, and say which; None where there is no such file.
 
-        What is no file gets it too, and a link is moved and not what it leads to.
+        What is no file gets it too, and a link is moved and not what it leads to. Its age begins anew.
         """
 
     def url(self, path: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from lake import log
@@ -42,9 +42,19 @@ class History:
     checkpoints: tuple[str, ...]
     strays: frozenset[str]
 
-    def ever_committed(self) -> set[str]:
-        """Paths of all data files that sound records name."""
-        return {file.path for record in self.records.values() for file in record.touches()}
+    def let_go(self) -> dict[str, int]:
+        """Paths of data files that were committed and are no longer, with the number of the commit that removed them.
+
+        Where that record is damaged, it is taken for the newest.
+        """
+        removed = {file.path: self.state.version for record in self.records.values() for file in record.touches()}
+        removed |= {file.path: number for number, record in sorted(self.records.items()) for file in record.removed}
+        return {path: number for path, number in removed.items() if path not in self.state.files}
+
+    def and_since(self, files: Files) -> History:
+        """The same with the commits made since it was read."""
+        state, records = log.latest_state(files, self.state)
+        return replace(self, state=state, records={**self.records, **{record.version: record for record in records}})
 
 
 def read_history(files: Files) -> History:

@@ -103,6 +103,8 @@ class LocalFiles:
         with self._in_words(0), self._folder.reach_if_there(path, linked=False) as place:
             if place is None or place.status() is None:
                 return None
+            # As in an object store, where a move is a copy: its age is the time since the move.
+            os.utime(place.name, dir_fd=place.folder, follow_symlinks=False)
             for name in names:
                 with (
                     self._folder.reach(name, make=True, linked=False) as target,

@@ -1,16 +1,15 @@
-"""Put right what ``lake.verify`` found. Whatever is damaged is moved into ``_quarantine``, never deleted."""
+"""Put right what ``lake.verify`` found. Nothing is deleted: what is damaged or left over goes to ``_quarantine``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from itertools import count
 from typing import TypeAlias
 
 from lake import log
 from lake.files import Files
 from lake.history import History
-from lake.names import QUARANTINE
+from lake.quarantine import bring_back, set_aside
 from lake.runs import start_run
 from lake.state import DataFile
 from lake.store import Lake
@@ -28,25 +27,32 @@ def mend_checkpoints(files: Files, history: History) -> None:
         log.write_checkpoint(files, history.state)
 
 
-def set_aside(files: Files, path: str) -> None:
-    """Move into ``_quarantine`` what lies at a path: in a folder also what is no file."""
-    names = (f"{QUARANTINE}/{path}{'~' * number}" for number in count())  # what was set aside before stays
-    files.move(path, names)
-
-
-def mend_tables(lake: Lake, damaged: list[DataFile], made_anew: Sequence[Making]) -> None:
-    """Take data files out that are damaged; make rows of others anew, in the same commit."""
+def take_out(lake: Lake, damaged: Sequence[DataFile], made_anew: Sequence[Making]) -> None:
+    """Take data files out of the lake that are damaged; make rows of others anew, in the same commit."""
     if not damaged:
         return
     with start_run(lake, "verify", {"repair": True}) as run:
-        run.transact(partial(_take_out, damaged=damaged, made_anew=made_anew))
-    for file in damaged:
-        set_aside(lake.files, file.path)
+        run.transact(partial(_without, damaged=damaged, made_anew=made_anew))
+    clear(lake, [file.path for file in damaged])
 
 
-def _take_out(transaction: Transaction, damaged: list[DataFile], made_anew: Sequence[Making]) -> None:
+def _without(transaction: Transaction, damaged: Sequence[DataFile], made_anew: Sequence[Making]) -> None:
     for file in damaged:
         if file.path in transaction.snapshot.files:  # another process may have replaced it since
             transaction.remove_file(file)
     for make in made_anew:
         make(transaction)
+
+
+def clear(lake: Lake, paths: Iterable[str]) -> None:
+    """Set aside files that no commit needs.
+
+    Another process may commit a file while it is moved. Either its record is there when the log is looked at in the
+    end, and the file is moved back here; or it comes later, and that process, which looks for its files once its record
+    is there, moves the file back itself.
+    """
+    committed = lake.state().files
+    moved = {path for path in paths if path not in committed and set_aside(lake.files, path)}
+    committed = lake.state().files
+    for path in moved & committed.keys():
+        bring_back(lake.files, committed[path])

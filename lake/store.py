@@ -11,7 +11,9 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +21,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lake import log, tables
-from lake.errors import CommitConflict, DamagedFile, InputError, NotALake
+from lake.errors import (
+    CommitConflict,
+    DamagedFile,
+    GliolakeError,
+    InputError,
+    NotALake,
+    StagedFileGone,
+    StaleSnapshot,
+)
 from lake.files import open_files
 from lake.names import TEMPORARY, data_path, kind
 from lake.parquet import rows_of
 from lake.paths import check_text
+from lake.quarantine import bring_back, held_back, is_there
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
 from lake.state import DataFile, Record, State
 from lake.transaction import Transaction
 
 PATIENCE = 120.0
 """Seconds for which a transaction is built again before it gives up."""
+
+AT_ONCE = 8
+"""Files of a commit that are looked for side by side."""
 
 PENDING_BYTES = 64 * 2**20
 """Most that waits in memory: the files of a transaction are put together, when it is built."""
@@ -115,7 +129,13 @@ class Lake:
             InputError: no such table or column.
             DamagedFile: a committed file is missing or holds other bytes.
         """
-        return self.read_files(tables.table(name), self.state().of_table(name, where), where, columns)
+        while True:
+            state = self.state()
+            try:
+                return self.read_files(tables.table(name), state.of_table(name, where), where, columns)
+            except StaleSnapshot:
+                if self.state().version == state.version:
+                    raise
 
     def stage(self, name: str, rows: Rows, *, run_id: str) -> list[DataFile]:
         """Write rows into data files that no reader sees until a transaction adds them. One file per partition.
@@ -138,13 +158,19 @@ class Lake:
 
         Raises:
             CommitConflict: others kept getting in the way for ``PATIENCE`` seconds.
+            StagedFileGone: a file that was staged for it is no longer there.
         """
         deadline = time.monotonic() + PATIENCE
         self._pending.clear()
         self._written.clear()
         while time.monotonic() < deadline:
             transaction = Transaction(self, self.state(), run_id)
-            build(transaction)
+            try:
+                build(transaction)
+            except StaleSnapshot:
+                if self.version == transaction.snapshot.version:
+                    raise
+                continue
             if not transaction.changes():
                 return None
             if self.before_change:
@@ -171,15 +197,33 @@ class Lake:
                 yield state.version + 1
 
         added, removed = transaction.changed_files()
+        staged = [file for file in added if file.path not in self._written | self._pending.keys()]
         self._put(file.path for file in added)
+        self._make_sure_of(staged)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
         wanted = Record(state.version + 1, transaction.run_id, now, added, removed)
         record = log.write_record(self.files, wanted, later_numbers())
         if record:
+            self._make_sure_of(added)  # a repair may have moved them before the record was there (``lake.mend.clear``)
             self._state = state.after([record])
             if log.checkpoint_due(self._state):
                 log.write_checkpoint(self.files, self._state)
         return record
+
+    def _make_sure_of(self, added: Sequence[DataFile]) -> None:
+        """Look whether files lie where a record names them, and take back what a repair has moved into quarantine.
+
+        Raises:
+            StagedFileGone: a file is not there either.
+        """
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            there = [*pool.map(partial(is_there, self.files), added)]
+        for file, lies_there in zip(added, there, strict=True):
+            if not lies_there and not bring_back(self.files, file):
+                raise StagedFileGone(
+                    f"A file that was written for this commit is no longer there: {self.files.url(file.path)}.",
+                    hint="Run the same command again: it goes on from what was committed.",
+                )
 
     def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
         """A data file of the rows of one partition, in the order of their keys. It waits in memory to be put."""
@@ -229,10 +273,13 @@ class Lake:
 
         Raises:
             DamagedFile: the file is missing, or its bytes are others.
+            StaleSnapshot: the file is missing, and the newest commit no longer has it.
         """
         data = self._pending.get(file.path) or self.files.get(file.path)
+        if data is None:  # a repair may just be moving it
+            data = next((held for _, held in held_back(self.files, file)), None) or self.files.get(file.path)
         if data is None:
-            raise self._damaged(file, "is missing")
+            raise self._missing(file)
         if hashlib.sha256(data).hexdigest() != file.sha256:
             raise self._damaged(file, "does not hold the bytes committed")
         return data
@@ -245,6 +292,16 @@ class Lake:
         """
         table = tables.table(file.table)
         return rows_of(table, file, self.content(file), table.schema.names if columns is None else list(columns))
+
+    def _missing(self, file: DataFile) -> GliolakeError:
+        state, _ = log.latest_state(self.files, self._state)
+        if file.path in state.files:
+            return self._damaged(file, "is missing")
+        return StaleSnapshot(
+            f"A file of table {file.table} that was read is no longer in the lake at {self.root}: its rows were merged "
+            "or replaced by later commits.",
+            hint="Ask again: the newest rows are there. An open connection shows the lake as of when it was opened.",
+        )
 
     def _damaged(self, file: DataFile, what: str) -> DamagedFile:
         return DamagedFile(

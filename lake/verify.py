@@ -1,15 +1,16 @@
 """Check a lake against its log, and take out what does not hold.
 
 Damage is a committed file that is missing, truncated or altered, or cannot be read; and a record or a checkpoint of the
-log that is not whole. Litter is what no commit names: half-written temporary files, data files of a commit that never
-came, and files that later commits replaced. What is foreign to a lake is named and left alone. While a record is lost
-(``lake.history``), nothing is touched: what seems to be litter may be that commit's.
+log that is not whole. What is left over are files of ours that no commit needs: temporary files, data files of a commit
+that never came, and files that later commits replaced. A repair moves them into ``_quarantine`` once they are a day
+old (``lake.quarantine``), and deletes nothing. What has a name that gliolake does not make is foreign: named and left.
+While a record is lost (``lake.history``), nothing is touched: what seems to be left over may be that commit's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
@@ -18,27 +19,31 @@ import pyarrow as pa
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from lake import log, tables
+from lake import log
 from lake.errors import StorageUnreachable
 from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
-from lake.mend import Making, mend_checkpoints, mend_tables
-from lake.names import MARKER, QUARANTINE, TEMPORARY
+from lake.mend import Making, clear, mend_checkpoints, take_out
+from lake.names import QUARANTINE, kind
 from lake.parquet import open_parquet
 from lake.progress import track
+from lake.quarantine import DAY, bring_back, held_back, listed
 from lake.state import DataFile, State
 from lake.store import Lake
 
-GRACE = 900.0
-"""Seconds for which litter is left alone: a command that is running writes its files before it commits them."""
-
-REPLACED, FOREIGN = "replaced file", "foreign file"
+REPLACED, FOREIGN, UNCOMMITTED, HALF_WRITTEN = "replaced file", "foreign file", "uncommitted file", "temporary file"
+DISPLACED = "displaced file"
 
 DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
 CHECKPOINT = "damaged checkpoint"
 LOG_DAMAGE = ("damaged record", "missing record", CHECKPOINT)
-DONE = {**dict.fromkeys(DAMAGE, "taken out of the lake"), CHECKPOINT: "written again"}
-"""What a repair does, by kind of finding; others are deleted."""
+DONE = {
+    **dict.fromkeys(DAMAGE, "taken out of the lake"),
+    **dict.fromkeys((UNCOMMITTED, HALF_WRITTEN, REPLACED), f"moved into {QUARANTINE}"),
+    CHECKPOINT: "written again",
+    DISPLACED: "moved back",
+}
+"""What a repair does, by kind of finding."""
 
 RESTORED_BY = {
     "volumes": "gliolake preprocess",
@@ -57,8 +62,14 @@ RESTORED_BY = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. ``kind`` is one of ``DAMAGE`` or ``LOG_DAMAGE``, temporary file, uncommitted file,
-    replaced file or foreign file. ``lasting``: this repair can do nothing for it."""
+    """One thing that is wrong.
+
+    Attributes:
+        kind: One of ``DAMAGE`` or ``LOG_DAMAGE``; displaced file (a committed one that lies in ``_quarantine``, where
+            readers find it), temporary file, uncommitted file, replaced file or foreign file.
+        young: Somebody may still need the file: a reader, or a command that is about to commit it.
+        lasting: A repair can do nothing for it.
+    """
 
     kind: str
     path: str
@@ -82,13 +93,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verification:
-    """What was looked at and what was found; ``repaired`` says whether it has been put right."""
+    """What was looked at and what was found; ``repaired`` says whether it has been put right.
+
+    ``quarantined``: files and bytes in ``_quarantine`` when it was looked at.
+    """
 
     version: int
     files: int
     rows: int
     findings: tuple[Finding, ...]
     repaired: bool
+    quarantined: tuple[int, int] = (0, 0)
 
     @property
     def sound(self) -> bool:
@@ -103,14 +118,15 @@ class Verification:
         yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
         replaced = [finding for finding in self.findings if finding.kind == REPLACED]
         for finding in self.findings:
-            if finding.kind == REPLACED:
-                continue
-            young = finding.young and finding.kind != FOREIGN
-            note = " (young: a running command may still commit it)" if young else self._done(finding)
-            yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{note}")
+            if finding.kind != REPLACED:
+                yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{self._done(finding)}")
         if replaced:
-            done = ", deleted" if self.repaired else "; --repair deletes them"
-            yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes{done}"
+            old = [finding for finding in replaced if not finding.young]
+            yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes"
+            yield f"    {len(old)} of them more than a day ago{self._done(old[0]) if old else ''}"
+        if self.quarantined[0]:
+            yield f"  {self.quarantined[0]} files, {self.quarantined[1]:,} bytes, in {QUARANTINE}"
+            yield "    gliolake purge removes those that have been there for a day"
         if all(finding.is_harmless for finding in self.findings):
             yield "All files are as committed."
         elif any(finding.kind in LOG_DAMAGE and finding.lasting for finding in self.findings):
@@ -118,16 +134,18 @@ class Verification:
         elif any(finding.lasting for finding in self.findings) and self.repaired:
             yield "Not all could be mended: restore from a backup, or correct, what is named as left."
         elif not self.sound:
-            yield "Run `gliolake verify --repair` to take out what is damaged and delete what is left over."
+            yield f"Run `gliolake verify --repair` to take damaged files out and move left-over ones into {QUARANTINE}."
         if self.repaired and (commands := self.restore_commands()):
             yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
 
     def _done(self, finding: Finding) -> str:
         if finding.kind == FOREIGN:
             return " (left alone)"
+        if finding.young and not finding.is_damage:
+            return " (young: somebody may still need it)"
         if not self.repaired:
             return ""
-        return " -> left" if finding.lasting else f" -> {DONE.get(finding.kind, 'deleted')}"
+        return " -> left" if finding.lasting else f" -> {DONE[finding.kind]}"
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -143,16 +161,16 @@ def verify(
     lake: Lake | str,
     *,
     repair: bool = False,
-    grace: float = GRACE,
+    grace: float = DAY,
     made_anew: Mapping[str, Making] = MappingProxyType({}),
 ) -> Verification:
     """Read every committed file and compare size, sha256, page checksums and row count with the log.
 
     Args:
         lake: the lake, or where it lies: one of which a commit is lost cannot be opened.
-        repair: take damaged files out of the lake (altered ones are moved to ``_quarantine``), so that the commands
-            that made them make them again; delete litter older than ``grace``; write damaged checkpoints again.
-        grace: seconds for which litter is left alone.
+        repair: take damaged files out of the lake, so that the commands that made them make them again; move them, and
+            what is left over and older than ``grace``, into ``_quarantine``; write damaged checkpoints again.
+        grace: seconds for which a left-over file stays: since it was written, and since the commit that replaced it.
         made_anew: table -> what makes its rows from those of other tables, in the commit that takes a damaged file out.
 
     Raises:
@@ -165,23 +183,30 @@ def verify(
     if isinstance(lake, str) and not (history.records or history.faults or history.lost):
         Lake(lake)  # says that there is none
     found = [*_log_damage(history)]
-    if history.lost:  # the lake cannot be opened, and what seems to be litter may be a lost commit's
-        return _verification(history, found, repair)
+    if history.lost:  # the lake cannot be opened, and what seems to be left over may be a lost commit's
+        return _verification(history, found, repair, [])
+    entries = listed(files) if repair else [*files.list()]
+    history = history.and_since(files)  # after the listing: a file committed meanwhile is not left over
     damage = [*_damage(files, history.state)]
-    found += [*(finding for _, finding in damage), *_litter(files, history, grace)]
+    left_over = [*_left_over(entries, history, grace)]
+    found += [finding for _, finding in damage] + left_over
     if repair:
         lake = Lake(files.root) if isinstance(lake, str) else lake
         mend_checkpoints(files, history)
-        damaged = [file for file, finding in damage if not finding.lasting]
+        for file in (file for file, finding in damage if finding.kind == DISPLACED):
+            bring_back(files, file)
+        damaged = [file for file, finding in damage if finding.kind in DAMAGE and not finding.lasting]
         tables_made = {file.table for file in damaged}
-        mend_tables(lake, damaged, [made_anew[name] for name in sorted(made_anew.keys() & tables_made)])
-        _clear(lake, found)
-    return _verification(history, found, repair)
+        take_out(lake, damaged, [made_anew[name] for name in sorted(made_anew.keys() & tables_made)])
+        clear(lake, [finding.path for finding in left_over if not finding.young and finding.kind != FOREIGN])
+    return _verification(history, found, repair, entries)
 
 
-def _verification(history: History, found: list[Finding], repaired: bool) -> Verification:
-    rows = sum(file.rows for file in history.state.files.values())
-    return Verification(history.state.version, len(history.state.files), rows, tuple(found), repaired)
+def _verification(history: History, found: Sequence[Finding], repaired: bool, entries: Sequence[Entry]) -> Verification:
+    files = history.state.files.values()
+    aside = [entry.size for entry in entries if entry.path.startswith(f"{QUARANTINE}/")]
+    rows = sum(file.rows for file in files)
+    return Verification(history.state.version, len(files), rows, tuple(found), repaired, (len(aside), sum(aside)))
 
 
 def _log_damage(history: History) -> Iterator[Finding]:
@@ -217,8 +242,14 @@ def _fault(files: Files, file: DataFile) -> tuple[str, str, bool] | None:
         return "unreadable file", "it is there, and this user may not read it", True
     except OSError as error:
         return "unreadable file", error.strerror or str(error), False
-    if data is None:
-        return "missing file", "a commit names it", False
+    if data is not None:
+        return _content_fault(file, data)
+    if any(held_back(files, file)):
+        return DISPLACED, f"a commit names it, and it lies in {QUARANTINE}", False
+    return "missing file", "a commit names it", False
+
+
+def _content_fault(file: DataFile, data: bytes) -> tuple[str, str, bool] | None:
     if len(data) < file.bytes:
         return "truncated file", f"{len(data):,} bytes of {file.bytes:,}", False
     if hashlib.sha256(data).hexdigest() != file.sha256:
@@ -235,34 +266,26 @@ def _pages(data: bytes) -> str:
     return "the pages that hold its rows are whole"
 
 
-def _litter(files: Files, history: History, grace: float) -> Iterator[Finding]:
-    once = history.ever_committed()
-    for entry in sorted(files.list(), key=lambda entry: entry.path):
-        kind = _litter_kind(entry, history, once)
-        if kind:
+def _left_over(entries: Sequence[Entry], history: History, grace: float) -> Iterator[Finding]:
+    ages = {entry.path: entry.age for entry in entries}
+    let_go = history.let_go()
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        found = _left_over_kind(entry, history, let_go)
+        if found:
             size = f"{entry.size:,} bytes" if entry.kind == "file" else f"a {entry.kind}"
-            detail = f"{size}, {entry.age:.0f} s old"
-            yield Finding(kind, entry.path, detail, bytes=entry.size, young=entry.age < grace)
+            age, detail = entry.age, f"{size}, {entry.age:.0f} s old"
+            if found == REPLACED:  # readers have needed it until a later commit let go of it
+                age = min(age, ages.get(log.record_path(let_go[entry.path]), 0.0))
+                detail = f"{size}, replaced {age:.0f} s ago"
+            yield Finding(found, entry.path, detail, bytes=entry.size, young=age < grace)
 
 
-def _litter_kind(entry: Entry, history: History, once: set[str]) -> str:
-    top = entry.path.split("/", 1)[0]
-    if top == TEMPORARY:
-        return "temporary file"
-    if entry.path in history.state.files or top == QUARANTINE or entry.path == MARKER:
+def _left_over_kind(entry: Entry, history: History, let_go: Mapping[str, int]) -> str:
+    name = kind(entry.path)
+    if name == "quarantined" or entry.path in history.state.files:
         return ""
-    if top == log.FOLDER:
-        return FOREIGN if entry.path in history.strays else ""
-    if entry.path in once:
-        return REPLACED
-    if top not in tables.TABLES or entry.kind != "file":
+    if name == "foreign" or entry.kind != "file" or entry.path in history.strays:
         return FOREIGN
-    return "uncommitted file"
-
-
-def _clear(lake: Lake, found: list[Finding]) -> None:
-    committed = lake.state().files  # also what was committed since
-    for finding in found:
-        if finding.is_damage or finding.young or finding.kind == FOREIGN or finding.path in committed:
-            continue
-        lake.files.delete(finding.path)
+    if name == "data":
+        return REPLACED if entry.path in let_go else UNCOMMITTED
+    return HALF_WRITTEN if name == "temporary" else ""

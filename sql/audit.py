@@ -74,7 +74,7 @@ class AuditReport:
             table.add_row(*map(Text, (found.table, found.column, found.kind, f"{found.rows:,}", found.shape)))
         yield table
         yield "Mend the source (rename the folder, clear the column or the header), and ingest it into a new lake:"
-        yield "in this one, former commits and replaced files keep what they hold until gliolake verify --repair."
+        yield "in this one, former commits and replaced files stay until gliolake verify --repair and gliolake purge."
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

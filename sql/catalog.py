@@ -22,7 +22,7 @@ import pyarrow as pa
 from features.kinetics import kinetics_labels
 from lake.atomic import Own, replaced_path
 from lake.collections import COLLECTIONS, parts
-from lake.errors import DamagedFile
+from lake.errors import DamagedFile, StaleSnapshot
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
@@ -42,6 +42,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 
     Raises:
         DamagedFile: a committed file is missing or altered.
+        StaleSnapshot: a commit made meanwhile replaced a file, and it is gone already.
     """
     files = CommittedFiles(lake, lake.state())
     with damage_named():
@@ -88,6 +89,8 @@ def damage_named() -> Iterator[None]:
     except duckdb.Error as error:
         if damage := re.search(r"DamagedFile: (.*)", str(error)):
             raise DamagedFile(damage[1], hint="`gliolake verify --repair` takes it out, to be made again.") from None
+        if stale := re.search(r"StaleSnapshot: (.*)", str(error)):
+            raise StaleSnapshot(stale[1], hint="Ask again; a connection has to be opened again for it.") from None
         raise
 
 

@@ -13,6 +13,7 @@ from lake import log
 from lake.errors import DamagedFile
 from lake.files import Files, open_files
 from lake.log import record_path
+from lake.quarantine import purge
 from lake.store import Lake
 from lake.verify import verify
 from tests.conftest import label as label_row
@@ -105,28 +106,34 @@ def test_a_damaged_file_is_named_and_taken_out_and_the_rest_stays(filled: Lake, 
     assert (filled.files.get(f"_quarantine/{victim.path}") is None) == (kind == "missing file")
 
 
-def test_litter_is_found_left_alone_while_young_and_cleared_on_repair(filled: Lake, label: Any) -> None:
-    files, temporary = filled.files, "_tmp/4711-half-written"
+def test_what_is_left_over_stays_for_a_day_then_goes_to_quarantine_and_is_deleted_by_purge_alone(
+    filled: Lake, label: Any
+) -> None:
+    files, temporary = filled.files, f"_tmp/4711-{'0' * 32}-0"
     files.put(temporary, b"PAR1 and then the power went")
     (staged,) = filled.stage("labels", [label(7, cohort="fourth")], run_id="killed")
+    (replaced,) = filled.state().of_table("labels", {"cohort": "brats21"})
     filled.transact(lambda tx: tx.upsert("labels", [label(0, age=1.0)]), run_id="r")
+    before = {entry.path: files.get(entry.path) for entry in files.list()}
+    kinds = {temporary: "temporary file", staged.path: "uncommitted file", replaced.path: "replaced file"}
 
-    young = verify(filled)
-    assert young.sound
-    assert {finding.kind for finding in young.findings} == {"temporary file", "uncommitted file", "replaced file"}
-    verify(filled, repair=True)
-    assert files.get(temporary)
+    for repair in (False, True):
+        young = verify(filled, repair=repair)
+        assert young.sound
+        assert {finding.path: finding.kind for finding in young.findings} == kinds
+        assert all(finding.young for finding in young.findings)
+    assert {entry.path: files.get(entry.path) for entry in files.list()} == before
 
     assert not verify(filled, grace=-1).sound
-    files.delete(temporary)
-    files.delete(staged.path)
-    only_replaced = verify(filled, grace=-1)
-    assert only_replaced.sound
-    assert {finding.kind for finding in only_replaced.findings} == {"replaced file"}
-    files.put(temporary, b"PAR1 again")
     assert verify(filled, repair=True, grace=-1).sound
-    assert verify(filled, grace=-1).findings == ()
-    assert files.get(temporary) is None
+    after = {path if path not in kinds else f"_quarantine/{path}": data for path, data in before.items()}
+    assert {entry.path: files.get(entry.path) for entry in files.list()} == after
+    found = verify(filled)
+    assert (found.findings, found.quarantined[0]) == ((), 3)
+    assert purge(filled).as_dict() == {"removed": 0, "bytes": 0, "waiting": 3, "foreign": 0}
+    assert {entry.path: files.get(entry.path) for entry in files.list()} == after
+    assert purge(filled, lain=-1).removed == 3
+    assert {entry.path for entry in files.list()} == before.keys() - kinds.keys()
     assert Lake(filled.root).read("labels").num_rows == 150
 
 
@@ -249,11 +256,7 @@ def test_what_cannot_be_mended_stays_unsound_and_what_is_foreign_is_left_alone(
     foreign = Path(long.root, "notes", "mine.txt")
     foreign.parent.mkdir()
     foreign.write_text("Of somebody else.")
-    lock = Path(long.root, "_tmp", "locks", "schedule-dead.json")
-    lock.parent.mkdir(parents=True)
-    lock.write_text("{}")
-    found = verify(long, repair=True, grace=0)
+    found = verify(long, repair=True, grace=-1)
     assert found.sound
-    assert {finding.kind for finding in found.findings} == {"temporary file", "replaced file", "foreign file"}
+    assert {finding.kind for finding in found.findings} == {"replaced file", "foreign file"}
     assert foreign.exists()
-    assert not lock.exists()
