@@ -918,7 +918,7 @@ def audit(
         raise InputError("Nothing says what to look for.", hint="Give --phi.")
     report = run(_lake(lake))
     _print(report, as_json)
-    raise typer.Exit(0 if report.clean else 1)
+    raise typer.Exit(1 if report.findings else 0)
 
 
 @app.command(rich_help_panel="Keep the lake")

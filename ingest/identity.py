@@ -1,53 +1,178 @@
 """What in a text may tell who a patient is, or who handled the data: dates, names, numbers, addresses, host names.
 
-These are patterns, and patterns know forms, not people: a name written like any other word goes unseen. What must not
-come in at all is kept out where files are read (``ingest.dicom``, ``features.volumes.pack``), not here.
+These are forms, and forms know no people: a name written like any other word goes unseen. What must not come in at all
+is kept out where files are read (``ingest.dicom``, ``features.volumes.pack``), not here. Separators of file names count
+as such: ``_``, ``-``, and the border between letters and digits.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
+
+from ingest.names import login_in, person_in
+from ingest.shape import shape_of
 
 DATE, NAME, UID, NUMBER, MAIL = "date", "person's name", "DICOM UID", "patient's or accession number", "e-mail address"
 USER_PATH, HOST, TEXT = "path with a user's name", "host name", "text that gliolake does not write"
+ADDRESS, PHONE = "postal address", "telephone number"
 
-_TOP = "com|org|net|edu|gov|info|io|cloud|eu|de|at|ch|uk|fr|it|es|nl|be|se|no|dk|fi|pl|us|ca|au|jp|cn|in|br"
-_PRIVATE = "local|lan|localdomain|internal|intranet|corp|home|hospital|clinic"
+
+def _any(*forms: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
+    return re.compile("|".join(forms), flags)
+
+
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_MONTH_, _DAY_ = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_NTH = rf"{_DAY_}(?:st|nd|rd|th)?"
+_NAMED = (
+    "(?:jan(?:uar[yi]?|vier|uari|eiro)?|feb(?:ruar[yi]?|brero)?|f[ée]v(?:rier|ereiro)?|m[äa]r(?:ch|z|s|zo)?|mrz"
+    "|apr(?:ile?)?|avr(?:il)?|abril|ma[iy]|maggio|mayo|jun[ei]?|juin|giugno|junio|jul[yi]?|juillet|luglio|julio"
+    "|aug(?:ust)?|ao[uû]t|agosto|sept?(?:ember|embre)?|settembre|septiembre|o[ck]t(?:ober|obre|ubre)?|ottobre"
+    "|nov(?:ember|embre|iembre)?|d[eéi][cz](?:ember|embre|iembre)?|enero|gennaio|febbraio)"
+)
+"""Months by name, in the languages in which most scanners are set."""
 
-KINDS: dict[str, re.Pattern[str]] = {
-    DATE: re.compile(
-        rf"(?<![\w.]){_YEAR}(?P<by>[-/._]?){_MONTH}(?P=by){_DAY}(?=T?\d{{6}}(?!\w)|T\d\d:|(?![\w]))"
-        rf"|(?<![\w.])(?:{_DAY}[./-]{_MONTH}|{_MONTH}[/-]{_DAY})[./-]{_YEAR}(?!\w)"
-    ),
-    NAME: re.compile(r"[^\W\d_][^\W\d_' -]*\^+[^\W\d_]|\b(?:Dr|Prof|Mr|Mrs|Ms|Herr|Frau)\.? [^\W\d_a-z][^\W\d_]+"),
-    UID: re.compile(r"(?<![\w.])[012](?:\.(?:0|[1-9]\d*)){4,}(?!\w)"),
-    NUMBER: re.compile(
-        r"\b(?:accession|acc\.? ?no|mrn|patient[ _']?s?[ _]?(?:id|name|number)|birth[ _]?date|dob|ssn)\b\W{0,3}\w",
-        re.IGNORECASE,
-    ),
-    MAIL: re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"),
-    USER_PATH: re.compile(
-        r"(?<![\w])/(?:home|Users|export/home|var/home)/[^/\s\"']+|[A-Za-z]:[\\/]+Users[\\/]+[^\\/\s]|(?<![\w/])~\w+/",
-    ),
-    HOST: re.compile(
-        rf"(?<![\w@.-])(?:[a-z\d](?:[a-z\d-]*[a-z\d])?\.)+(?:{_TOP}|{_PRIVATE})(?![\w.-])"
-        r"|(?<!\\)\\\\[\w.-]+\\|\b(?:smb|nfs|cifs|ssh|sftp|ftp)://[\w.-]+"
-    ),
+_DATE = _any(
+    rf"(?<!\d)(?<!\d\.){_YEAR}(?P<by>[-/_ ]?){_MONTH}(?P=by){_DAY}(?:\d{{4}}|\d{{6}})?(?!\d)",
+    rf"(?<!\d){_YEAR}\.{_MONTH}\.{_DAY}(?![\d.])",
+    rf"(?<!\d){_YEAR}(?P<of>[-/_]){_MONTH_}(?P=of){_DAY_}(?!\d)",
+    rf"(?<!\d){_DAY}{_MONTH}{_YEAR}(?!\d)",
+    rf"(?<![\d.]){_DAY_}(?P<sep>[./_ -]) ?{_MONTH_}(?P=sep) ?{_YEAR}(?![\d.])",
+    rf"(?<![\d.]){_MONTH_}(?P<usa>[/-]){_DAY_}(?P=usa){_YEAR}(?![\d.])",
+    rf"(?<![\d./-])(?:{_DAY_}/{_MONTH_}|{_MONTH_}/{_DAY_})/\d\d(?![\d/])",
+    rf"(?<![\d.-])(?:{_DAY}-{_MONTH}|{_MONTH}-{_DAY})-\d\d(?![\d-])",
+    rf"(?<![\d.-])\d\d-{_MONTH}-{_DAY}(?![\d-])",
+    rf"(?<![\d.]){_DAY}\.{_MONTH}\.\d\d(?![\d.])",
+    rf"(?<!\d){_NTH}\.?[ _-]*(?:of |de )?{_NAMED}[., _-]*(?:de )?(?:{_YEAR}|\d\d(?!\d))",
+    rf"(?<!\d){_NTH}\.? ?(?:of |de )?{_NAMED}(?![^\W_])",
+    rf"(?<![^\W\d_]){_NAMED}[. _-]*{_NTH}[, _-]+{_YEAR}(?!\d)",
+    rf"(?<![^\W\d_]){_NAMED}\.?[ _-]?{_YEAR}(?!\d)",
+    rf"(?<!\d){_YEAR}[ _-]?{_NAMED}(?![^\W_])",
+)
+_TITLE = "Dr|Prof|Mr|Mrs|Ms|Miss|Sr|Sra|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Signora?"
+_NAME = _any(
+    r"[^\W\d_][^\W\d_' -]+\^+[^\W\d_]",
+    rf"\b(?:{_TITLE})\.?[ _](?:[^\W\d_]\. ?)?[^\W\d_a-zß-ÿ][^\W\d_]+",
+    flags=0,
+)
+_UID = _any(
+    r"(?<![\d.])2\.25\.\d{8,}",
+    r"(?<![\d.])(?=[\d.]{15,})(?=[\d.]*\d{3})[012](?:\.(?:0|[1-9]\d*)){4,}(?!\d)",
+)
+_NO = r"(?:id|no|nr|num(?:ber|mer)?)"
+_RECORD = (
+    rf"m\.?r\.?n\.?|med(?:ical)?[ _-]?rec(?:ord)?s?|acc(?:ession)?|acsn|pat(?:ient)?s?[ _.'-]?{_NO}|pid|ssn|nhs"
+    r"|kvnr|ipp|nip"
+    rf"|(?:hosp|hospital|case|insurance|policy|chart|encounter|visit|fall|patienten|versicherten)[ _-]?{_NO}"
+)
+_BIRTH = r"(?:date of )?birth[ _-]?(?:date|day)?|dob|d\.o\.b|born|geb(?:oren|urtsdatum|\.)?|n[ée]e? le"
+_NUMBER = _any(
+    rf"(?<![^\W_])(?:{_RECORD})(?:[ _.]?{_NO})?[\W_]{{0,3}}[A-Z]{{0,3}}[-_]?\d{{3,}}",
+    rf"(?<![^\W\d_])(?:accession[ _-]?{_NO}?|patient[ _']?s?[ _-]?{_NO})(?![^\W\d_])"
+    r"[\W_]{1,3}(?=[A-Z]{0,4}-?\d{2})[A-Z\d]",
+    rf"(?-i:(?<=[a-z])(?:Accession|Patient){_NO})(?![^\W\d_])[\W_]{{0,3}}(?=[A-Z]{{0,4}}-?\d)[A-Z\d]",
+    r"(?<![^\W\d_])patient[ _']?s?[ _]?name[ _]?[:=]\W{0,2}[^\W_]",
+    rf"(?<![^\W\d_])(?:{_BIRTH})(?![^\W\d_])[\W_]{{0,3}}(?:am |on |in )?\d",
+    r"(?<![\d-])(?!9|000|666)\d{3}-(?!00)\d{2}-\d{4}(?![\d-])",
+    r"(?<![\d.])756\.\d{4}\.\d{4}\.\d\d(?!\d)",
+)
+_MAIL = _any(r"[\w.+-]{1,64} ?(?:@|\(at\)|\[at\]) ?[\w-]+(?:\.[\w-]+)+")
+_PHONE = _any(
+    r"(?<![\w.])\+\d{1,3}[ ./-]?\(?\d[\d ()./-]{5,}\d(?!\d)",
+    r"(?<!\w)\(\d{3,5}\) ?\d{3,}[ -]?\d{2,}",
+    r"(?<![\w.-])\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w.-])",
+    r"(?<![\w.])0\d{2,4}[/ ]\d{3,}(?:[- ]\d{2,})?(?!\w)",
+    r"\b(?:tel|phone|fax|mobile|telefon)\b\W{0,3}\+?\d[\d ()/-]{4,}",
+)
+_CAPITAL = r"[^\W\d_a-zß-ÿ][\w'’]{1,30}"
+_STREET = "Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Boulevard|Blvd|Court|Square|Place|Crescent|Terrace|Highway"
+_STRASSE = r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|damm|ufer|straat|laan|gatan)"
+_ADDRESS = _any(
+    rf"(?<!\w)\d{{1,5}}[a-z]?,? (?:[NSEW]\.? )?(?:{_CAPITAL} ){{1,3}}(?:{_STREET})\b",
+    rf"(?<!\w)[^\W\d_]{{3,40}}?{_STRASSE} ?\d{{1,4}}\b",
+    r"(?<!\w)\d{1,4}(?: bis| ter)?,? ?(?:rue|avenue|boulevard|chemin|all[ée]e|impasse|quai) [^\W\d_]{2,}",
+    rf"\b(?:Calle|Avenida|Plaza|Paseo|Via|Viale|Piazza|Corso|Rua) (?:{_CAPITAL},? |d[a-z]{{1,4}} ){{1,4}}\d",
+    r"\bP\.? ?O\.? ?Box \d+",
+    r"\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)",
+    r"\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b",
+    rf"(?<!\w)[A-Z]{{1,2}}-\d{{4,5}} {_CAPITAL}",
+    rf"(?<![\w.,/])\d{{5}} {_CAPITAL}(?:$|[,;.])",
+    flags=0,
+)
+_USERS = "homes?|users?|benutzer|utilisateurs|usuarios|utenti|people|staff|personal"
+_USER_PATH = _any(
+    rf"[/\\](?:{_USERS})[/\\]+(?!shared\b|public\b)[^/\\\s\"']+",
+    r"[/\\]nfs[/\\]+users?\b",
+    r"[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+[^\\/\s]",
+    r"(?<![\w/])~\w+/",
+)
+_SEGMENT = re.compile(r"(?<=[/\\])[a-z.]{6,20}(?=[/\\]|$)")
+_TOP = "com|org|net|edu|gov|info|io|cloud|eu|de|at|ch|uk|fr|it|es|nl|be|se|no|dk|fi|pl|us|ca|au|jp|cn|in|br"
+_PRIVATE = "local|lan|localdomain|internal|intranet|intern|corp|home|hospital|clinic|private|priv"
+_PUBLIC = (
+    "github|gitlab|python|readthedocs|cancerimagingarchive|doi|arxiv|nature|synapse|kaggle|zenodo|wikipedia|nih|amazonaws"
+    "|huggingface|pytorch|nema|med-decathlon|rsna|sciencedirect|springer|wiley|osf|docker|debian|anaconda|apache|google"
+    "|googleapis|dask|openvinotoolkit|w3"
+)
+"""Names of sites that everybody knows: they say nothing of where a scan was made."""
+
+_LABEL = r"[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?"
+_OCTET = r"(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
+_HOST = _any(
+    rf"(?<![\w@.-])(?!www\.)(?!(?:{_LABEL}\.){{0,4}}(?:{_PUBLIC})\.)"
+    rf"(?:(?:{_LABEL}\.){{2,6}}(?:{_TOP})|(?:{_LABEL}\.){{1,6}}(?:{_PRIVATE}))(?![\w.-])",
+    r"(?<!\\)\\\\[\w.-]+\\",
+    r"\b(?:smb|nfs|cifs|ssh|sftp|ftp)://[\w.-]+",
+    rf"(?<![\w.])(?!127\.)(?=[1-9]\d){_OCTET}(?:\.{_OCTET}){{3}}(?![\w.])",
+    r"(?<![\w:])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:])",
+    r"(?<![\w:])(?=(?:[0-9a-f]{0,4}:){3})(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4}(?![\w:])",
+)
+_DIGEST = re.compile(
+    r"(?<![^\W_])(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{10,}(?![^\W_])|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+)
+"""Digests and UUIDs: by chance, their digits make dates and numbers."""
+
+
+def _found(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    def find(text: str) -> str:
+        match = pattern.search(text)
+        return match[0] if match else ""
+
+    return find
+
+
+def _name(text: str) -> str:
+    return _found(_NAME)(text) or person_in(text)
+
+
+def _user_path(text: str) -> str:
+    return _found(_USER_PATH)(text) or next((part for part in _SEGMENT.findall(text) if login_in(part)), "")
+
+
+KINDS: dict[str, Callable[[str], str]] = {
+    DATE: _found(_DATE),
+    NAME: _name,
+    UID: _found(_UID),
+    NUMBER: _found(_NUMBER),
+    MAIL: _found(_MAIL),
+    PHONE: _found(_PHONE),
+    ADDRESS: _found(_ADDRESS),
+    USER_PATH: _user_path,
+    HOST: _found(_HOST),
 }
-"""By kind, the forms that it has."""
+"""By kind, what finds the first place of a text that has its form; "" where there is none."""
 
 
 @lru_cache(maxsize=1 << 16)
 def kinds_in(text: str) -> tuple[str, ...]:
     """The kinds of identity whose forms occur in a text, in the order of ``KINDS``."""
-    return tuple(kind for kind, pattern in KINDS.items() if pattern.search(text))
+    told = _DIGEST.sub("#", text)
+    return tuple(kind for kind, find in KINDS.items() if find(told))
 
 
-def shape_of(text: str, kind: str) -> str:
-    """What was found, with an a for each letter and a 9 for each digit: enough to know it by, too little to tell it."""
-    match = KINDS[kind].search(text) if kind in KINDS else None
-    found = match[0] if match else text
-    shape = re.sub(r"[^\W\d_]", "a", re.sub(r"\d", "9", found))
-    return shape if len(shape) <= 40 else shape[:39] + "…"
+def shape_in(text: str, kind: str) -> str:
+    """The shape of what was found (``ingest.shape.shape_of``): enough to know it by, too little to read it."""
+    find = KINDS.get(kind)
+    return shape_of((find(_DIGEST.sub("#", text)) if find else "") or text)

@@ -8,7 +8,7 @@ than none.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -19,7 +19,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ingest.identity import HOST, TEXT, kinds_in, shape_of
+from ingest.identity import HOST, KINDS, TEXT, kinds_in, shape_in
+from ingest.shape import shape_of
 from lake.progress import track
 from lake.store import Lake
 from lake.tables import TABLES
@@ -29,6 +30,12 @@ OWN = {
     "host": re.compile(r"[\w.+-]+, Python \d[\w.+]*, \d+ cores"),
 }
 """Columns that gliolake alone fills, and how: the date is a run's, and the machine has no name."""
+
+NAMES = {"scans": ("source_id", "scan_id"), "labels": ("source_id",), "exclusions": ("scan_id",)}
+"""By table, the columns that name scans as their folders or files do."""
+
+MOST_SHAPES, FEWER = 12, 6
+"""Shapes of names that are listed for a column; of more, so many of the most frequent and of the rarest."""
 
 HEADER_TEXTS = ("descrip", "aux_file", "intent_name", "db_name", "data_type")
 HEADER_WORDS = {"", "gliolake synthetic"}
@@ -40,7 +47,7 @@ _VOXELS_AT = 352
 
 @dataclass(frozen=True)
 class Identity:
-    """Something found: where, of what kind, in how many rows, and its shape (``ingest.identity.shape_of``)."""
+    """Something found: where, of what kind, in how many rows, and its shape (``ingest.shape.shape_of``)."""
 
     table: str
     column: str
@@ -50,35 +57,53 @@ class Identity:
 
 
 @dataclass(frozen=True)
+class Naming:
+    """A way in which scans of a cohort are named in a table: the shape of the names, and how many have it."""
+
+    cohort: str
+    table: str
+    column: str
+    shape: str
+    names: int
+
+
+@dataclass(frozen=True)
 class AuditReport:
-    """What was looked through and what was found."""
+    """What was looked through, what was found, and the shapes of names, which only a person can judge."""
 
     tables: int
     rows: int
     volumes: int
     findings: tuple[Identity, ...]
-
-    @property
-    def clean(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
+    namings: tuple[Naming, ...]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """For people: what was looked through, and a line for each finding."""
         yield f"{self.rows:,} rows of {self.tables} tables and {self.volumes:,} headers of kept volumes looked through."
-        if self.clean:
-            yield "Nothing has the form of a date, name, UID, number, address, user's path or host name."
-            return
-        table = Table("table", "column", "what", "rows", "its shape", box=None)
-        for found in self.findings:
-            table.add_row(*map(Text, (found.table, found.column, found.kind, f"{found.rows:,}", found.shape)))
+        if self.findings:
+            table = Table("table", "column", "what", "rows", "its shape", box=None)
+            for found in self.findings:
+                table.add_row(*map(Text, (found.table, found.column, found.kind, f"{found.rows:,}", found.shape)))
+            yield table
+            yield "Correct the source (rename the folder, clear the column or the header), and ingest it into a new"
+            yield "lake: in this one, replaced files keep what they hold until gliolake verify --repair and gliolake purge."
+        else:
+            yield f"No known form: no text looks like {_known_forms()}."
+        yield ""
+        yield "A name that is written like any other word has no form. Look at how scans are named (9 is a digit):"
+        table = Table("cohort", "table", "column", "shape of names", "names", box=None)
+        for naming in self.namings:
+            table.add_row(*map(Text, (naming.cohort, naming.table, naming.column, naming.shape, f"{naming.names:,}")))
         yield table
-        yield "Mend the source (rename the folder, clear the column or the header), and ingest it into a new lake:"
-        yield "in this one, former commits and replaced files stay until gliolake verify --repair and gliolake purge."
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {**asdict(self), "clean": self.clean}
+        return asdict(self)
+
+
+def _known_forms() -> str:
+    *others, last = KINDS
+    return f"a {', '.join(others)} or {last}"
 
 
 def audit(lake: Lake) -> AuditReport:
@@ -96,7 +121,7 @@ def audit(lake: Lake) -> AuditReport:
 
     def note(table: str, column: str, kind: str, text: str, times: int) -> None:
         counts[table, column, kind] += times
-        shape = shape_of(text, kind)
+        shape = shape_in(text, kind)
         shapes[table, column, kind] = min(shape, shapes.get((table, column, kind), shape))
 
     with track("auditing", total=len(names) + len(packed)) as advance:
@@ -115,7 +140,24 @@ def audit(lake: Lake) -> AuditReport:
                     note("voxels", f"nifti.{place}", kind, text, 1)
             advance()
     findings = (Identity(*place, count, shapes[place]) for place, count in sorted(counts.items()))
-    return AuditReport(len(names), rows, sum(file.rows for file in packed), tuple(findings))
+    return AuditReport(
+        tables=len(names), rows=rows, volumes=sum(file.rows for file in packed), findings=tuple(findings),
+        namings=tuple(_namings(lake)),
+    )  # fmt: skip
+
+
+def _namings(lake: Lake) -> Iterator[Naming]:
+    """How scans are named, by cohort, table and column; of many shapes the most frequent and the rarest."""
+    for name, columns in NAMES.items():
+        rows = lake.read(name, columns=["cohort", *columns]).to_pylist()
+        for column in columns:
+            found: dict[str, Counter[str]] = defaultdict(Counter)
+            for cohort, text in {(row["cohort"], row[column]) for row in rows if row[column]}:
+                found[cohort][shape_of(text)] += 1
+            for cohort, shapes in sorted(found.items()):
+                listed = shapes.most_common()
+                for shape, count in listed if len(listed) <= MOST_SHAPES else listed[:FEWER] + listed[-FEWER:]:
+                    yield Naming(cohort, name, column, shape, count)
 
 
 def _holds_text(kind: pa.DataType) -> bool:

@@ -24,7 +24,7 @@ from ingest import folders, nifti
 from ingest.cohort import load_cohort, read_cohort
 from ingest.csvfile import read_csv
 from ingest.dicom import _transfer_syntax
-from ingest.identity import kinds_in, shape_of
+from ingest.identity import kinds_in, shape_in
 from ingest.labels import read_labels
 from ingest.tfrecords import masked_crc32c, read_examples
 from lake import log
@@ -160,7 +160,7 @@ def texts(data: bytes) -> None:
     """What the audit sees in a text."""
     text = data.decode("utf-8", "replace")
     for kind in kinds_in(text):
-        assert len(shape_of(text, kind)) <= 40
+        assert len(shape_in(text, kind)) <= 40
 
 
 Parser = Callable[[bytes], None]
