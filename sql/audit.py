@@ -86,7 +86,7 @@ class AuditReport:
                 table.add_row(*map(Text, (found.table, found.column, found.kind, f"{found.rows:,}", found.shape)))
             yield table
             yield "Correct the source (rename the folder, clear the column or the header), and ingest it into a new"
-            yield "lake: in this one, replaced files keep what they hold until gliolake verify --repair and gliolake purge."
+            yield "lake: in this one, replaced files keep it until gliolake verify --repair and gliolake purge."
         else:
             yield f"No known form: no text looks like {_known_forms()}."
         yield ""
