@@ -10,7 +10,7 @@ import SimpleITK as sitk  # noqa: N813
 from features.preprocess_intensity import head_mask
 from ingest.cohort import MASK
 from ingest.images import SYNTHETIC
-from ingest.nifti import Volume, turn_to_lps, voxel_digest
+from ingest.nifti import Volume, turn_to_lps
 from lake.errors import InputError
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -44,7 +44,7 @@ def to_volume(image: sitk.Image, source: Volume, key: str) -> Volume:
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
     described = f"gliolake {SYNTHETIC}" if SYNTHETIC in source.description else ""
-    return Volume(voxels, _FLIP @ affine, key, voxel_digest(voxels), described)
+    return Volume(voxels, _FLIP @ affine, key, described)
 
 
 def isotropic(image: sitk.Image, spacing: float) -> sitk.Image:

@@ -224,7 +224,7 @@ def _kept(lake: Lake, row: dict[str, Any]) -> list[dict[str, Any]]:
 def _read(files: Sequence[Mapping[str, Any]], scan: str) -> dict[str, _Image]:
     images = {}
     for file in files:
-        volume = read_image(file["uri"])
+        volume = read_image(file["uri"], file["role"])
         if volume.sha256 != file["sha256"]:
             raise InputError(
                 f"{PurePath(file['uri']).name} of scan {scan} was changed after it was ingested.",

@@ -160,14 +160,16 @@ def pack(volume: Volume) -> bytes:
     return bytes(header.binaryblock) + bytes(4) + little.tobytes(order="F")
 
 
-def read_image(uri: str) -> Volume:
+def read_image(uri: str, role: str = "") -> Volume:
     """The volume that a file of a scan holds: NIfTI, the folder of a DICOM series, or a kept volume (``.parquet``).
+
+    A mask's labels are whole numbers, as ingest counted them.
 
     Raises:
         BadImage: it is no sound volume.
     """
     if not uri.endswith(".parquet"):
-        return images.read_image(uri)
+        return images.read_image(uri, role)
     folder, _, name = uri.rpartition("/")
     data = open_files(folder).get(name)
     fault = "is missing"
@@ -181,17 +183,17 @@ def read_image(uri: str) -> Volume:
     raise BadImage(UNREADABLE, f"{uri}: this preprocessed volume {fault}.", hint=hint)
 
 
-def read_unchanged(uri: str, sha256: str, then: str) -> Volume:
+def read_unchanged(uri: str, sha256: str, then: str, role: str = "") -> Volume:
     """The volume of a file, which is still the file that the manifest knows.
 
     Args:
-        uri, sha256: As in tables scans and volumes.
+        uri, sha256, role: As in tables scans and volumes.
         then: The command to run once the file was ingested again.
 
     Raises:
         BadImage: it is no sound volume, or holds other bytes.
     """
-    volume = read_image(uri)
+    volume = read_image(uri, role)
     if volume.sha256 != sha256:
         raise BadImage(
             CHANGED_FILE,

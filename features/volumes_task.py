@@ -66,7 +66,7 @@ def preprocess_session(task: SessionTask) -> SessionOutcome:
 def _preprocessed(task: SessionTask) -> SessionOutcome:
     from features.preprocess import preprocess  # SimpleITK sets its process's locale, and this is a worker's
 
-    volumes = {role: read_unchanged(uri, sha256, then="preprocess") for role, uri, sha256 in task.files}
+    volumes = {role: read_unchanged(uri, sha256, "preprocess", role) for role, uri, sha256 in task.files}
     by_hand = MASK not in volumes
     if by_hand:
         volumes[MASK] = _box_as_mask(task.tumour_box, volumes[REFERENCE])
@@ -88,7 +88,7 @@ def _box_as_mask(box: tuple[int, ...], reference: Volume) -> Volume:
     voxels, affine = turn_to_lps(reference.voxels, reference.affine)
     mask = np.zeros(voxels.shape, np.uint8)
     mask[tuple(slice(low, high) for low, high in zip(box[::2], box[1::2], strict=True))] = 1
-    return Volume(mask, affine, str(box), "")
+    return Volume(mask, affine, str(box))
 
 
 def _packed(role: str, volume: Volume) -> PackedVolume:

@@ -28,7 +28,6 @@ from ingest.nifti import (
     BadImage,
     Volume,
     times,
-    voxel_digest,
 )
 from lake import limits
 
@@ -113,7 +112,7 @@ def read_dicom_series(folder: str | Path) -> Volume:
     voxels.flags.writeable = False
     digests = sorted(hashlib.sha256(one.path.read_bytes()).hexdigest() for one in ordered)
     sha256 = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return Volume(voxels, _affine(ordered, image, gap), sha256, voxel_digest(voxels))
+    return Volume(voxels, _affine(ordered, image, gap), sha256)
 
 
 def _bad(reason: str, folder: Path, what: str) -> BadImage:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unicodedata import is_normalized
 
@@ -13,6 +13,7 @@ import numpy as np
 from ingest import nifti
 from ingest.boxes import BOUNDS, BY_HAND, GivenBox
 from ingest.cohort import MASK, ImageRules
+from ingest.content import LENGTH, content_of, same_content
 from ingest.exclusions import (
     ALIKE_IDS,
     BAD_BOX,
@@ -27,11 +28,17 @@ from ingest.exclusions import (
     exclusion,
 )
 from ingest.folders import STEP, WHAT, FoundFile, FoundScan
-from ingest.nifti import BadImage, Volume, lps_turn, read_volume
+from ingest.nifti import BadImage, Volume, lps_grid, lps_turn, read_volume
+from ingest.nifti_place import corner_distance
 
 GRID_TOLERANCE = 0.1
 """Share of a voxel by which the corners of two modalities' grids may lie apart."""
 
+LABEL_ROUNDING = 0.008
+"""How far from a whole number a mask's label is taken for it. Labels up to 4 that a program saved as 8 bits with a
+slope come back up to 0.0079 off; programs that average labels make larger fractions."""
+
+LABELS_ROUNDED = "labels rounded to whole numbers"
 
 REFERENCE = "T1wCE"
 """The image whose grid masks, boxes and the geometry in table scans are given on."""
@@ -54,14 +61,38 @@ class _Grid:
     shape: tuple[int, ...]
     affine: np.ndarray
 
+    @property
+    def lps(self) -> _Grid:
+        """The same grid after the volume was turned to LPS."""
+        return _Grid(*lps_grid(self.shape, self.affine))
 
-def read_image(uri: str) -> Volume:
-    """The volume in a NIfTI file, or in a DICOM series, whose folder's URI ends in /. Raises BadImage."""
+
+def read_image(uri: str, role: str = "") -> Volume:
+    """The volume in a NIfTI file, or in a DICOM series, whose folder's URI ends in /; of a mask with whole labels.
+
+    Raises:
+        BadImage: it is no sound volume.
+    """
     if not uri.endswith("/"):
-        return read_volume(uri)
-    from ingest.dicom import read_dicom_series  # SimpleITK sets its process's locale: only where there is DICOM
+        volume = read_volume(uri)
+    else:
+        from ingest.dicom import read_dicom_series  # SimpleITK sets its process's locale: only where there is DICOM
 
-    return read_dicom_series(uri)
+        volume = read_dicom_series(uri)
+    return with_whole_labels(volume) if role == MASK else volume
+
+
+def with_whole_labels(mask: Volume) -> Volume:
+    """The mask with labels that are whole numbers but for rounding made whole, and a note; others stay as they are."""
+    if mask.voxels.dtype.kind != "f":
+        return mask
+    whole = np.rint(mask.voxels)
+    apart = np.abs(mask.voxels - whole)
+    if not apart.any():
+        return mask
+    voxels = np.where(apart <= LABEL_ROUNDING, whole, mask.voxels)
+    voxels.flags.writeable = False
+    return replace(mask, voxels=voxels, notes=(*mask.notes, LABELS_ROUNDED))
 
 
 def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
@@ -75,10 +106,11 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
     grids: dict[str, _Grid] = {}
     files: list[dict[str, Any]] = []
     mask: dict[str, Any] = {}
+    roles_of: dict[str, list[str]] = {}
     synthetic = False
     for file in scan.files:
         try:
-            volume = read_image(file.uri)
+            volume = read_image(file.uri, file.role)
             if file.role == MASK:
                 mask = _measured_mask(volume, rules, file)
         except BadImage as error:
@@ -86,6 +118,8 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
             continue
         grids[file.role] = _Grid(volume.voxels.shape, volume.affine)
         synthetic |= SYNTHETIC in volume.description
+        for note in volume.notes:
+            roles_of.setdefault(note, []).append(file.role)
         files.append(_file_entry(file, volume))
     faults += _different_grids(scan, grids, rules)
     if scan.box and grids and (outside := _leaves(scan.box, _reference(grids))):
@@ -95,6 +129,7 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
     if scan.box:
         mask = {"tumour_box": list(scan.box.bounds), "tumour_voxels": 0, "mask_labels": []}
     row = _row(scan, rules, files, _reference(grids), mask)
+    row["warnings"] += [f"{', '.join(roles)}: {note}" for note, roles in roles_of.items()]
     if synthetic:
         row["warnings"].append(SYNTHETIC)
     return ReadScan(row)
@@ -171,10 +206,12 @@ def _fault_of_file(scan: FoundScan, file: FoundFile, error: BadImage) -> Row:
 
 def _measured_mask(volume: Volume, rules: ImageRules, file: FoundFile) -> dict[str, Any]:
     """Tumour box, tumour voxels and voxels of each label. Raises BadImage for labels that are not accepted."""
+    if not volume.voxels.any():
+        raise BadImage(nifti.EMPTY, f"{file.uri}: its labels are all 0 but for rounding.")
     box, counts = measure_mask(volume.voxels, volume.affine)
     strange = [label for label in counts if label not in rules.mask_labels]
     if strange:
-        shown = ", ".join(f"{label:g}" for label in strange[:5]) + (" …" if len(strange) > 5 else "")
+        shown = ", ".join(f"{label:.9g}" for label in strange[:5]) + (" …" if len(strange) > 5 else "")
         accepted = ", ".join(map(str, rules.mask_labels))
         raise BadImage(UNKNOWN_MASK_LABELS, f"{file.uri}: it holds labels {shown}; accepted are {accepted}.")
     counted = [{"label": int(label), "voxels": count} for label, count in counts.items()]
@@ -188,23 +225,25 @@ def _file_entry(file: FoundFile, volume: Volume) -> dict[str, Any]:
         "bytes": file.bytes,
         "mtime_ns": file.mtime_ns,
         "sha256": volume.sha256,
-        "voxel_sha256": volume.voxel_sha256,
         "dtype": volume.voxels.dtype.name,
+        "content": content_of(volume),
     }
 
 
 def _different_grids(scan: FoundScan, grids: dict[str, _Grid], rules: ImageRules) -> list[Row]:
     """A fault if the files do not lie on one grid, i.e. if any differs from the first in shape or place.
 
+    They are compared as all that reads them turns them, to LPS: in which order axes are stored makes no difference.
     Where modalities may have grids of their own, the mask still has to lie on the reference's.
     """
     roles = [role for role in (REFERENCE, MASK) if role in grids] if rules.several_grids else list(grids)
     faults = []
     for role in roles[1:]:
-        first, other = grids[roles[0]], grids[role]
+        first, other = grids[roles[0]].lps, grids[role].lps
+        apart = corner_distance(first.shape, first.affine, other.affine)
         if other.shape != first.shape:
             faults.append(f"{role} has {nifti.times(other.shape)} voxels, {roles[0]} {nifti.times(first.shape)}.")
-        elif (apart := _apart(first, other)) > GRID_TOLERANCE * min(_spacing(first.affine)):
+        elif apart > GRID_TOLERANCE * min(_spacing(first.affine)):
             faults.append(f"{role} lies {apart:.3g} mm from {roles[0]}.")
     if faults and not rules.several_grids:
         faults.append("If the cohort is not aligned yet, its description has to say so ([preprocessing], done).")
@@ -228,12 +267,6 @@ def _leaves(box: GivenBox, grid: _Grid) -> str:
     ]
     size = nifti.times(tuple(length[axis] for axis in range(3)))
     return f"{box.place}: the box leaves the image of {size} voxels at {', '.join(beyond)}." if beyond else ""
-
-
-def _apart(one: _Grid, other: _Grid) -> float:
-    """Largest distance, in millimetres, between the same corner of two grids of one shape."""
-    corners = np.array([[i, j, k, 1] for i in (0, one.shape[0]) for j in (0, one.shape[1]) for k in (0, one.shape[2])])
-    return float(np.linalg.norm(corners @ (one.affine - other.affine)[:3].T, axis=1).max())
 
 
 def _spacing(affine: np.ndarray) -> list[float]:
@@ -263,9 +296,11 @@ def _warnings(scan: FoundScan, rules: ImageRules, files: Sequence[Row], mask: di
     meanings = {} if scan.box else rules.mask_labels
     warnings = [f"no voxel of label {n} ({meaning})" for n, meaning in meanings.items() if n not in present]
     warnings += [BY_HAND] if scan.box else []
-    role_of: dict[str, str] = {}
-    for file in files:
-        twin = role_of.setdefault(file["voxel_sha256"], file["role"])
+    known = [file for file in files if len(file["content"]) == LENGTH]
+    contents = same_content(np.array([file["content"] for file in known], np.float32))
+    role_of: dict[int, str] = {}
+    for file, content in zip(known, contents, strict=True):
+        twin = role_of.setdefault(int(content), file["role"])
         if twin != file["role"]:
             warnings.append(f"{file['role']} holds the same voxels as {twin}")
     return warnings

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.cohort import MASK, Cohort
+from ingest.content import LENGTH, distance, same_content
 from ingest.ids import IdRules, ScanName
 
 Row = Mapping[str, Any]
@@ -23,8 +24,6 @@ Scan = tuple[str, str]
 
 FOLLOW_UP, DECLARED, SAME_CONTENT = KINDS = ("follow-up", "declared", "same content")
 """The kinds that this room finds. It leaves links of other kinds alone."""
-
-_DIGITS_SHOWN = 12
 
 
 def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str, Cohort]) -> list[dict[str, Any]]:
@@ -59,13 +58,15 @@ def rows_to_link(
 
 
 def _shares_images(files: pa.ChunkedArray) -> np.ndarray:
-    """For each scan, whether the voxels of one of its images are there a second time."""
+    """For each scan, whether the content of one of its images is there a second time."""
     every = pc.list_flatten(files)
     of_scan = np.repeat(np.arange(len(files)), pc.list_value_length(files).to_numpy())
-    image = pc.not_equal(pc.struct_field(every, "role"), MASK).to_numpy()
-    digests = pc.struct_field(every, "voxel_sha256").combine_chunks().dictionary_encode().indices.to_numpy()[image]
+    known = pc.equal(pc.list_value_length(pc.struct_field(every, "content")), LENGTH)
+    known = pc.and_(known, pc.not_equal(pc.struct_field(every, "role"), MASK))
+    numbers = pc.list_flatten(pc.struct_field(every.filter(known), "content")).to_numpy()
+    contents = same_content(numbers.reshape(-1, LENGTH))
     shares = np.zeros(len(files), bool)
-    shares[of_scan[image][np.bincount(digests)[digests] > 1]] = True
+    shares[of_scan[known.to_numpy()][np.bincount(contents)[contents] > 1]] = True
     return shares
 
 
@@ -131,17 +132,24 @@ def _declared(labels: list[Row], cohorts: Mapping[str, Cohort]) -> Evidence:
 
 
 def _same_content(scans: list[Row]) -> Evidence:
-    """Scans that share the voxels of an image, each to the smallest scan that holds them: a star, not all pairs.
+    """Scans that share the content of an image, each to the smallest scan that holds it: a star, not all pairs.
 
-    Masks prove nothing: two patients without a tumour in view, or two raters' copies, may have equal ones.
+    The evidence is the image and, in standard deviations, how far its values lie from the smallest scan's. Masks prove
+    nothing: two patients without a tumour in view, or two raters' copies, may have equal ones.
     """
-    holders: dict[str, list[tuple[Scan, str]]] = defaultdict(list)
-    for row in scans:
-        for file in row["files"]:
-            if file["role"] != MASK:
-                holders[file["voxel_sha256"]].append(((row["cohort"], row["scan_id"]), file["role"]))
-    for digest, held in holders.items():
-        first, role_of_first = min(held)
-        for scan, role in held:
-            roles = role if role == role_of_first else f"{role_of_first} = {role}"
-            yield first, scan, f"{roles} {digest[:_DIGITS_SHOWN]}"
+    images = [
+        ((row["cohort"], row["scan_id"]), file["role"], np.array(file["content"], np.float32))
+        for row in scans
+        for file in row["files"]
+        if file["role"] != MASK and len(file["content"]) == LENGTH
+    ]
+    if not images:
+        return
+    holders: dict[int, list[int]] = defaultdict(list)
+    for place, content in enumerate(same_content(np.stack([content for *_, content in images])).tolist()):
+        holders[content].append(place)
+    for held in holders.values():
+        first, first_role, first_content = images[min(held, key=lambda place: images[place][:2])]
+        for scan, role, content in (images[place] for place in held):
+            roles = role if role == first_role else f"{first_role} = {role}"
+            yield first, scan, f"{roles} ±{distance(first_content, content):.1g}"

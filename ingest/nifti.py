@@ -15,6 +15,7 @@ import nibabel as nib
 import numpy as np
 from isal import isal_zlib
 
+from ingest.nifti_place import affine_of
 from lake import limits
 from lake.errors import GliolakeError
 
@@ -26,9 +27,6 @@ TOO_LARGE = "too large"
 EMPTY = "empty image"
 REASONS = (UNREADABLE, WRONG_SIZE, NOT_3D, NOT_FINITE, TOO_LARGE, EMPTY)
 """Everything that can be wrong with one image file."""
-
-FARTHEST = 1e6
-"""Millimetres beyond which nothing of an image lies."""
 
 _HEADERS: dict[int, type[nib.Nifti1Header]] = {348: nib.Nifti1Header, 540: nib.Nifti2Header}
 _LONGEST_HEADER = max(_HEADERS)
@@ -57,15 +55,15 @@ class Volume:
 
     voxels: (i, j, k), read-only, the stored dtype in this machine's byte order; float32 where the header scales.
     affine: (4, 4) float64, voxel index to millimetres, RAS+.
-    description: the header's free text (descrip).
-    sha256: of the file's bytes. voxel_sha256: of the voxel values and the shape (see ``voxel_digest``).
+    sha256: of the file's bytes. description: the header's free text (descrip).
+    notes: in words, what was repaired or guessed to read it.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
     sha256: str
-    voxel_sha256: str
     description: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def read_volume(uri: str) -> Volume:
@@ -92,32 +90,11 @@ def parse_volume(data: bytes, uri: str) -> Volume:
         )
     stored = np.frombuffer(content, dtype, offset=offset).reshape(shape, order="F")
     stored = stored.astype(dtype.newbyteorder("="), copy=False)
-    low, high = _range(uri, stored)
-    voxel_sha256 = voxel_digest(stored, low, high)
+    _check_range(uri, stored)
     voxels = _scaled(uri, header, stored)
     voxels.flags.writeable = False
-    return Volume(voxels, _affine(uri, header), sha256, voxel_sha256, _description(header))
-
-
-def voxel_digest(voxels: np.ndarray, low: float | None = None, high: float | None = None) -> str:
-    """sha256 of the shape, of which voxels are zero, and of the values of the others, in whatever type they are stored.
-
-    Whole numbers are hashed as the narrowest of int16, int32 and int64 that holds them all, others as float32 where
-    that loses nothing, else as float64; little-endian, first axis fastest. A header's slope plays no part: a rescaled
-    copy has the same digest. Zeros are hashed as one bit each, since most of a skull-stripped image is zero and the
-    hash of all its bytes took half of the time of reading a volume.
-
-    ``low`` and ``high`` are the smallest and largest voxel, where the caller has them.
-    """
-    low = voxels.min() if low is None else low
-    high = voxels.max() if high is None else high
-    flat = voxels.ravel(order="F")  # a view, in files as they are stored
-    inside = flat != 0
-    values = _canonical(flat[inside], low, high)
-    digest = hashlib.sha256(f"{times(voxels.shape)} {values.dtype.str}\n".encode())
-    digest.update(np.packbits(inside).data)
-    digest.update(values.data)
-    return digest.hexdigest()
+    affine, notes = _affine(uri, header)
+    return Volume(voxels, affine, sha256, _description(header), notes)
 
 
 def turn_to_lps(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,9 +103,14 @@ def turn_to_lps(voxels: np.ndarray, affine: np.ndarray) -> tuple[np.ndarray, np.
     voxels: (i, j, k); affine: (4, 4). Returns a view of the voxels and the affine that goes with it; an oblique volume
     is turned to the nearest axes, nothing is resampled.
     """
+    return nib.orientations.apply_orientation(voxels, lps_turn(affine)), lps_grid(voxels.shape, affine)[1]
+
+
+def lps_grid(shape: tuple[int, ...], affine: np.ndarray) -> tuple[tuple[int, ...], np.ndarray]:
+    """Shape and affine of a volume after ``turn_to_lps``."""
     turn = lps_turn(affine)
-    turned = nib.orientations.apply_orientation(voxels, turn)
-    return turned, affine @ nib.orientations.inv_ornt_aff(turn, voxels.shape)
+    turned = tuple(shape[axis] for axis in np.argsort(turn[:, 0]))
+    return turned, affine @ nib.orientations.inv_ornt_aff(turn, shape)
 
 
 def lps_turn(affine: np.ndarray) -> np.ndarray:
@@ -214,7 +196,8 @@ def _parse_header(uri: str, start: bytes) -> nib.Nifti1Header:
         if size in _HEADERS and len(start) >= size:
             header = _HEADERS[size](start[:size], endianness, check=False)
             if header["magic"].item()[:3] not in (b"n+1", b"n+2"):
-                raise _bad(UNREADABLE, uri, "its header is not that of a single-file NIfTI image (magic n+1 or n+2)")
+                kind = "half of a pair (.hdr and .img)" if header["magic"].item()[:2] == b"ni" else "Analyze 7.5"
+                raise _bad(UNREADABLE, uri, f"it is {kind}, not a single-file NIfTI image (magic n+1 or n+2)")
             return header
     raise _bad(UNREADABLE, uri, "it does not begin with a NIfTI header")
 
@@ -237,30 +220,14 @@ def _layout(uri: str, header: nib.Nifti1Header) -> tuple[tuple[int, int, int], n
     return (sizes[0], sizes[1], sizes[2]), dtype, offset
 
 
-def _range(uri: str, voxels: np.ndarray) -> tuple[float, float]:
-    """Smallest and largest voxel; their comparison finds NaN, infinite and empty volumes without another pass."""
+def _check_range(uri: str, voxels: np.ndarray) -> None:
+    """Refuse NaN, infinite and empty volumes: smallest and largest voxel show them without another pass."""
     low, high = voxels.min(), voxels.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         count = int(voxels.size - np.isfinite(voxels).sum())
         raise _bad(NOT_FINITE, uri, f"{count:,} of its {voxels.size:,} voxels are NaN or infinite")
     if low == high:
         raise _bad(EMPTY, uri, f"every voxel is {low}")
-    return low, high
-
-
-def _canonical(values: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Values in the type that they are hashed in; they lie between ``low`` and ``high``, which decide for all."""
-    for name in ("<i2", "<i4", "<i8"):
-        whole_numbers = np.iinfo(name)
-        # Python compares a float with an integer exactly, which a float64 limit of int64 would not be.
-        if whole_numbers.min <= low.item() and high.item() <= whole_numbers.max:  # type: ignore[attr-defined]
-            whole = values.astype(name, copy=False)
-            if values.dtype.kind != "f" or np.array_equal(whole, values):
-                return whole
-            break
-    with np.errstate(over="ignore"):
-        narrow = values.astype("<f4")
-    return narrow if np.array_equal(narrow, values) else values.astype("<f8")
 
 
 def _scaled(uri: str, header: nib.Nifti1Header, stored: np.ndarray) -> np.ndarray:
@@ -275,7 +242,7 @@ def _scaled(uri: str, header: nib.Nifti1Header, stored: np.ndarray) -> np.ndarra
         scaled = stored.astype(np.float32)
         scaled *= np.float32(slope)
         scaled += np.float32(intercept)
-    _range(uri, scaled)
+    _check_range(uri, scaled)
     return scaled
 
 
@@ -283,22 +250,8 @@ def _description(header: nib.Nifti1Header) -> str:
     return bytes(header["descrip"].item()).split(b"\0", 1)[0].decode("latin-1").strip()
 
 
-def _affine(uri: str, header: nib.Nifti1Header) -> np.ndarray:
+def _affine(uri: str, header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[str, ...]]:
     try:
-        affine = np.asarray(header.get_best_affine(), np.float64)
-    except Exception as error:
-        raise _bad(UNREADABLE, uri, f"its position in space cannot be understood ({error})") from error
-    if not _places(affine):
-        raise _bad(UNREADABLE, uri, "its header gives no position in space (its affine is singular or not finite)")
-    return affine
-
-
-def _places(affine: np.ndarray) -> bool:
-    """Whether an affine puts the axes of an image somewhere: near enough, apart, and in a direction each."""
-    if not np.abs(affine).max() <= FARTHEST:  # where it is NaN, too
-        return False
-    with np.errstate(all="ignore"):
-        if not abs(np.linalg.det(affine[:3, :3])) >= 1e-9:
-            return False
-        # A column that is nothing beside the others has no direction, whatever the determinant.
-        return not np.isnan(nib.orientations.io_orientation(affine)).any()
+        return affine_of(header)
+    except Exception as error:  # of the reasons it gives, and of numpy and nibabel on headers of random bytes
+        raise _bad(UNREADABLE, uri, str(error)) from error

@@ -80,6 +80,7 @@ def _table(name: str, doc: str, key: str, partition_by: str, *columns: Column, b
 
 _COHORT = Column("cohort", text, "name of the cohort")
 _SCAN = Column("scan_id", text, "imaging session, in the cohort's normal form")
+# content: what the image is known by, however it is stored (ingest/content.py).
 _FILE = pa.struct(
     [
         pa.field("role", text, nullable=False),
@@ -87,8 +88,8 @@ _FILE = pa.struct(
         pa.field("bytes", whole, nullable=False),
         pa.field("mtime_ns", whole, nullable=False),
         pa.field("sha256", text, nullable=False),
-        pa.field("voxel_sha256", text, nullable=False),
         pa.field("dtype", text, nullable=False),
+        pa.field("content", pa.list_(pa.float32()), nullable=False),
     ]
 )
 _LABEL_COUNT = pa.struct([pa.field("label", integer, nullable=False), pa.field("voxels", whole, nullable=False)])
@@ -121,7 +122,7 @@ _ALL = (
         Column("source_id", text, "the session's name as its folder gives it"),
         Column("subject_id", text, "the scan id without its visit"),
         Column("visit_day", integer, "days after the first visit; 0 for the first"),
-        Column("files", pa.list_(_FILE), "role (a modality, or mask), URI, size, file and voxel sha256 of each file"),
+        Column("files", pa.list_(_FILE), "role (a modality, or mask), URI, size, sha256, type, content of each file"),
         Column("shape", pa.list_(integer), "voxels along the three stored axes, of T1wCE where images differ"),
         Column("spacing_mm", pa.list_(real), "voxel size along the three stored axes, millimetres"),
         Column("affine", pa.list_(real), "16 numbers, row by row: stored voxel index to millimetres, RAS+"),
@@ -172,7 +173,11 @@ _ALL = (
         Column("cohort_b", text, "cohort of the second scan"),
         Column("scan_b", text, "the second scan; it need not be in the lake"),
         Column("kind", text, "declared, follow-up, same content, or suspected"),
-        Column("evidence", text, "what says so: the source and its column, the id's suffix, or the shared hash"),
+        Column(
+            "evidence",
+            text,
+            "what says so: the source and its column, the id's suffix, or the shared images",
+        ),
         Column("score", real, "1 for a statement, less for a suspicion"),
     ),
     _table(

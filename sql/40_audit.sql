@@ -70,9 +70,33 @@ WITH both_sides AS (
     SELECT 'training' AS side, * FROM training_scans
     UNION ALL SELECT 'external', * FROM external
 ), images AS (
-    SELECT side, file.voxel_sha256
-    FROM (SELECT side, unnest(files) AS file FROM scans JOIN both_sides USING (cohort, scan_id))
-    WHERE file.role <> 'mask'
+    SELECT side, cohort || '/' || scan_id AS scan, file.role, file.content
+    FROM (SELECT side, cohort, scan_id, unnest(files) AS file FROM scans JOIN both_sides USING (cohort, scan_id))
+    WHERE file.role <> 'mask' AND len(file.content) = 24
+    -- Two images are the same where their content is, but for rounding (ingest/content.py): means of octants that lie
+    -- 0.002 apart at most, and sums that say 0.015 standard deviations. Means are paired by cells of twice that width,
+    -- a training image's by its own cell and by the neighbour that it lies nearer to.
+), training_images AS (
+    SELECT row_number() OVER () AS image, content, content[1:3] AS means FROM images WHERE side = 'training'
+), cells AS (
+    SELECT image, floor(unnest([a - 0.5, a + 0.5])) AS a, b, c
+    FROM (
+        SELECT image, a, floor(unnest([b - 0.5, b + 0.5])) AS b, c
+        FROM (
+            SELECT image, means[1] / 0.004 AS a, means[2] / 0.004 AS b,
+                floor(unnest([means[3] / 0.004 - 0.5, means[3] / 0.004 + 0.5])) AS c
+            FROM training_images
+        )
+    )
+), same_images AS (
+    SELECT DISTINCT external.scan || ' ' || external.role AS image
+    FROM images AS external
+    JOIN cells ON cells.a = floor(content[1] / 0.004) AND cells.b = floor(content[2] / 0.004)
+        AND cells.c = floor(content[3] / 0.004)
+    JOIN training_images AS training ON training.image = cells.image
+    WHERE external.side = 'external'
+        AND list_distance(training.content[9:], external.content[9:]) <= 0.015 * sqrt(16)
+        AND list_max([abs(training.content[i] - external.content[i]) FOR i IN range(1, 9)]) <= 0.002
 )
 SELECT 'a patient is both in training and external' AS check, count(*) AS violations, list(patient_id) AS examples
 FROM (SELECT patient_id FROM training_scans INTERSECT SELECT patient_id FROM external)
@@ -83,8 +107,8 @@ UNION ALL
 SELECT 'a patient has several scans in external', count(*), list(patient_id)
 FROM (SELECT patient_id FROM external GROUP BY patient_id HAVING count(*) > 1)
 UNION ALL
-SELECT 'the same image is both in training and external', count(*), list(voxel_sha256)
-FROM (SELECT voxel_sha256 FROM images GROUP BY voxel_sha256 HAVING min(side) <> max(side))
+SELECT 'the same image is both in training and external', count(*), list(image)
+FROM same_images
 UNION ALL
 SELECT 'an external scan declares a training scan', count(*), list(external.scan_id)
 FROM external

@@ -32,7 +32,7 @@ def slices(case: CaseImages, settings: ClipSettings) -> Image:
 
     images = {}
     for file in case.files:
-        volume = read_image(file["uri"])
+        volume = read_image(file["uri"], file["role"])
         images[file["role"]] = turn_to_lps(volume.voxels, volume.affine)
     mask = images[MASK][0] if MASK in images else None
     x0, x1, y0, y1, z0, z1 = case.tumour_box

@@ -54,7 +54,7 @@ def _read(scan: dict[str, Any]) -> Slices:
     for file in scan["files"]:
         if file["role"] not in (*MODALITIES, MASK):
             continue
-        volume = read_unchanged(file["uri"], file["sha256"], "gliolake figure")
+        volume = read_unchanged(file["uri"], file["sha256"], "gliolake figure", file["role"])
         voxels, _ = turn_to_lps(volume.voxels, volume.affine)
         if file["role"] == MASK:
             mask = voxels[:, :, middle].T != 0

@@ -27,6 +27,7 @@ import pyarrow as pa
 from features.plan import files_of
 from features.scan_task import input_digest
 from ingest.cohort import Cohort, parse_cohort
+from ingest.content import MEANS, SUMS
 from ingest.folders import FoundFile, fingerprint
 from ingest.links import find_links
 from lake.state import DataFile
@@ -212,7 +213,7 @@ def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
     files = [
         {
             "role": file.role, "uri": file.uri, "bytes": file.bytes, "mtime_ns": file.mtime_ns, "dtype": "int16",
-            "sha256": _digest(file.uri), "voxel_sha256": _digest(f"voxels of {file.uri}"),
+            "sha256": _digest(file.uri), "content": _content(file.uri),
         }
         for file in found
     ]  # fmt: skip
@@ -223,6 +224,12 @@ def _scan(cohort: Cohort, number: int, images: Path) -> dict[str, Any]:
         "tumour_voxels": 1000, "mask_labels": [{"label": 1, "voxels": 1000}], "warnings": ["synthetic"],
         "fingerprint": fingerprint(cohort.images, folder, found),
     }  # fmt: skip
+
+
+def _content(told: str) -> list[float]:
+    """What an image would be known by: far from that of any other."""
+    draw = np.random.default_rng(int(_digest(told)[:15], 16))
+    return draw.normal(0, [0.1] * MEANS + [0.5] * SUMS).astype(np.float32).tolist()
 
 
 def _digest(told: str) -> str:

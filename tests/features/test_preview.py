@@ -59,7 +59,7 @@ def put(lake: Lake, folder: Path, scan: str, *, cohort: str = "made", masked: bo
         volume = read_volume(str(path))
         files.append(
             {"role": role, "uri": str(path), "bytes": 1, "mtime_ns": 1, "sha256": volume.sha256}
-            | {"voxel_sha256": volume.voxel_sha256, "dtype": voxels.dtype.name}
+            | {"dtype": voxels.dtype.name, "content": []}
         )
     row = {
         "cohort": cohort, "scan_id": scan, "source_id": scan, "subject_id": scan, "visit_day": 0, "files": files,

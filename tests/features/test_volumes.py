@@ -297,7 +297,7 @@ def test_volumes_are_stored_finer_than_a_clip_can_show_and_whole_numbers_exactly
     rng = np.random.default_rng(0)
     image = (rng.random((30, 28, 26), np.float32) - 0.1) * 3
     affine = np.array([[-1.0, 0.1, 0, 9], [-0.1, -1, 0, 8], [0, 0, 2.5, 7], [0, 0, 0, 1]])
-    volume = Volume(image, affine, "", "", "gliolake synthetic")
+    volume = Volume(image, affine, "", "gliolake synthetic")
     stored = parse_volume(pack(volume), "kept")
     low, high = intensity_range(image, ClipSettings())
     assert np.abs(stored.voxels - image).max() < (high - low) / 255 / 20
@@ -309,8 +309,8 @@ def test_volumes_are_stored_finer_than_a_clip_can_show_and_whole_numbers_exactly
     np.testing.assert_array_equal(parse_volume(pack(volume), "kept").voxels, image)
     mask = np.zeros((5, 5, 5), np.float32)
     mask[2, 2] = 4
-    assert parse_volume(pack(Volume(mask, affine, "", "")), "kept").voxels.dtype == np.int16
-    np.testing.assert_array_equal(parse_volume(pack(Volume(mask, affine, "", "")), "kept").voxels, mask)
+    assert parse_volume(pack(Volume(mask, affine, "")), "kept").voxels.dtype == np.int16
+    np.testing.assert_array_equal(parse_volume(pack(Volume(mask, affine, "")), "kept").voxels, mask)
 
 
 def test_a_damaged_or_missing_volume_is_named_with_the_way_out(tmp_path: Path) -> None:

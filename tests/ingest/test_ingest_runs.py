@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import pytest
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from lake.cluster import batches
 from lake.errors import InputError
 from lake.log import read_record
 from lake.store import Lake
+from sql.catalog import connect
 from sql.status import LATELY, status
 
 NOWHERE = "tcp://127.0.0.1:9"
@@ -259,26 +261,43 @@ def test_a_third_cohort_is_ingested_from_its_description_alone(
     assert ingest(lake, "third", labels=labels).links == {"declared": 1, "follow-up": 1}
 
 
-def test_one_patient_in_two_cohorts_is_recognised_by_content_with_no_metadata(
+def stored_again(source: Path, target: Path, role: str) -> None:
+    """The image turned, rescaled to 16 bits or to 8, or in another type: what programs make of it without a wish."""
+    image = nib.load(source)
+    values = image.get_fdata()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    header = nib.Nifti1Header(endianness=">" if role == "t1ce" else "<")
+    header.set_data_dtype({"t1": "int16", "t2": "uint8", "seg": "uint8"}.get(role, "float32"))
+    made = nib.Nifti1Image(values / values.max() if role == "t1" else values, image.affine, header)
+    nib.as_closest_canonical(made).to_filename(target)
+
+
+def test_one_patient_in_two_cohorts_is_recognised_by_its_values_with_no_metadata(
     lake: Lake, tmp_path: Path, reference: Path, scheduler: str
 ) -> None:
     brats, ucsf = "BraTS2021_00000", "UCSF-PDGM-0057"
-    for role, suffix in (
-        ("flair", "FLAIR"),
-        ("t1", "T1"),
-        ("t1ce", "T1c"),
-        ("t2", "T2"),
-        ("seg", "tumor_segmentation"),
-    ):
-        target = tmp_path / "ucsf" / f"{ucsf}_nifti" / f"{ucsf}_{suffix}.nii.gz"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(reference / "scans" / "BraTS21" / brats / f"{brats}_{role}.nii.gz", target)
-    ingest(lake, "ucsf_pdgm", images=tmp_path / "ucsf", scheduler=scheduler)
-    report = ingest(lake, "brats21", images=reference / "scans", scheduler=scheduler)
+    for role, suffix in zip(("flair", "t1", "t1ce", "t2", "seg"), UCSF_SUFFIXES.values(), strict=True):
+        source = reference / "scans" / "BraTS21" / brats / f"{brats}_{role}.nii.gz"
+        stored_again(source, tmp_path / "ucsf" / f"{ucsf}_nifti" / f"{ucsf}_{suffix}.nii.gz", role)
+    (tmp_path / "ucsf.csv").write_text(f"ID,MGMT status,MGMT index\n{ucsf},positive,3\n")
+    (tmp_path / "brats.csv").write_text("BraTS21ID,MGMT_value\n0,1\n1480,0\n")
+    ingest(lake, "ucsf_pdgm", images=tmp_path / "ucsf", labels=tmp_path / "ucsf.csv", scheduler=scheduler)
+    report = ingest(lake, "brats21", images=reference / "scans", labels=tmp_path / "brats.csv", scheduler=scheduler)
     assert (report.found, report.scans, report.links) == (2, 2, {"same content": 1})
     ((a, b, evidence),) = rows(lake, "links", "scan_a", "scan_b", "evidence")
     assert (a, b) == (brats, ucsf)
     assert [part.split()[0] for part in evidence.split(", ")] == ["FLAIR", "T1", "T1wCE", "T2"]
+    audited = 'SELECT "check", violations FROM split_audit WHERE violations > 0'
+    with connect(lake) as connection:
+        assert connection.sql("SELECT count(*) FROM external").fetchall() == [(0,)]
+        assert connection.sql("SELECT scan_id FROM overlap").fetchall() == [(ucsf,)]
+        assert connection.sql(audited).fetchall() == []
+    assert rows(lake, "scans", "warnings", cohort="ucsf_pdgm") == [(["mask: labels rounded to whole numbers"],)]
+    (of_brats,), (of_ucsf,) = (rows(lake, "scans", "tumour_box", "mask_labels", scan_id=scan) for scan in (brats, ucsf))
+    assert of_brats == of_ucsf
+    lake.transact(lambda tx: tx.replace("links", {"kind": "same content"}, []), run_id="hand")
+    with connect(lake) as connection:
+        assert ("the same image is both in training and external", 4) in connection.sql(audited).fetchall()
 
 
 @pytest.mark.parametrize("releases", [("v2",), ("v5",), ("v2", "v5"), ("v5", "v2")])

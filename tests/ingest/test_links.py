@@ -5,19 +5,29 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.cohort import load_cohort
+from ingest.content import LENGTH, MEANS, SUMS
 from ingest.links import find_links, rows_to_link
 from lake.tables import TABLES
 
 COHORTS = {name: load_cohort(name) for name in ("brats21", "ucsf_pdgm")}
 
 
-def scan(cohort: str, scan_id: str, **hashes: str) -> dict[str, Any]:
-    files = [{"role": role, "voxel_sha256": digest} for role, digest in hashes.items()]
+def content(name: str) -> list[float]:
+    """What an image is known by; a name's second letter is another rounding of the first one's image."""
+    made = np.random.default_rng(ord(name[0])).normal(0, [0.1] * MEANS + [0.5] * SUMS)
+    rounded = np.random.default_rng(ord(name[1:] or "0")).uniform(-1, 1, LENGTH)
+    return (made + rounded * ([0.0005] * MEANS + [0.005] * SUMS) * bool(name[1:])).astype(np.float32).tolist()
+
+
+def scan(cohort: str, scan_id: str, **images: str) -> dict[str, Any]:
+    """A scan's row of ``scans``, with a name for the content of each image; "" where it shows too little."""
+    files = [{"role": role, "content": content(name) if name else []} for role, name in images.items()]
     return {"cohort": cohort, "scan_id": scan_id, "source_id": scan_id, "files": files}
 
 
@@ -55,13 +65,13 @@ def test_a_declared_id_is_a_link_that_names_its_sources_and_column() -> None:
 
 
 def test_equal_images_link_scans_but_equal_masks_do_not() -> None:
-    one = scan("brats21", "BraTS2021_00001", T1="a" * 64, T2="b" * 64, mask="m" * 64)
-    two = scan("ucsf_pdgm", "UCSF-PDGM-0002", T1="a" * 64, T2="b" * 64, mask="x" * 64)
-    three = scan("ucsf_pdgm", "UCSF-PDGM-0003", T1="c" * 64, T2="a" * 64, mask="m" * 64)
-    four = scan("ucsf_pdgm", "UCSF-PDGM-0004", T1="d" * 64, mask="m" * 64)
+    one = scan("brats21", "BraTS2021_00001", FLAIR="", T1="a", T2="b", mask="m")
+    two = scan("ucsf_pdgm", "UCSF-PDGM-0002", FLAIR="", T1="a", T2="bx", mask="x")
+    three = scan("ucsf_pdgm", "UCSF-PDGM-0003", FLAIR="", T1="c", T2="a", mask="m")
+    four = scan("ucsf_pdgm", "UCSF-PDGM-0004", FLAIR="", T1="d", mask="m")
     assert pairs(find_links([four, three, two, one], [], COHORTS)) == [
-        ("same content", "BraTS2021_00001", "UCSF-PDGM-0002", "T1 aaaaaaaaaaaa, T2 bbbbbbbbbbbb"),
-        ("same content", "BraTS2021_00001", "UCSF-PDGM-0003", "T1 = T2 aaaaaaaaaaaa"),
+        ("same content", "BraTS2021_00001", "UCSF-PDGM-0002", "T1 ±0, T2 ±0.003"),
+        ("same content", "BraTS2021_00001", "UCSF-PDGM-0003", "T1 = T2 ±0"),
     ]
 
 
@@ -81,18 +91,22 @@ def components(edges: list[tuple[Any, Any]]) -> set[frozenset[Any]]:
     return {frozenset(group) for group in groups.values()}
 
 
-HELD = st.dictionaries(st.sampled_from(["FLAIR", "T1", "T1wCE", "T2", "mask"]), st.sampled_from("abcdefg"), max_size=5)
+HELD = st.dictionaries(
+    st.sampled_from(["FLAIR", "T1", "T1wCE", "T2", "mask"]),
+    st.sampled_from(["", "a", "ax", "b", "by", "c", "d", "dz"]),
+    max_size=5,
+)
 
 
 @given(held=st.lists(HELD, max_size=12), seed=st.integers(0, 9))
 def test_content_links_join_what_all_pairs_would_join_whatever_order_scans_come_in(
     held: list[dict[str, str]], seed: int
 ) -> None:
-    scans = [scan(("brats21", "ucsf_pdgm")[n % 2], f"scan-{n:02d}", **hashes) for n, hashes in enumerate(held)]
+    scans = [scan(("brats21", "ucsf_pdgm")[n % 2], f"scan-{n:02d}", **images) for n, images in enumerate(held)]
     links = find_links(scans, [], COHORTS)
     shuffled = random.Random(seed).sample(scans, len(scans))
     assert find_links(shuffled, [], COHORTS) == links
-    images = [(n, {digest for role, digest in hashes.items() if role != "mask"}) for n, hashes in enumerate(held)]
+    images = [(n, {name[:1] for role, name in names.items() if role != "mask"} - {""}) for n, names in enumerate(held)]
     every_pair = [(f"scan-{a:02d}", f"scan-{b:02d}") for a, x in images for b, y in images if a < b and x & y]
     assert components([(link["scan_a"], link["scan_b"]) for link in links]) == components(every_pair)
     for link in links:
@@ -109,12 +123,12 @@ def test_what_is_left_out_before_links_are_looked_for_would_have_linked_nothing(
     held: list[tuple[dict[str, str], str, bool]],
 ) -> None:
     names = [f"UCSF-PDGM-{number:04d}{day}" for number, (_, day, _) in enumerate(held)]
-    scans = [scan("ucsf_pdgm", name, **hashes) for name, (hashes, _, _) in zip(names, held, strict=True)]
+    scans = [scan("ucsf_pdgm", name, **images) for name, (images, _, _) in zip(names, held, strict=True)]
     labels = [
         labelled("ucsf_pdgm", name, name, "BraTS2021_00097" if declared else None)
         for name, (_, _, declared) in zip(names, held, strict=True)
     ]
-    files = pa.list_(pa.struct([("role", pa.string()), ("voxel_sha256", pa.string())]))
+    files = pa.list_(pa.struct([("role", pa.string()), ("content", pa.list_(pa.float32()))]))
     texts = [(name, pa.string()) for name in ("cohort", "scan_id", "source_id")]
     few = rows_to_link(
         pa.Table.from_pylist(scans, pa.schema([*texts, ("files", files)])),

@@ -14,6 +14,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -34,9 +35,7 @@ def saved(path: Path, voxels: np.ndarray = VOXELS, *, kind: Any = nib.Nifti1Imag
 @pytest.mark.parametrize("ending", ["nii", "nii.gz"])
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
 @pytest.mark.parametrize("endianness", ["<", ">"])
-def test_a_volume_reads_as_nibabel_reads_it_and_its_content_has_one_name(
-    tmp_path: Path, ending: str, kind: Any, endianness: str
-) -> None:
+def test_a_volume_reads_as_nibabel_reads_it(tmp_path: Path, ending: str, kind: Any, endianness: str) -> None:
     path = saved(tmp_path / f"a.{ending}", kind=kind, endianness=endianness)
     volume = read_volume(str(path))
     image = nib.load(path)
@@ -44,45 +43,38 @@ def test_a_volume_reads_as_nibabel_reads_it_and_its_content_has_one_name(
     assert volume.voxels.dtype == np.dtype("int16")
     assert np.allclose(volume.affine, image.affine)
     assert not volume.voxels.flags.writeable
-    plain = read_volume(str(saved(tmp_path / "plain.nii")))
-    assert volume.voxel_sha256 == plain.voxel_sha256
     assert volume.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_content_has_one_name_in_any_type_gzip_level_and_header_text_and_another_when_it_differs(
-    tmp_path: Path,
-) -> None:
-    name = read_volume(str(saved(tmp_path / "a.nii.gz"))).voxel_sha256
-    for number, dtype in enumerate(("int32", "uint16", "float32", "float64")):
-        assert read_volume(str(saved(tmp_path / f"{number}.nii", VOXELS.astype(dtype)))).voxel_sha256 == name
-    image = nib.Nifti1Image(VOXELS, np.eye(4))
-    image.header["descrip"] = b"another scanner"
-    content = image.to_bytes()
-    (tmp_path / "members.nii.gz").write_bytes(
-        gzip.compress(content[:999], 1) + gzip.compress(content[999:], 9) + b"\0" * 64
-    )
-    assert read_volume(str(tmp_path / "members.nii.gz")).voxel_sha256 == name
-    other = VOXELS.copy()
-    other[0, 0, 0] += 1
-    halves = VOXELS + np.float32(0.5)
-    turned = VOXELS.reshape(20, 24, 16)
-    different = [
-        read_volume(str(saved(tmp_path / "other.nii", voxels))).voxel_sha256 for voxels in (other, halves, turned)
-    ]
-    assert len({name, *different}) == 4
-    assert read_volume(str(saved(tmp_path / "other.nii", halves.astype(float)))).voxel_sha256 == different[1]
+def test_a_gzip_of_several_members_that_is_padded_with_zeros_is_read_whole(tmp_path: Path) -> None:
+    content = saved(tmp_path / "a.nii").read_bytes()
+    path = tmp_path / "members.nii.gz"
+    path.write_bytes(gzip.compress(content[:999], 1) + gzip.compress(content[999:], 9) + b"\0" * 64)
+    assert np.array_equal(read_volume(str(path)).voxels, VOXELS)
 
 
-def test_a_header_that_scales_gives_scaled_voxels_under_the_name_of_the_stored_ones(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("slope", "intercept"), [(0.5, -3.0), (-2.0, 10.0), (0.0, 7.0), (np.nan, 7.0), (np.inf, 7.0), (1.0, 0.0)]
+)
+def test_a_header_scales_as_nibabel_and_itk_understand_it(tmp_path: Path, slope: float, intercept: float) -> None:
     path = saved(tmp_path / "a.nii")
-    name = read_volume(str(path)).voxel_sha256
     content = bytearray(path.read_bytes())
-    struct.pack_into("<ff", content, 112, 0.5, -3.0)
+    struct.pack_into("<ff", content, 112, slope, intercept)
     path.write_bytes(content)
     volume = read_volume(str(path))
-    assert np.allclose(volume.voxels, nib.load(path).get_fdata())
-    assert volume.voxels.dtype == np.float32
-    assert volume.voxel_sha256 == name
+    assert np.array_equal(volume.voxels, nib.load(path).get_fdata(dtype=np.float32))
+    if np.isfinite(slope) and slope:  # a slope of 0 is none, to the standard; ITK adds the intercept all the same
+        theirs = sitk.GetArrayFromImage(sitk.ReadImage(str(path))).transpose(2, 1, 0)
+        assert np.array_equal(volume.voxels, theirs)
+
+
+def test_a_slope_without_an_intercept_is_refused(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.nii")
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<ff", content, 112, 2.0, np.nan)
+    path.write_bytes(content)
+    with pytest.raises(BadImage, match="its scaling cannot be understood"):
+        read_volume(str(path))
 
 
 def test_one_volume_in_a_fourth_dimension_is_a_volume(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def _cohorts() -> dict[str, Rows]:
         files = [
             {
                 "role": role, "uri": f"file:///{scan}/{role}", "bytes": 1, "mtime_ns": 0, "dtype": "int16",
-                "sha256": f"{scan}-{role}", "voxel_sha256": f"{scan}-{role}",
+                "sha256": f"{scan}-{role}", "content": [],
             }
             for role in MODALITIES
         ]  # fmt: skip

@@ -185,7 +185,7 @@ def scan_with_images(made: Any, folder: Path, scan: str) -> Path:
         files.append(
             {
                 "role": role, "uri": str(file), "bytes": file.stat().st_size, "mtime_ns": 0, "sha256": digest,
-                "voxel_sha256": "0", "dtype": "int16",
+                "dtype": "int16", "content": [],
             }
         )  # fmt: skip
     made.rows["scans"].append(

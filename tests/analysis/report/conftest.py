@@ -76,7 +76,7 @@ def scan_row(scan: str, digests: dict[str, str]) -> dict[str, Any]:
     files = [
         {
             "role": role, "uri": f"/data/private/{role}<script>.nii", "bytes": 1, "mtime_ns": 1, "sha256": digest,
-            "voxel_sha256": digest, "dtype": "u1",
+            "dtype": "u1", "content": [],
         }
         for role, digest in digests.items()
     ]  # fmt: skip
