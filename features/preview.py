@@ -228,7 +228,7 @@ def _read(files: Sequence[Mapping[str, Any]], scan: str) -> dict[str, _Image]:
         if volume.sha256 != file["sha256"]:
             raise InputError(
                 f"{PurePath(file['uri']).name} of scan {scan} was changed after it was ingested.",
-                hint="Run gliolake ingest on its folder again.",
+                hint="Run gliolake ingest on its folder again; with --reread, if its size and time are as they were.",
             )
         images[file["role"]] = _Image(*turn_to_lps(volume.voxels, volume.affine))
     return images

@@ -89,19 +89,20 @@ def compare(
     rows = _known_files(lake, cohort, found)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
     absent = _Absent.among(found, rows)
-    if not found.files and not found.unlisted and not (gone and absent.vanished):
+    keep = absent.many and not gone
+    restated = [*found.exclusions]
+    problems = [_unlisted(found.unlisted)] if found.unlisted else []
+    if keep:
+        problems.append(absent.told(found.root))
+        restated.append(exclusion(cohort.name, "", STEP, MANY_GONE, problems[-1], source=str(found.root)))
+    cleared = _cleared(lake, cohort, found, restated, keep=keep)
+    if not found.files and not found.unlisted and not (gone and (absent.vanished or cleared)):
         raise nothing_found(cohort, found, known_cohorts(lake), len(absent.vanished), GONE_OPTION)
     waiting = [
         scan
         for scan in give_boxes(found.scans, boxes)
         if scan.fingerprint not in known.get(scan.scan_id, ()) and scan.scan_id not in absent.set_aside(gone=gone)
     ]
-    restated = [*found.exclusions]
-    problems = [_unlisted(found.unlisted)] if found.unlisted else []
-    if absent.many and not gone:
-        problems.append(absent.told(found.root))
-        restated.append(exclusion(cohort.name, "", STEP, MANY_GONE, problems[-1], source=str(found.root)))
-    cleared = _cleared(lake, cohort, found, restated, keep=absent.many and not gone)
     return News(
         root=found.root,
         found=len(found.present - {*absent.vanished}),
@@ -207,14 +208,17 @@ def _known_files(lake: Lake, cohort: Cohort, found: Found) -> list[Row]:
 
 
 def _cleared(lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], *, keep: bool) -> list[Row]:
-    """Exclusions of this folder about what it no longer holds. With ``keep``, those of scans stay."""
+    """Exclusions of this folder about what it no longer holds, and of folders that are no more.
+
+    With ``keep``, those of scans stay.
+    """
     excluded = lake.read("exclusions", {"cohort": cohort.name, "step": STEP}).to_pylist()
     seen = found.present | {row["scan_id"] for row in restated}
     folders = {row["source"] for row in restated if not row["scan_id"]}
 
     def is_gone(row: Row) -> bool:
         if lies_elsewhere(row, found.root):
-            return False
+            return not row["scan_id"] and not os.path.lexists(row["source"])
         if row["reason"] in (UNLISTED, MANY_GONE):
             return row["source"] not in folders
         hidden = any(Path(row["source"]).is_relative_to(folder) for folder in found.unlisted)
@@ -235,7 +239,7 @@ def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded
         root: the images folder.
     """
     for one in known:
-        if not _lies_below(one, root) and (row is None or _voxels(one) != _voxels(row)):
+        if not _lies_below(one, root) and not _same_files(one, scan) and (row is None or _voxels(one) != _voxels(row)):
             return os.path.dirname(one["files"][0]["uri"].rstrip("/"))  # noqa: PTH120
     if not known:
         for one in excluded:
@@ -260,7 +264,17 @@ def lies_elsewhere(excluded: Row, root: Path) -> bool:
 
 
 def _lies_below(row: Row, root: Path) -> bool:
-    return any(Path(file["uri"]).is_relative_to(root) for file in row["files"])
+    return any(Path(uri).is_relative_to(root) for uri in _uris(row))
+
+
+def _same_files(row: Row, scan: FoundScan) -> bool:
+    """Whether they are the same files of the disk, reached by another way."""
+    before, now = ({os.path.realpath(uri) for uri in uris} for uris in (_uris(row), (file.uri for file in scan.files)))
+    return not before.isdisjoint(now)
+
+
+def _uris(row: Row) -> list[str]:
+    return [file["uri"] for file in row["files"]]
 
 
 def _voxels(row: Row) -> dict[str, str]:

@@ -182,7 +182,7 @@ _ALL = (
     ),
     _table(
         "exclusions",
-        "one row per scan, or row of a label file, that a step left out, and why",
+        "one row per scan, or row of a label file, that a step left out, and why; scan_id is empty for a whole folder",
         "cohort scan_id step reason source",
         "cohort",
         _COHORT,

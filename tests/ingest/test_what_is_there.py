@@ -214,6 +214,32 @@ def test_a_cohort_that_was_moved_is_followed_without_a_word(lake: Lake, images: 
     assert scans(lake) == {scan_id: str(tmp_path / "archive" / scan_id) for scan_id in IDS}
 
 
+def test_a_problem_of_a_folder_ends_with_the_folder_once_its_cohort_has_moved(
+    lake: Lake, images: Path, tmp_path: Path
+) -> None:
+    ingest(lake, "brats21", images)
+    for scan_id in IDS[:5]:
+        (tmp_path / "archive").mkdir(exist_ok=True)
+        (images / scan_id).rename(tmp_path / "archive" / scan_id)
+    assert ingest(lake, "brats21", images).exit_code == 1
+    for scan_id in IDS[5:]:
+        (images / scan_id).rename(tmp_path / "archive" / scan_id)
+    assert ingest(lake, "brats21", tmp_path / "archive").exit_code == 0
+    assert excluded(lake) == [("", "many scans lost files")], "the emptied folder is still there"
+    ingest(lake, "brats21", images, vanished_are_gone=True)
+    assert (excluded(lake), len(scans(lake))) == ([], 8)
+
+
+def test_a_file_mended_in_place_is_taken_when_its_folder_is_reached_by_another_way(
+    lake: Lake, images: Path, tmp_path: Path, writer: Any
+) -> None:
+    ingest(lake, "brats21", images)
+    (tmp_path / "data").symlink_to(images)
+    writer.scan(images, IDS[0], 50)
+    report = ingest(lake, "brats21", tmp_path / "data")
+    assert (report.excluded, scans(lake)[IDS[0]]) == ({}, str(tmp_path / "data" / IDS[0]))
+
+
 def test_a_damaged_copy_elsewhere_costs_the_sound_scan_nothing(lake: Lake, images: Path, tmp_path: Path) -> None:
     ingest(lake, "brats21", images)
     before = scans(lake)
