@@ -20,6 +20,9 @@ DISAGREE = 0.1
 _TOO_LONG = 1.01
 """Square of a quaternion that is no longer one of length 1 with rounded numbers."""
 
+_HALF_TURN = 3 * float(np.finfo(np.float32).eps)
+"""Square of a quaternion's real part that is rounding of its other parts, as nibabel has it."""
+
 _UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
 """Codes of xyzt_units that are not millimetres, and the millimetres that they stand for. 0 is taken for millimetres."""
 
@@ -87,7 +90,7 @@ def _qform(header: nib.Nifti1Header) -> np.ndarray:
     square = float(quaternion @ quaternion)
     if not square <= _TOO_LONG:
         return np.full((4, 4), np.nan)
-    real = np.sqrt(max(1.0 - square, 0.0))
+    real = np.sqrt(1.0 - square) if 1.0 - square > _HALF_TURN else 0.0
     rotation = nib.quaternions.quat2mat([real, *quaternion])  # which has it be of length 1
     affine = np.eye(4)
     affine[:3, :3] = rotation * _sizes(header) * [1, 1, -1 if header["pixdim"][0] < 0 else 1]

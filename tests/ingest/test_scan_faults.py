@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -67,8 +68,14 @@ FAULTS = {
     "other shape": (on_another_grid, "modalities on different grids", "T1 has 22×20×16 voxels, FLAIR 24×20×16"),
     "other place": (shifted, "modalities on different grids", "T1 lies 0.2 mm from FLAIR"),
     "empty mask": (lambda files, w: w.save(files["mask"], np.zeros_like(w.mask())), "empty mask", "mask: "),
+    "mask of rounded zeros": (
+        lambda files, w: w.save(files["mask"], w.mask() * np.float32(1e-4)),
+        "empty mask",
+        "its labels are all 0 but for rounding",
+    ),
+    "mask label that is near no whole number": (with_labels(1.0081), "unknown mask labels", "labels 1.0081"),
     "unknown mask label": (with_labels(3, 7), "unknown mask labels", "labels 3, 7; accepted are 1, 2, 4"),
-    "fractional mask": (with_labels(0.5), "unknown mask labels", "labels 0.5"),
+    "fractional mask": (with_labels(0.5, 1.00002), "unknown mask labels", "labels 0.5; accepted are 1, 2, 4"),
     "missing modality": (lambda files, w: files["T1"].unlink(), "missing modality", "T1"),
     "missing mask": (lambda files, w: files["mask"].unlink(), "missing mask", "seg"),
     "two files for one modality": (in_two_formats, "two files for one modality", "_t1.nii, "),
@@ -155,6 +162,59 @@ def test_tiny_differences_of_place_are_no_other_grid_and_odd_but_sound_scans_car
     ]
 
 
+@pytest.mark.parametrize("turned", [("mask",), ("T1wCE",), ("FLAIR", "mask"), ("T1", "T2")])
+def test_files_of_one_space_may_be_stored_in_other_orientations(
+    tmp_path: Path, writer: Any, turned: tuple[str, ...]
+) -> None:
+    before = outcomes_of_one(tmp_path / "before", writer)
+    files = writer.scan(tmp_path / "after", GOOD)
+    for number, role in enumerate(turned):
+        image = nib.load(files[role])
+        turn = np.array([[(0, 2, 1)[number], -1], [(2, 1, 0)[number], 1], [(1, 0, 2)[number], -1]])
+        nib.save(image.as_reoriented(turn), files[role])
+    sound, left_out = outcomes(tmp_path / "after")
+    assert left_out == {}
+    for column in ("tumour_box", "tumour_voxels", "mask_labels", "warnings"):
+        assert sound[GOOD][column] == before[column]
+    assert [file["content"] for file in sound[GOOD]["files"]] == [file["content"] for file in before["files"]]
+    mirrored = nib.load(files["mask"])
+    writer.save(files["mask"], np.asarray(mirrored.dataobj)[::-1], mirrored.affine @ np.diag([1, 1, 1.05, 1]))
+    assert set(outcomes(tmp_path / "after")[1][GOOD]) == {"modalities on different grids"}
+
+
+def outcomes_of_one(root: Path, writer: Any) -> Any:
+    writer.scan(root, GOOD)
+    return outcomes(root)[0][GOOD]
+
+
+@pytest.mark.parametrize("error", [-6e-8, 2e-5, -1e-7, 0.0078])
+def test_mask_labels_that_are_whole_but_for_rounding_are_whole_with_a_warning(
+    tmp_path: Path, writer: Any, error: float
+) -> None:
+    before = outcomes_of_one(tmp_path / "before", writer)
+    files = writer.scan(tmp_path / "after", GOOD)
+    mask = writer.mask() * np.float32(1 + error / 5) + np.float32(error / 5)
+    writer.save(files["mask"], mask)
+    sound, left_out = outcomes(tmp_path / "after")
+    assert left_out == {}
+    assert sound[GOOD]["warnings"] == ["mask: labels rounded to whole numbers"]
+    for column in ("tumour_box", "tumour_voxels", "mask_labels"):
+        assert sound[GOOD][column] == before[column]
+
+
+def test_what_was_guessed_to_read_a_file_is_a_warning_of_its_scan(tmp_path: Path, writer: Any) -> None:
+    files = writer.scan(tmp_path, GOOD)
+    for path in files.values():
+        image = nib.load(path)
+        image.set_sform(None, 0)
+        image.set_qform(None, 0)
+        image.to_filename(path)
+    sound, left_out = outcomes(tmp_path)
+    assert left_out == {}
+    (warning,) = sound[GOOD]["warnings"]
+    assert warning.startswith("FLAIR, T1, T1wCE, T2, mask: position guessed")
+
+
 def test_a_file_that_may_not_be_opened_and_a_failed_reading_are_tried_again_next_time(
     tmp_path: Path, writer: Any
 ) -> None:
@@ -182,8 +242,6 @@ def test_the_tumour_box_is_in_lps_voxels_whichever_way_the_file_is_stored(
 
 
 def test_real_scans_give_the_boxes_and_label_counts_that_nibabel_gives(reference: Path) -> None:
-    import nibabel as nib
-
     sound, left_out = outcomes(reference / "scans")
     assert left_out == {}
     assert set(sound) == {"BraTS2021_00000", "BraTS2021_01480"}
