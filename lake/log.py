@@ -18,7 +18,7 @@ from typing import Any
 
 from lake.errors import DamagedFile, GliolakeError, NewerLake, OlderLake, StorageUnreachable
 from lake.files import Files
-from lake.names import MARKER
+from lake.names import MARKER, data_path
 from lake.state import DataFile, Record, State
 from lake.tables import TABLES
 
@@ -237,6 +237,8 @@ def _file(*, path: str, first: list[Any], last: list[Any], **told: Any) -> DataF
         raise ValueError(f"the first and the last key of {path} are not keys of table {file.table}")
     if table and file.partition.keys() != {*table.partition_by}:
         raise ValueError(f"the partition of {path} is not one of table {file.table}")
+    if table and path != data_path(table, {c: file.partition[c] for c in table.partition_by}, file.sha256):
+        raise ValueError(f"{path!r} is not the name of a data file of its table, partition and sha256")
     return file
 
 

@@ -76,6 +76,7 @@ def read_cohorts(
     """
     from sql.catalog import connect
     from sql.cautions import cautions, shared_patients
+    from sql.statements import statement
 
     names = [feature_sets] if isinstance(feature_sets, str) else list(feature_sets)
     known_name("label rule", label_rule, LABEL_COLUMNS)
@@ -85,11 +86,8 @@ def read_cohorts(
         for name in names:
             known_name("feature set", name, there, hint="gliolake status lists them.")
         parts = [_rows(connection, name, label_rule) for name in names]
-        # What stands in the text of these queries are names of our own; what a user gave is a parameter.
-        listed = {
-            view: set(connection.execute(f"SELECT DISTINCT cohort, scan_id FROM {view}").fetchall())  # noqa: S608
-            for view in EXTERNAL_VIEWS
-        }
+        scans_of = "SELECT DISTINCT cohort, scan_id FROM {view}"
+        listed = {view: set(connection.execute(statement(scans_of, view=view)).fetchall()) for view in EXTERNAL_VIEWS}
         shared, known = shared_patients(connection), cautions(connection, [label_rule])
     rows, values, incomplete = _side_by_side(parts)
     if delta == "feature":
@@ -139,10 +137,12 @@ def _none_can_train(names: Sequence[str], incomplete: Sequence[str]) -> str:
 
 
 def _rows(connection: DuckDBPyConnection, feature_set: str, label_rule: str) -> pa.Table:
-    # The rule is among LABEL_COLUMNS; the feature set, which a user named, is a parameter.
-    query = (
-        f"SELECT weights, cohort, scan_id, patient_id, split, {LABEL_COLUMNS[label_rule]} AS methylated, input, "  # noqa: S608
-        "synthetic, site, diagnosis FROM snn_input WHERE feature_set = ? AND split IS NOT NULL ORDER BY cohort, scan_id"
+    from sql.statements import statement
+
+    query = statement(
+        "SELECT weights, cohort, scan_id, patient_id, split, {called} AS methylated, input, synthetic, site, diagnosis "
+        "FROM snn_input WHERE feature_set = ? AND split IS NOT NULL ORDER BY cohort, scan_id",
+        called=LABEL_COLUMNS[label_rule],
     )
     return connection.sql(query, params=[feature_set]).to_arrow_table()
 

@@ -133,7 +133,7 @@ def write_catalog(lake: Lake, target: Path, *, overwrite: bool = False) -> dict[
             content = source.sql(f"FROM {identifier(name)}").to_arrow_table()
             rows[name] = content.num_rows
             writer.register("content", content)
-            writer.execute(f"CREATE TABLE {identifier(name)} AS SELECT {_casts(content.schema)} FROM content")
+            writer.execute(f"CREATE TABLE {identifier(name)} AS FROM content")
             writer.unregister("content")
         for statement in _comments(written=True):
             writer.execute(statement)
@@ -212,8 +212,3 @@ def _comments(*, written: bool = False) -> Iterator[str]:
     """SQL that puts its description on every relation; in a written catalog all are tables."""
     for name, kind, doc in _described():
         yield f"COMMENT ON {'TABLE' if written else kind} {identifier(name)} IS {literal(doc)}"
-
-
-def _casts(schema: pa.Schema) -> str:
-    names = [(identifier(name), name == "values") for name in schema.names]
-    return ", ".join(f"{name}::FLOAT[{FEATURE_LENGTH}] AS {name}" if vector else name for name, vector in names)

@@ -12,6 +12,8 @@ from types import MappingProxyType
 import duckdb
 from fsspec.spec import AbstractFileSystem
 
+from sql.statements import literal
+
 _CLOSED: Mapping[str, str] = MappingProxyType({
     "allow_community_extensions": "false",
     "autoinstall_known_extensions": "false",
@@ -40,7 +42,7 @@ def opened(
     if files is not None:
         connection.register_filesystem(files)
         # DuckDB takes this before external access is off and after it has started, so not among the settings above.
-        connection.execute(f"SET allowed_directories = ['{files.protocol}://']")
+        connection.execute(f"SET allowed_directories = [{literal(f'{files.protocol}://')}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection

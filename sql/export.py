@@ -27,6 +27,7 @@ from sql.catalog import connect, damage_named, relations
 from sql.definitions import definitions
 from sql.dictionary import Relation, dictionary
 from sql.export_cells import DESCRIPTION, harmless_cells, in_utc
+from sql.statements import identifier, statement
 
 FORMATS = ("csv", "parquet", "tsv", "xlsx")
 BATCH = 8192
@@ -72,15 +73,16 @@ def export(
     """
     form = _format(form, target)
     target = target or Path(f"{name}.{form}")
+    _check_name(name)
     with connect(lake) as connection, damage_named(), replaced(target, overwrite=overwrite) as stream:
-        _check_name(name)
         relation = dictionary(connection)[name]
         rows = _count(connection, name)
         if form == "xlsx":
             from sql.export_xlsx import check_size
 
             check_size(name, rows, len(relation.columns))
-        schema = _described(connection.sql(f'FROM "{name}" LIMIT 0').to_arrow_table().schema, relation)
+        empty = connection.sql(statement("FROM {relation} LIMIT 0", relation=name)).to_arrow_table()
+        schema = _described(empty.schema, relation)
         batches = _watched(_batches(connection, name), f"{name} to {form}", ceil(rows / BATCH))
         with _memory_named(name), damage_named():
             write(schema, batches, form, stream)
@@ -142,10 +144,10 @@ def _memory_named(name: str) -> Iterator[None]:
 def _count(connection: duckdb.DuckDBPyConnection, name: str) -> int:
     """Rows; those of a table as the commit log has them, which opens no file."""
     if name in TABLES:
-        asked, given = 'SELECT coalesce(sum("rows"), 0) FROM data_files WHERE "table" = $name', {"name": name}
+        asked = 'SELECT coalesce(sum("rows"), 0) FROM data_files WHERE "table" = $name'
+        ((rows,),) = connection.sql(asked, params={"name": name}).fetchall()
     else:
-        asked, given = f'SELECT count(*) FROM "{name}"', {}
-    ((rows,),) = connection.sql(asked, params=given).fetchall()
+        ((rows,),) = connection.sql(statement("SELECT count(*) FROM {relation}", relation=name)).fetchall()
     return int(rows)
 
 
@@ -156,15 +158,16 @@ def _batches(connection: duckdb.DuckDBPyConnection, name: str) -> Iterator[pa.Re
     """
     if name not in TABLES:
         own_order = name in definitions() and definitions()[name].ordered
-        yield from connection.sql(f'FROM "{name}" {"" if own_order else "ORDER BY ALL"}').to_arrow_reader(BATCH)
+        asked = "FROM {relation}" if own_order else "FROM {relation} ORDER BY ALL"
+        yield from connection.sql(statement(asked, relation=name)).to_arrow_reader(BATCH)
         return
     table = TABLES[name]
     asked = 'SELECT DISTINCT "partition" FROM data_files WHERE "table" = $name'
     partitions = [partition for (partition,) in connection.sql(asked, params={"name": name}).fetchall()]
-    where = " AND ".join(["true", *(f'"{column}" = ${column}' for column in table.partition_by)])
-    key = ", ".join(f'"{column}"' for column in table.key)
-    for given in sorted(partitions, key=lambda partition: [partition[column] for column in table.partition_by]):
-        yield from connection.sql(f'FROM "{name}" WHERE {where} ORDER BY {key}', params=given).to_arrow_reader(BATCH)
+    where = " AND ".join(["true", *(f"{identifier(column)} = ?" for column in table.partition_by)])
+    in_order = statement("FROM {relation} WHERE " + where + " ORDER BY {key}", relation=name, key=table.key)
+    for values in sorted([partition[column] for column in table.partition_by] for partition in partitions):
+        yield from connection.sql(in_order, params=values).to_arrow_reader(BATCH)
 
 
 def _described(schema: pa.Schema, relation: Relation) -> pa.Schema:

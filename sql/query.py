@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, BinaryIO
 
 import duckdb
@@ -40,11 +41,11 @@ def query(lake: Lake, statement: str) -> pa.Table:
         InputError: the statement is not one, does not read, or DuckDB refuses it; then the message is DuckDB's own.
         DamagedFile: a file that the query needs is missing or altered.
     """
-    _check(statement)
     with connect(lake) as connection:
         try:
+            _check(connection, statement)
             with damage_named():
-                return connection.sql(statement).to_arrow_table()
+                return _answer(connection, statement)
         except duckdb.Error as error:
             raise _refusal(error, relations()) from None
 
@@ -55,13 +56,21 @@ def nothing_found(lake: Lake, statement: str) -> str:
     return why_empty(map(str.lower, read), {file.table for file in lake.state().files.values()})
 
 
-def _check(text: str) -> None:
+def _answer(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
+    """The answer, waited for so that a signal is noticed: it interrupts a statement wherever DuckDB is at it."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lambda: connection.sql(statement).to_arrow_table())
+        try:
+            return answer.result()
+        finally:
+            while not answer.done():
+                connection.interrupt()
+                wait([answer], timeout=0.05)
+
+
+def _check(connection: duckdb.DuckDBPyConnection, text: str) -> None:
     """That the text is one statement, and that it reads."""
-    try:
-        with duckdb.connect() as parser:
-            statements = parser.extract_statements(text)
-    except duckdb.Error as error:
-        raise _refusal(error, []) from None
+    statements = connection.extract_statements(text)
     if len(statements) != 1:
         raise InputError(
             f"That is {len(statements)} statements." if statements else "There is no statement.",

@@ -16,6 +16,7 @@ from lake.store import Lake
 from lake.tables import BRANCHES
 from sql.catalog import connect
 from sql.next_step import next_step
+from sql.statements import statement
 
 SPLITS = ("training_scans", "training", "overlap", "external", "external_strict", "external_listed")
 
@@ -188,13 +189,13 @@ def _split_sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 
 def _count(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
-    return int(_rows(connection, f"SELECT count(*) AS n FROM {relation}")[0]["n"])
+    return int(_rows(connection, statement("SELECT count(*) AS n FROM {relation}", relation=relation))[0]["n"])
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, statement: str, values: Mapping[str, Any] | None = None
+    connection: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    return connection.sql(statement, params=values).to_arrow_table().to_pylist()
+    return connection.sql(query, params=values).to_arrow_table().to_pylist()
 
 
 def _shown(title: str, rows: list[dict[str, Any]]) -> RenderResult:

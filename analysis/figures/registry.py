@@ -16,6 +16,7 @@ from analysis.figures.maps import scan_map
 from analysis.figures.style import Row, Sketch, saved, stamp, styled
 from analysis.show import the_study
 from lake.errors import InputError, known_name
+from sql.statements import statement
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -174,10 +175,9 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
         InputError: no such figure, no such study, several studies and none was named, or nothing to draw.
     """
     figure = FIGURES[known_name("figure", name, FIGURES)]
-    query, given = f"FROM {figure.view}", {}  # the view's name is our own
+    query, given = statement("FROM {view}", view=figure.view), {}
     if "study" in connection.sql(query).columns:
-        given = {"study": the_study(connection, study)}
-        query += " WHERE study = $study"
+        query, given = query + " WHERE study = $study", {"study": the_study(connection, study)}
     rows: list[Row] = connection.sql(query, params=given).to_arrow_table().to_pylist()
     if not rows:
         raise InputError(f"There is nothing to draw for {name}: the view {figure.view} has no rows.", hint=figure.hint)
