@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingest.boxes import Boxes, give_boxes, known_boxes, unused_boxes
-from ingest.cohort import Cohort, known_cohorts
+from ingest.cohort import MASK, Cohort, known_cohorts
+from ingest.content import same_content
 from ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
 from ingest.folders import STEP, Found, FoundFile, FoundScan, find_scans
 from ingest.nearest import nothing_found
@@ -88,7 +90,7 @@ def compare(
     found = find_scans(cohort, images, without_box, linked=linked, may_be_gone=gone)
     rows = _known_files(lake, cohort, found)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
-    absent = _Absent.among(found, rows)
+    absent = _Absent.among(found, rows, cohort.images.roles if cohort.images else ())
     keep = absent.many and not gone
     restated = [*found.exclusions]
     problems = [_unlisted(found.unlisted)] if found.unlisted else []
@@ -125,10 +127,11 @@ class _Absent:
     vanished: list[str] = field(default_factory=list)
     losing: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
 
     @classmethod
-    def among(cls, found: Found, rows: Sequence[Row]) -> _Absent:
-        """``rows``: those of table scans whose scans are not as they were."""
+    def among(cls, found: Found, rows: Sequence[Row], roles: Collection[str]) -> _Absent:
+        """Those among rows of table scans whose scans are not as they were. Files of other roles are no loss."""
         absent = cls(known=len(found.unchanged))
         now = {scan.scan_id: scan.files for scan in found.scans}
         for row in rows:
@@ -139,8 +142,9 @@ class _Absent:
                 absent.known += 1
                 if not any(map(_is_there, files)):
                     absent.vanished.append(scan_id)
-                elif not {file["role"] for file in row["files"]} <= {file.role for file in files if _is_usable(file)}:
+                elif {file["role"] for file in row["files"]}.intersection(roles) - set(map(_role_if_usable, files)):
                     absent.losing.append(scan_id)
+                    absent.refused |= {file.refused for file in files if file.refused}
         return absent
 
     @property
@@ -155,7 +159,8 @@ class _Absent:
     def told(self, root: Path) -> str:
         return (
             f"Of {self.known:,} known scans of {root}, {len(self.vanished):,} have no file left and "
-            f"{len(self.losing):,} lost some. Nothing was changed for them. Bring the files back; or give "
+            f"{len(self.losing):,} lost some{''.join(f' ({why})' for why in sorted(self.refused))}. Nothing was "
+            f"changed for them. Bring the files back; or give "
             f"{GONE_OPTION} if they are gone for good."
         )
 
@@ -165,8 +170,8 @@ def _is_there(file: FoundFile) -> bool:
     return file.refused != NOT_A_FILE and not (file.uri.endswith("/") and not file.bytes and not file.refused)
 
 
-def _is_usable(file: FoundFile) -> bool:
-    return not file.refused and file.bytes > 0
+def _role_if_usable(file: FoundFile) -> str:
+    return file.role if file.bytes and not file.refused else ""
 
 
 def _unlisted(folders: Sequence[str]) -> str:
@@ -230,7 +235,7 @@ def _cleared(lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], 
 def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded: Sequence[Row], root: Path) -> str:
     """Where else the scan of this id is known from, with other images; or "".
 
-    The same voxels elsewhere are a scan that was moved. So is one of which nothing is left where it was excluded.
+    The same images elsewhere are a scan that was moved. So is one of which nothing is left where it was excluded.
 
     Args:
         scan, row: what was found below ``root``, and its row of table scans, if it is sound.
@@ -239,7 +244,7 @@ def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded
         root: the images folder.
     """
     for one in known:
-        if not _lies_below(one, root) and not _same_files(one, scan) and (row is None or _voxels(one) != _voxels(row)):
+        if not _lies_below(one, root) and not _same_files(one, scan) and not (row and _same_images(one, row)):
             return os.path.dirname(one["files"][0]["uri"].rstrip("/"))  # noqa: PTH120
     if not known:
         for one in excluded:
@@ -277,5 +282,14 @@ def _uris(row: Row) -> list[str]:
     return [file["uri"] for file in row["files"]]
 
 
-def _voxels(row: Row) -> dict[str, str]:
-    return {file["role"]: file["voxel_sha256"] for file in row["files"]}
+def _same_images(one: Row, other: Row) -> bool:
+    """Whether two rows of table scans have the same images, however they are stored; masks may be other ones."""
+    images, others = ({file["role"]: file for file in row["files"] if file["role"] != MASK} for row in (one, other))
+    return images.keys() == others.keys() and all(_same_image(images[role], others[role]) for role in images)
+
+
+def _same_image(one: Row, other: Row) -> bool:
+    if one["sha256"] == other["sha256"]:
+        return True
+    contents = [one["content"], other["content"]]
+    return all(contents) and len({*same_content(np.array(contents, np.float32)).tolist()}) == 1

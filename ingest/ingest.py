@@ -30,6 +30,7 @@ from lake.errors import InputError
 from lake.journal import tell
 from lake.paths import absolute
 from lake.runs import Run, start_run
+from lake.tables import TABLES
 
 if TYPE_CHECKING:
     from ingest.images import ReadScan
@@ -182,7 +183,7 @@ def _ingest_images(
         tx.exchange("exclusions", news.cleared, merged(news.exclusions))
         if news.unused is not None:
             tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, news.unused)
-        tx.delete_keys("scans", [{"cohort": cohort.name, "scan_id": scan_id} for scan_id in news.removed])
+        _remove(tx, cohort, {*news.removed})
         if news.removed or known != [cohort.text]:  # it may say otherwise which names are those of later visits
             commit_links(tx)
 
@@ -259,6 +260,13 @@ def _commit_scans(
     tx.delete_keys("scans", bad)
     tx.exchange("exclusions", settled, merged(after))
     commit_links(tx)
+
+
+def _remove(tx: Transaction, cohort: Cohort, names: Set[str]) -> None:
+    """Take out scans that are gone for good, and all that was computed from their images."""
+    for table in ("scans", "features", "volumes", "voxels") if names else ():
+        for rows in _of_names(tx.read(table, {"cohort": cohort.name}, [*TABLES[table].key]), names).values():
+            tx.delete_keys(table, rows)
 
 
 def _of_names(rows: pa.Table, names: Set[str]) -> dict[str, list[Row]]:

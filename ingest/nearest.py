@@ -39,10 +39,11 @@ def nothing_found(cohort: Cohort, found: Found, known: Mapping[str, Cohort], van
         said.append("It holds no files but those that systems leave behind, such as .DS_Store.")
     else:
         said.append("It holds no files.")
+    hint = next(_hints(cohort, found, files, known))
     if vanished:
         said.append(f"The lake knows {vanished:,} scans of it, for which nothing was changed.")
-        return InputError(" ".join(said), hint=f"Is its disk mounted? If they are gone for good, give {option}.")
-    return InputError(" ".join(said), hint=next(_hints(cohort, found, files, known)))
+        hint = f"{hint if found.exclusions else 'Is its disk mounted?'} If they are gone for good, give {option}."
+    return InputError(" ".join(said), hint=hint)
 
 
 def _files(root: Path) -> Iterator[str]:

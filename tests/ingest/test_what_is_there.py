@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gliolake import app
 from ingest import ingest as room
-from ingest.cohort import Cohort
+from ingest.cohort import Cohort, load_cohort
 from ingest.folders import FoundScan
 from ingest.images import ReadScan, read_scan
 from ingest.ingest import ingest
@@ -115,9 +115,14 @@ def test_many_scans_without_a_file_are_a_problem_until_they_are_back_or_said_to_
     version = lake.version
     assert ingest(lake, "brats21", images).exit_code == 1
     assert lake.version == version
+    vector = {"feature_set": "f", "cohort": "brats21", "modality": "T1", "values": [0.0] * 400, "input_sha256": "0"}
+    lake.transact(
+        lambda tx: tx.upsert("features", [vector | {"scan_id": name} for name in (IDS[0], IDS[7])]), run_id="extract"
+    )
     report = ingest(lake, "brats21", images, vanished_are_gone=True)
     assert (report.removed, report.vanished, report.exit_code) == (tuple(IDS[:3]), (), 0)
     assert {*scans(lake)} == {*IDS[3:]}
+    assert lake.read("features")["scan_id"].to_pylist() == [IDS[7]], "what was computed from them goes too"
     assert (excluded(lake), problems(lake)) == ([], [])
     shutil.rmtree(images)
     shutil.copytree(tmp_path / "kept", images)
@@ -155,6 +160,24 @@ def test_a_modality_gone_from_a_few_scans_excludes_them_and_from_many_changes_no
     ingest(lake, "brats21", images, vanished_are_gone=True)
     assert {*scans(lake)} == {*IDS[5:]}
     assert {reason for _, reason in excluded(lake)} == {"missing modality", "unreadable file"}
+
+
+def test_links_that_are_not_followed_any_more_and_roles_that_a_description_drops_are_told_from_lost_files(
+    lake: Lake, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cohort").mkdir()
+    for scan_id in IDS[:6]:
+        (tmp_path / "cohort" / scan_id).symlink_to(images / scan_id)
+    ingest(lake, "brats21", tmp_path / "cohort", linked_images=True)
+    before = scans(lake)
+    report = ingest(lake, "brats21", tmp_path / "cohort")
+    assert (report.exit_code, scans(lake)) == (1, before)
+    assert "6 lost some (link leaves the images folder)" in report.problems[0]
+    text = load_cohort("brats21").text.replace('mask = "seg"', "")
+    start, end = text.index("[images.mask_labels]"), text.index("[labels]")
+    (tmp_path / "brats21.toml").write_text(text[:start] + text[end:])
+    report = ingest(lake, tmp_path / "brats21.toml", tmp_path / "cohort", linked_images=True)
+    assert (report.exit_code, report.excluded) == (0, {"missing mask": 6})
 
 
 def test_an_emptied_folder_or_one_whose_disk_is_not_mounted_changes_nothing(
