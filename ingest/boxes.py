@@ -56,8 +56,8 @@ def read_boxes(cohort: Cohort, file: Path) -> Boxes:
         InputError: it cannot be read or lacks a column. What is wrong with a single line stays with that line.
     """
     table = read_csv(file, ("scan_id", *BOUNDS))
-    id_column = table.required("scan_id", "the scan a box belongs to")
-    columns = [table.required(name, "a bound of the box") for name in BOUNDS]
+    wanted = {"scan_id": "the scan a box belongs to", **dict.fromkeys(BOUNDS, "a bound of the box")}
+    id_column, *columns = table.required(wanted)
     boxes: dict[str, GivenBox] = {}
     strange: list[Row] = []
     for line, fields in table.rows:

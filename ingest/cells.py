@@ -14,6 +14,8 @@ MISSING = frozenset(
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u00ad"))
 _QUOTED = re.compile(r"=\"(.*)\"|'(.*)'|'(\d.*)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_FRACTION = re.compile(r"[+-]?\d+,(\d{1,2}|\d{4,})", re.ASCII)
+_AMERICAN = re.compile(r"[+-]?\d{1,3}(,\d{3})+\.\d+", re.ASCII)
 _EUROPEAN = re.compile(r"[+-]?\d{1,3}(\.\d{3})+,\d+", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}([ ,'])\d{3}(?:\1\d{3})*", re.ASCII)
 _SCIENTIFIC = re.compile(r"\d+([.,]\d+)?[eE][+-]?\d+", re.ASCII)
@@ -31,9 +33,11 @@ def clean(text: str) -> str:
 
 
 def number(text: str, *, comma: bool = False) -> float | None:
-    """The number that a cell says, None for none. ``comma``: decimals may stand behind a comma."""
+    """The number that a cell says, None for none. 66,5 is one; ``comma``: so is 1,303, which may be a thousand else."""
     text = text.replace("\N{MINUS SIGN}", "-")
-    if comma and text.count(",") == 1 and ("." not in text or _EUROPEAN.fullmatch(text)):
+    if _AMERICAN.fullmatch(text):
+        text = text.replace(",", "")
+    elif _EUROPEAN.fullmatch(text) or _FRACTION.fullmatch(text) or (comma and "." not in text):
         text = text.replace(".", "").replace(",", ".")
     return float(text) if _NUMBER.fullmatch(text) else None
 

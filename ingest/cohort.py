@@ -16,6 +16,7 @@ from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import normalize
 
 import pyarrow as pa
 
@@ -294,5 +295,5 @@ def _column(section: Section, field: str) -> LabelColumn:
     if (field in _CHOICES or kind == pa.bool_()) and not values:
         meanings = ", ".join(_CHOICES.get(field, ("true", "false")))
         raise section.wrong("values", f"is missing: it says which entries mean {meanings}")
-    folded = {key.strip().casefold(): value for key, value in values.items()}
+    folded = {normalize("NFC", key.strip()).casefold(): value for key, value in values.items()}
     return LabelColumn(field, column, required, folded, cohort)

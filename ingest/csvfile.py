@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -69,23 +70,25 @@ class CsvFile:
             )
         return places[0] if places else None
 
-    def required(self, name: str, meaning: str) -> int:
-        """Position of a column that has to be there.
+    def required(self, names: Mapping[str, str]) -> list[int]:
+        """Positions of columns that have to be there, given by name and meaning.
 
         Raises:
-            InputError: it is not; describes the columns that are.
+            InputError: some are not; describes the columns that are.
         """
-        position = self.column(name)
-        if position is None:
-            shown = [f"{place}: {_title(title, name)}" for place, title in enumerate(self.header[:_SHOWN], start=1)]
+        positions = {name: self.column(name) for name in names}
+        lacking = [name for name, position in positions.items() if position is None]
+        if lacking:
+            titles = enumerate(self.header[:_SHOWN], start=1)
+            shown = [f"{place}: {_title(title, lacking)}" for place, title in titles]
             more = ", …" if len(self.header) > _SHOWN else ""
             raise InputError(
-                f"{self.path} has no column {name!r} ({meaning}). Taken for the header was line {self.header_line}, "
-                f"with {', '.join(shown)}{more}.",
+                f"{self.path} has no column {' and no column '.join(f'{name!r} ({names[name]})' for name in lacking)}. "
+                f"Taken for the header was line {self.header_line}, with {', '.join(shown)}{more}.",
                 hint="Rename the column, or adapt a copy of the cohort's description (a TOML file) and give it as "
                 "--cohort.",
             )
-        return position
+        return [position for position in positions.values() if position is not None]
 
     def cells(self, names: Sequence[str]) -> Iterator[tuple[int, str, str]]:
         """Line, column and text of every cell of the columns of these names that there are."""
@@ -218,12 +221,15 @@ def _has_row_names(header: Fields, rows: Sequence[Line]) -> bool:
 
 def _plain(title: str) -> str:
     """A column's name without case and signs. R puts an X before a name that begins with a digit."""
-    letters = "".join(filter(str.isalnum, title.casefold()))
+    letters = "".join(filter(str.isalnum, unicodedata.normalize("NFC", title).casefold()))
     return letters[1:] if re.match(r"x\d", letters) else letters
 
 
-def _title(title: str, wanted: str) -> str:
-    """A column's name, where it is much like the one that is wanted; of any other its shape: it may be a cell."""
-    has, wants = _plain(title), _plain(wanted)
-    near = difflib.SequenceMatcher(None, has, wants).ratio() >= _NEAR or has in wants
-    return repr(title) if near and min(len(has), len(wants)) >= _LONG_ENOUGH else shape_of(title)
+def _title(title: str, lacking: Sequence[str]) -> str:
+    """A column's name, where it is much like one that is lacking; of any other its shape: it may be a cell."""
+    has = _plain(title)
+    for wants in map(_plain, lacking):
+        near = difflib.SequenceMatcher(None, has, wants).ratio() >= _NEAR or has in wants
+        if near and min(len(has), len(wants)) >= _LONG_ENOUGH:
+            return repr(title)
+    return shape_of(title)

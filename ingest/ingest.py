@@ -108,7 +108,7 @@ def ingest(
     )
     arguments: dict[str, object] = {"cohort": described.name, "description": str(cohort)}
     arguments |= {"images": images and str(images), "labels": [str(file) for file in files]}
-    arguments |= {"boxes": boxes and str(boxes)}
+    arguments |= {"boxes": boxes and str(boxes), "encoding": encoding}
     with start_run(lake, "ingest", arguments) as run:
         numbers: dict[str, object] = {}
         if read:

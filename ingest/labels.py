@@ -150,13 +150,10 @@ def _nothing_usable(cohort: Cohort, file: CsvFile, columns: _Columns, left_out: 
 
 
 def _columns(rules: LabelRules, file: CsvFile) -> _Columns:
-    places = []
-    id_position = file.required(rules.id_column, "the scan's id")
-    for column in rules.columns:
-        if column.required:
-            places.append((file.required(column.column, column.field), column))
-        elif (position := file.column(column.column)) is not None:
-            places.append((position, column))
+    needed = {column.column: column.field for column in rules.columns if column.required}
+    id_position, *_ = file.required({rules.id_column: "the scan's id", **needed})
+    found = ((file.column(column.column), column) for column in rules.columns)
+    places = [(position, column) for position, column in found if position is not None]
     return _Columns(id_position, tuple(places), len(file.header), rules.missing | MISSING, file.decimal_comma)
 
 

@@ -5,11 +5,12 @@ Two sites may both send a ``labels.csv``; a site may send a new one in place of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lake.paths import absolute
 
 if TYPE_CHECKING:
     from lake.transaction import Transaction
@@ -30,8 +31,8 @@ class Source:
 
 
 def path_of(file: Path) -> str:
-    """A file's absolute path as text; bytes that are no text are written as escapes. Links are not followed."""
-    return os.path.normpath(file.absolute()).encode("utf-8", "backslashreplace").decode()
+    """A file's absolute path as text. Links are not followed: what a link leads to may change."""
+    return str(absolute(file))
 
 
 def known_sources(tx: Transaction, cohort: str) -> list[Source]:

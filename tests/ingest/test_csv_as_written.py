@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.cells import clean, number, spoilt, whole
-from ingest.cohort import load_cohort
+from ingest.cohort import load_cohort, parse_cohort
 from ingest.csvfile import read_csv
 from ingest.labels import LabelFile, read_labels
 from ingest.textfile import makes_sense
@@ -73,6 +74,20 @@ def test_the_same_three_labels_are_read_whatever_wrote_them(tmp_path: Path, cont
     assert file.exclusions == ()
 
 
+def test_decimals_may_stand_behind_a_comma_wherever_that_is_plain(tmp_path: Path) -> None:
+    head = "ID,MGMT status,Age at MRI,OS\n"
+    for content, ages in {
+        head.replace(",", ";") + "UCSF-PDGM-4;positive;66,5;1.303,0\n": [66.5],
+        head.replace(",", "\t") + "UCSF-PDGM-4\tpositive\t1,250\t1 303\n": [1.25],
+        head + 'UCSF-PDGM-4,positive,"66,5","1,303"\n': [66.5],
+        head + 'UCSF-PDGM-4,positive,"66,500",1303\nUCSF-PDGM-5,positive,66.5,1303\n': [66.5],
+        head + "UCSF-PDGM-4,positive,66,5,1303\nUCSF-PDGM-5,positive,7,1303\n": [7.0],
+    }.items():
+        rows = read(tmp_path, content, "ucsf_pdgm").rows
+        assert [row["age"] for row in rows] == ages
+        assert {row["survival_days"] for row in rows} == {1303}
+
+
 def test_what_stands_above_the_header_is_named_by_its_line_and_rows_keep_their_own_lines(tmp_path: Path) -> None:
     file = read(tmp_path, "Labels\n\n" + PLAIN)
     assert [row["source_row"] for row in file.rows] == [4, 5, 6]
@@ -117,6 +132,19 @@ def test_where_several_encodings_make_sense_one_message_asks_and_the_answer_is_t
         diagnosis(tmp_path, content, "latin-99")
     with pytest.raises(InputError, match=r"labels\.csv, line 2, is not ascii"):
         diagnosis(tmp_path, content, "ascii")
+
+
+def test_columns_with_names_beyond_ascii_are_found_in_every_encoding_and_spelling(tmp_path: Path) -> None:
+    import unicodedata
+
+    text = (resources.files("ingest") / "cohorts" / "brats21.toml").read_text(encoding="utf-8")
+    text = text.replace('"MGMT_value"', '"MGMT für Größe"').replace('1 = "methylated"', '"größer" = "methylated"')
+    for form in ("NFC", "NFD"):
+        cohort = parse_cohort(unicodedata.normalize(form, text), "x.toml")
+        for encoding in ("cp1252", "mac_roman", "utf-8"):
+            (tmp_path / "labels.csv").write_bytes("BraTS21ID,mgmt_FÜR_größe\n1,Größer\n".encode(encoding))
+            (row,) = read_labels(cohort, tmp_path / "labels.csv", {}).rows
+            assert row["mgmt_status"] == "methylated"
 
 
 @pytest.mark.parametrize("sign", ["\x85", "\x9b", "\x07", "\x1b", "\ufffd"])
@@ -186,11 +214,12 @@ def test_a_labels_file_that_is_no_file_is_named_in_words(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "comma", "expected"),
     [
-        ("1", False, 1), ("1.0", False, 1), ("1,0", True, 1), ("1,0", False, None), ("1,303", False, 1303),
+        ("1", False, 1), ("1.0", False, 1), ("1,0", True, 1), ("1,0", False, 1), ("1,303", False, 1303),
         ("1,303", True, None), ("1.303", False, None), ("1 303", True, 1303), ("1.303,0", True, 1303),
         ("1e3", False, 1000),
         ("١", False, None), ("1_0", False, None), ("inf", False, None), ("1e999", False, None), ("", False, None),
         ("\N{MINUS SIGN}5", False, -5), ("1,30", False, None), ("0x10", False, None), ("1,303,5", False, None),
+        ("1,303.0", True, 1303), ("1.303,0", False, 1303), ("1,303,404", True, None), ("1,303,404", False, 1303404),
     ],
 )  # fmt: skip
 def test_whole_numbers(text: str, comma: bool, expected: int | None) -> None:

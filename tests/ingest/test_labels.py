@@ -57,6 +57,8 @@ def test_a_renamed_column_is_an_error_that_says_what_the_header_has_but_no_text_
     assert "train_labels.csv" in str(caught.value)
     with pytest.raises(InputError, match=r"'BraTS21ID'.*scan's id.*1: 'brats_id', 2: AAAA_aaaaa, 3: Aaaa Aaaaa"):
         read(tmp_path, "brats_id,MGMT_value,Anna Kovac\n00000,1,x\n")
+    with pytest.raises(InputError, match=r"'BraTS21ID' \(the scan's id\) and no column 'MGMT_value' \(mgmt_status\)"):
+        read(tmp_path, "a,b\n00000,1\n")
     with pytest.raises(InputError, match="two columns named 'MGMT_value': columns 2 and 3"):
         read(tmp_path, "BraTS21ID,MGMT_value,MGMT_value\n00000,1,0\n")
     with pytest.raises(InputError, match="two columns named 'MGMT_value'"):

@@ -11,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 import gliolake
+from ingest.boxes import read_boxes, unused_boxes
+from ingest.cohort import load_cohort
 from ingest.patterns import TimedPattern
 from lake.errors import InputError
 from lake.rows import conform
@@ -139,13 +141,16 @@ def test_in_a_list_or_a_row_of_boxes(told: Callable[..., str], tmp_path: Path) -
     answer = told("ingest-list", "--cohort", "brats21", file)
     assert "line 3 (Aaaaaaa Aaaaaaa)" in answer
     assert silent(answer)
-    (tmp_path / "images").mkdir()
     boxes = tmp_path / "boxes.csv"
     boxes.write_text(
         f"scan_id,x0,x1,y0,y1,z0,z1\n00001,{NAME},1,2,3,4,5\n{NAME},0,1,0,1,0,1\n00002,19310712,5,1,2,1,2\n"
+        f"00004,0,1,0,1,0,1\n00004,0,1,0,1,0,{NAME}\n"
     )
-    answer = told("ingest", "--cohort", "brats21", "--images", tmp_path / "images", "--boxes", boxes)
-    assert silent(answer + held(tmp_path / "lake"))
+    brats = load_cohort("brats21")
+    read = read_boxes(brats, boxes)
+    assert [bool(box.fault) for box in read.of_scan.values()] == [True, True, True]
+    assert silent(f"{read} {unused_boxes(brats, read, [], set())}")
+    assert "1931" not in str(read)
 
 
 def test_in_rows_that_do_not_fit_a_table_or_a_name_that_a_pattern_takes_too_long_over(label: Any) -> None:

@@ -55,6 +55,7 @@ images = "absent"
 cohort = "brats21"
 images = "brats"
 labels = "train_labels.csv"
+encoding = "cp1252"
 [extract]
 backbone = ["random_conv"]
 box = 48
@@ -66,6 +67,7 @@ def test_a_cohort_that_fails_costs_itself_alone_and_a_run_that_finds_nothing_new
     lake: Lake, cohorts: Path, scheduler: str, files_of: Callable[[Lake], dict[str, bytes]]
 ) -> None:
     schedule, extraction = read_schedule(cohorts), Extraction()
+    assert [job.encoding for job in schedule.cohorts] == ["", "cp1252"]
     first = run_schedule(lake, schedule, steps(lake, extraction), scheduler=scheduler)
     assert first.failed == ("ucsf_pdgm",)
     assert first.exit_code == 1
