@@ -64,8 +64,8 @@ class TextFile:
 
     def text(self, encoding: str = "") -> str:
         """The text, composed (NFC) and with line ends as ``\\n``. What the encoding lacks becomes U+FFFD."""
-        text = self.data.decode(encoding or self.encoding, "replace")
-        return unicodedata.normalize("NFC", re.sub(r"\r*\n|\r", "\n", text.removeprefix("\ufeff").rstrip("\x1a")))
+        text = self.data.decode(encoding or self.encoding, "replace").removeprefix("\ufeff").rstrip("\x1a")
+        return unicodedata.normalize("NFC", re.sub(r"\r*\n|\r", "\n", text) if "\r" in text else text)
 
 
 def read_text(path: Path, encoding: str = "") -> TextFile:
