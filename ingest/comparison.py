@@ -100,10 +100,11 @@ def compare(
     cleared = _cleared(lake, cohort, found, restated, keep=keep)
     if not found.files and not found.unlisted and not (gone and (absent.vanished or cleared)):
         raise nothing_found(cohort, found, known_cohorts(lake), len(absent.vanished), GONE_OPTION)
+    aside = {*absent.hidden, *absent.vanished, *(absent.losing if keep else ())}  # not judged by what is there now
     waiting = [
         scan
         for scan in give_boxes(found.scans, boxes)
-        if scan.fingerprint not in known.get(scan.scan_id, ()) and scan.scan_id not in absent.set_aside(gone=gone)
+        if scan.fingerprint not in known.get(scan.scan_id, ()) and scan.scan_id not in aside
     ]
     return News(
         root=found.root,
@@ -151,10 +152,6 @@ class _Absent:
     def many(self) -> bool:
         lost = len(self.vanished) + len(self.losing)
         return lost > FEW and lost > SHARE * self.known
-
-    def set_aside(self, *, gone: bool) -> set[str]:
-        """Scans that are not judged by what is there now."""
-        return {*self.hidden, *self.vanished, *(self.losing if self.many and not gone else ())}
 
     def told(self, root: Path) -> str:
         return (

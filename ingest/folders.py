@@ -24,7 +24,7 @@ from ingest.cohort import Cohort, ImageRules
 from ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNLISTED, UNREADABLE_ID, UNREADABLE_NAME, Row, exclusion
 from ingest.ids import ScanName
 from ingest.listing import Entry, Listing, walk
-from ingest.patterns import TimedPattern
+from ingest.patterns import PatternTooSlow, TimedPattern
 from lake import limits
 from lake.errors import InputError
 from lake.paths import absolute
@@ -134,7 +134,10 @@ def find_scans(
     for listing in walk(root, linked=linked):
         if listing.error and not listing.below:
             raise InputError(f"The images folder {root} cannot be listed: {listing.error}.", hint="Check --images.")
-        sorting.take(listing)
+        try:
+            sorting.take(listing)
+        except PatternTooSlow as error:
+            raise InputError(f"{error} They lie in {listing.path}.", hint=error.hint) from None
     return _grouped(sorting, known)
 
 

@@ -19,6 +19,10 @@ _USUAL = 1e-4
 """Seconds that a name may take on average: some thirty times what one takes."""
 
 
+class PatternTooSlow(InputError):
+    """A pattern's time is up. The text is not quoted: it may be a cell of a label file."""
+
+
 class TimedPattern:
     """A regular expression that a text has to match whole, letter by letter in Unicode's normal form C.
 
@@ -46,7 +50,7 @@ class TimedPattern:
         """The match of a whole text, if it does match.
 
         Raises:
-            InputError: its time is up.
+            PatternTooSlow: its time is up.
         """
         if not text.isascii():
             text = normalize("NFC", text)
@@ -58,7 +62,7 @@ class TimedPattern:
         self._left = min(_SECONDS, self._left + _USUAL - (thread_time() - began))
         if self._left <= 0:
             self._left = _SECONDS  # for whoever asks again
-            raise InputError(
+            raise PatternTooSlow(
                 f"The pattern {self.written!r} takes more than {_SECONDS:g} s over names of the form {shape_of(text)}.",
                 hint="Write it with fewer * between fixed parts, and without repeats within repeats, such as (a+)+.",
             )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ingest import patterns
 from ingest.cohort import load_cohort, parse_cohort
@@ -44,6 +49,61 @@ def test_only_what_differs_from_what_is_known_is_told(cohort: Path) -> None:
     assert find_scans(BRATS, cohort, known).scans == []
 
 
+NAMES = ("BraTS2021_00001", "BraTS2021_00002", "00002", "BraTS2021_x", "more", "äußerst", "\udcff", "a\nb", ".git")
+ENDINGS = ("_t1.nii.gz", "_t1.nii", "_flair.nii.gz", "_seg.nii.gz", "_t9.nii.gz", "\udcfe")
+THINGS = ("file", "folder", "link to the folder", "link to a sibling", "link outside", "dangling link", "pipe")
+LEADS = {"link to the folder": ".", "link to a sibling": "more", "link outside": "/etc", "dangling link": "no"}
+
+trees = st.recursive(
+    st.dictionaries(st.tuples(st.sampled_from(NAMES), st.sampled_from(ENDINGS)), st.sampled_from(THINGS), max_size=4),
+    lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def grow(folder: Path, tree: dict[Any, Any]) -> None:
+    """Make files, folders, and what is neither."""
+    folder.mkdir(exist_ok=True)
+    for key, thing in tree.items():
+        path = folder / (key if isinstance(key, str) else "".join(key))
+        if isinstance(thing, dict):
+            grow(path, thing)
+        elif thing == "file":
+            path.write_bytes(b"x" * len(key[0]))
+        elif thing == "folder":
+            path.mkdir()
+        elif thing == "pipe":
+            os.mkfifo(path)
+        else:
+            path.symlink_to(LEADS[thing])
+
+
+def expected(root: Path) -> set[str]:
+    """Files of BraTS scans, said without patterns; only those that no link leads to."""
+    found = set()
+    for folder, _, files in os.walk(root):
+        scan = Path(folder).name
+        for role in ("flair", "t1", "t1ce", "t2", "seg"):
+            found |= {f"{folder}/{file}" for file in files if file in (f"{scan}_{role}.nii.gz", f"{scan}_{role}.nii")}
+    return {path for path in found if path.isascii() and Path(path).is_file() and not Path(path).is_symlink()}
+
+
+@given(trees, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_files_of_any_tree_are_in_a_scan_or_in_a_row_and_in_none_twice(tree: dict[Any, Any], linked: bool) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch, "images")
+        grow(root, tree)
+        found = find_scans(BRATS, root, linked=linked)
+        real = [os.path.realpath(file.uri) for scan in found.scans for file in scan.files if not file.refused]
+        assert len(real) == len({*real}) or any(Path(file.uri).is_symlink() for s in found.scans for file in s.files)
+        rows = {row["source"] for row in found.exclusions}
+        for path in expected(root):
+            inside = path[len(str(root)) :]
+            assert path in real or "/.git/" in inside or any(Path(path).is_relative_to(row) for row in rows), path
+        assert all(row["source"].encode() and row["detail"].encode() for row in found.exclusions)
+
+
 def brats_with(patterns_text: str, name: str = "other") -> str:
     text = BRATS.text.replace('name = "brats21"', f'name = "{name}"')
     start, end = text.index("patterns = ["), text.index("]", text.index("patterns = ["))
@@ -67,9 +127,10 @@ def test_patterns_and_names_that_take_for_ever_together_are_an_error_that_names_
     (inner / ("a" * 200 + ("" if pattern.endswith("/") else "t1t1.nii"))).touch()
     for number in range(3):
         (inner / f"{'ab' * 90}{number}t1t1.nii.gz").touch()
-    with pytest.raises(InputError, match=r"takes more than 1 s over names such as '") as caught:
+    with pytest.raises(InputError, match="takes more than 1 s over names of the form") as caught:
         find_scans(slow, tmp_path)
     assert pattern.rstrip("/") in str(caught.value)
+    assert f"They lie in {tmp_path}" in str(caught.value)
 
 
 def test_many_names_that_take_a_little_too_long_each_are_stopped_all_together(
