@@ -25,8 +25,9 @@ from ingest.boxes import BY_HAND
 from ingest.cohort import CLIP_STEPS, MASK, STEPS, Cohort, known_cohorts
 from ingest.exclusions import CHANGED_FILE
 from ingest.nifti import UNREADABLE, BadImage, Volume, parse_volume
-from lake.errors import InputError, known_name
+from lake.errors import DamagedFile, InputError, known_name
 from lake.files import open_files
+from lake.names import split_address
 from lake.parquet import open_parquet
 from lake.store import Lake
 
@@ -170,10 +171,9 @@ def read_image(uri: str, role: str = "") -> Volume:
     """
     if not uri.endswith(".parquet"):
         return images.read_image(uri, role)
-    folder, _, name = uri.rpartition("/")
-    data = open_files(folder).get(name)
+    root, path = split_address(uri) or ("", "")
     fault = "is missing"
-    if data is not None:
+    if root and (data := _kept(root, path)) is not None:
         try:
             table = open_parquet(data).read(["nifti"])
             return parse_volume(table["nifti"][0].as_py(), uri)
@@ -181,6 +181,14 @@ def read_image(uri: str, role: str = "") -> Volume:
             fault = "is damaged"
     hint = "Run gliolake verify --repair, then gliolake preprocess."
     raise BadImage(UNREADABLE, f"{uri}: this preprocessed volume {fault}.", hint=hint)
+
+
+def _kept(root: str, path: str) -> bytes | None:
+    """The bytes of a kept volume, reached as all files of a lake are."""
+    try:
+        return open_files(root).get(path)
+    except DamagedFile as error:
+        raise BadImage(UNREADABLE, str(error), hint=error.hint) from error
 
 
 def read_unchanged(uri: str, sha256: str, then: str, role: str = "") -> Volume:

@@ -97,7 +97,7 @@ def parts_of(path: str) -> list[str]:
 
 def links_allowed() -> bool:
     """Whether the environment says that links in the path of a lake were made on purpose."""
-    return os.environ.get("GLIOLAKE_LINKED_LAKE", "") not in ("", "0")
+    return os.environ.get("GLIOLAKE_LINKED_LAKE", "").lower() in ("1", "true", "yes", "on")
 
 
 def open_files(root: str | Path, linked: bool | None = None) -> Files:
@@ -115,6 +115,8 @@ def open_files(root: str | Path, linked: bool | None = None) -> Files:
         InputError: the root is of a kind that gliolake does not know.
     """
     place = str(root)
+    if "\0" in place:
+        raise InputError(f"{place!r} is no path: it has a zero byte.", hint="Give a folder, or s3://bucket/prefix.")
     scheme = place[: place.index(":")].lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", place) else ""
     if scheme == "s3":
         from lake.object_files import ObjectFiles, open_store

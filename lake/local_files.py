@@ -163,9 +163,13 @@ class LocalFiles:
             yield temporaries
 
     def _replace(self, temporary: Place, target: Place, data: bytes) -> None:
-        """Give the temporary file its name, in place of a file that has it."""
+        """Give the temporary file its name, in place of a file that has it. The answer may be lost here too."""
         self._status_of_file(target)
-        self._from_near(rename, temporary, target, data)
+        try:
+            self._from_near(rename, temporary, target, data)
+        except OSError:
+            if self.get(target.path) != data:
+                raise
 
     def _is_given(self, temporary: Place, target: Place, data: bytes) -> bool:
         """Give the temporary file a name that is free; False where it is not.

@@ -34,11 +34,19 @@ _PATTERNS: dict[Kind, re.Pattern[str]] = {
     "quarantined": re.compile(rf"{QUARANTINE}/.+", re.DOTALL),
 }
 
+_ADDRESS = re.compile(rf"(?P<root>.*)/(?P<path>{_PATTERNS['data'].pattern})", re.DOTALL)
+
 
 def data_path(table: Table, partition: Mapping[str, str], sha256: str) -> str:
     """Where the data file of a partition with these bytes lies; ``partition`` has the table's columns in order."""
     folders = [f"{column}={quote(value, safe=' ')}" for column, value in partition.items()]
     return "/".join([table.name, *folders, f"{sha256[:32]}.parquet"])
+
+
+def split_address(address: str) -> tuple[str, str] | None:
+    """The root of the lake and the path in it of a data file, by its whole address; None where it is not of one."""
+    found = _ADDRESS.fullmatch(address)
+    return (found["root"], found["path"]) if found else None
 
 
 def kind(path: str) -> Kind:

@@ -129,7 +129,7 @@ class OpenFolder:
         Where the file system cannot, that is said once: whole commits need no sync, only those that outlive a power
         cut do.
         """
-        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder)
+        handle = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         try:
             os.fsync(handle)
         except OSError as error:
@@ -187,7 +187,7 @@ class OpenFolder:
                 f"{self.root} is a symbolic link to {self.root.readlink()}.",
                 hint=f"Name the folder itself; or, if you made the link on purpose, allow it by {LINKED_LAKE}.",
             )
-        return NotALake(f"{self.root} is a file, not a folder.", hint="Give a new or empty folder.")
+        return NotALake(f"{self.root} is a file, or lies below one: no folder.", hint="Give a new or empty folder.")
 
     def _enter(self, place: Place, make: bool, linked: bool | None) -> int:
         """The handle of a folder in a folder that is open."""

@@ -7,7 +7,6 @@ import os
 
 from lake.errors import GliolakeError, ReadOnlyLake, StorageFull, StorageUnreachable, UnsuitedStorage
 
-UNCHANGED = "No commit is half made. "
 AGAIN = "then run the same command again; it goes on from here."
 
 _FULL = {
@@ -25,6 +24,7 @@ _SILENT = {
     errno.EMFILE: f"This process may open too few files: raise the limit (`ulimit -n`), {AGAIN}",
     errno.ENFILE: f"This machine has too many files open: end other programs, {AGAIN}",
     errno.ENOENT: "Its folder was moved or deleted while it was open: bring it back, " + AGAIN,
+    errno.ENOTDIR: "A file stands where a folder has to be on the way to it: name another place, " + AGAIN,
     errno.ENOMEM: f"The machine is out of memory: end other programs, {AGAIN}",
 }
 _UNSUITED = {
@@ -43,14 +43,18 @@ def in_words(error: OSError, root: str, size: int = 0) -> GliolakeError:
     number, said = error.errno or 0, error.strerror or str(error)
     if number in _FULL:
         what = f"No space is left for the lake at {root}: {size:,} bytes could not be written"
-        return StorageFull(f"{what} ({said}).", hint=UNCHANGED + _FULL[number])
+        return StorageFull(f"{what} ({said}).", hint="Nothing was committed. " + _FULL[number])
     if number in _READ_ONLY:
-        return ReadOnlyLake(f"The lake at {root} cannot be written to: {said}.", hint=UNCHANGED + _READ_ONLY[number])
+        return ReadOnlyLake(
+            f"The lake at {root} cannot be written to: {said}.", hint="Nothing was committed. " + _READ_ONLY[number]
+        )
     if number in _UNSUITED:
         return UnsuitedStorage(f"{root} cannot hold a lake: {said}.", hint=f"{_UNSUITED[number]} {_OTHER_DISK}")
     advice = _SILENT.get(number, f"Look after the disk or the network share (`dmesg` may say more), {AGAIN}")
     name = errno.errorcode.get(number, "")
-    return StorageUnreachable(f"The storage of the lake at {root} failed: {said} ({name}).", hint=UNCHANGED + advice)
+    return StorageUnreachable(
+        f"The storage of the lake at {root} failed: {said} ({name}).", hint="No commit is half made. " + advice
+    )
 
 
 def not_synced(root: str, error: OSError) -> StorageUnreachable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -236,3 +237,34 @@ def test_preprocessing_says_what_it_needs_and_what_there_is_nothing_to_do_for(
     answer = labelled("preview", "BraTS2021_00000", "--volumes", "after", "--output", tmp_path / "a.png")
     assert answer.code == 2
     assert "No preprocessed volumes of scan BraTS2021_00000 are kept" in answer.err
+
+
+def test_links_in_the_path_of_a_lake_are_gone_through_when_the_user_says_so(labelled: Any, tmp_path: Path) -> None:
+    lake, link = tmp_path / "lake", tmp_path / "link"
+    link.symlink_to(lake)
+    refused = labelled("status", "--lake", link)
+    assert (refused.code, "Traceback" in refused.err) == (2, False)
+    assert f"{link} is a symbolic link" in refused.err
+    assert "--linked-lake" in refused.err
+    assert labelled("--linked-lake", "status", "--lake", link).code == 0
+    del os.environ["GLIOLAKE_LINKED_LAKE"]
+    (lake / "labels").rename(tmp_path / "elsewhere")
+    (lake / "labels").symlink_to(tmp_path / "elsewhere")
+    question = ("sql", "--lake", lake, "SELECT count(*) FROM labels", "--format", "csv")
+    refused = labelled(*question)
+    assert (refused.code, "Traceback" in refused.err) == (2, False)
+    assert f"{lake / 'labels'} is a symbolic link" in refused.err
+    assert labelled("--linked-lake", *question).out.split()[-1] == "3"
+    del os.environ["GLIOLAKE_LINKED_LAKE"]
+
+
+@pytest.mark.parametrize("journal", ["", "json"])
+def test_a_password_in_the_address_of_a_lake_is_shown_nowhere(
+    command: Any, monkeypatch: pytest.MonkeyPatch, journal: str
+) -> None:
+    monkeypatch.setenv("GLIOLAKE_LOG", journal)
+    for address in ("s3://ann:hunter2@bucket/lake", "https://ann:hunter2@host/lake"):
+        refused = command("status", "--lake", address)
+        assert refused.code == 2
+        assert "s3://bucket/prefix" in refused.err
+        assert "hunter2" not in refused.out + refused.err

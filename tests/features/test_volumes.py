@@ -30,8 +30,9 @@ from ingest.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lp
 from lake.cluster import open_cluster
 from lake.compaction import compact
 from lake.errors import InputError
+from lake.names import data_path
 from lake.store import Lake
-from lake.tables import MODALITIES
+from lake.tables import MODALITIES, TABLES
 from lake.verify import verify
 from sql.catalog import connect, write_catalog
 
@@ -314,13 +315,29 @@ def test_volumes_are_stored_finer_than_a_clip_can_show_and_whole_numbers_exactly
 
 
 def test_a_damaged_or_missing_volume_is_named_with_the_way_out(tmp_path: Path) -> None:
-    path = tmp_path / "kept.parquet"
+    path = tmp_path / data_path(TABLES["voxels"], dict.fromkeys(TABLES["voxels"].partition_by, "a"), "0" * 64)
     for content, fault in ((None, "is missing"), (b"PAR1 no", "is damaged")):
         if content is not None:
+            path.parent.mkdir(parents=True)
             path.write_bytes(content)
-        with pytest.raises(BadImage, match=f"kept.parquet: this preprocessed volume {fault}") as refused:
+        with pytest.raises(BadImage, match=f"{path.name}: this preprocessed volume {fault}") as refused:
             read_image(str(path))
         assert "verify --repair" in refused.value.hint
+
+
+def test_a_kept_volume_is_not_read_through_a_link_in_its_lake(tmp_path: Path) -> None:
+    path = tmp_path / "lake" / data_path(TABLES["voxels"], dict.fromkeys(TABLES["voxels"].partition_by, "a"), "0" * 64)
+    folders = path.relative_to(tmp_path / "lake").parts[:-1]
+    mine = tmp_path / "mine"
+    for depth in range(len(folders)):
+        link = tmp_path.joinpath("lake", *folders[: depth + 1])
+        link.parent.mkdir(parents=True, exist_ok=True)
+        mine.joinpath(*folders[depth + 1 :]).mkdir(parents=True, exist_ok=True)
+        mine.joinpath(*folders[depth + 1 :], path.name).write_bytes(b"secret")
+        link.symlink_to(mine)
+        with pytest.raises(BadImage, match=f"{link} is a symbolic link"):
+            read_image(str(path))
+        link.unlink()
 
 
 def test_a_kept_volume_is_the_same_bytes_whoever_computes_it(

@@ -354,6 +354,21 @@ def test_a_link_that_was_made_though_its_answer_says_otherwise_commits_once(
     assert (Lake(lake.root).version, Lake(lake.root).read("labels").num_rows) == (2, 2)
 
 
+def test_a_file_whose_renaming_was_answered_with_an_error_is_there_all_the_same(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS a rename that is asked for again finds its source gone."""
+    real = os.rename
+
+    def lost(*given: Any, **options: Any) -> None:
+        real(*given, **options)
+        real(*given, **options)
+
+    monkeypatch.setattr(os, "rename", lost)
+    lake.transact(lambda tx: tx.append("labels", [label(0)]), run_id="r")
+    assert Lake(lake.root).read("labels").num_rows == 1
+
+
 @pytest.mark.parametrize("answer", [errno.EIO, errno.ESTALE])
 def test_a_link_that_was_not_made_is_no_commit(
     lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch, answer: int
