@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
+AS_COMMAND = __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake")
+
+if AS_COMMAND:
     # A command imports nothing from the current folder, where anybody's modules may lie: `python -m` has it among its
     # places, and so has who sets PYTHONPATH to $PYTHONPATH:/some/folder where it was not set.
     try:
@@ -16,6 +18,10 @@ if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
     except FileNotFoundError:
         here = ""
     sys.path[:] = [place for place in sys.path if place == __file__.rpartition("/")[0] or place not in {"", here}]
+    import signal
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until ending.begin(): nothing is open yet
 
 import json
 import time
@@ -23,6 +29,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+
+from lake import ending
+
+if AS_COMMAND and "multiprocessing.spawn" not in sys.modules:
+    ending.begin()  # a signal may come while what follows is imported; worker processes, which import it too, have none
 
 import typer
 from typer.core import TyperGroup
@@ -1002,44 +1013,42 @@ def _print(report: Any, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Run the command line; a person's mistake ends in a message and exit code 2, never in a traceback."""
+    """Run the command line; whatever ends a command is said in words and told by its exit code."""
     from lake.start import leave_current_folder
 
     leave_current_folder()
     import logging
 
+    from lake import stopping
     from lake.journal import tell
 
     begun = time.monotonic()
-    with guarded():
-        code = _run()
+    try:
+        with guarded():
+            code = _run()
+    except stopping.Stopped as stopped:  # while it was ending
+        code = ending.explained(stopped) or 0
+    stopping.command_is_over()
     level = logging.ERROR if code else logging.INFO
     tell("command ended", level, exit_code=code, seconds=round(time.monotonic() - begun, 3))
     sys.exit(code)
 
 
-def _run() -> int | str | None:
-    from lake.errors import GliolakeError
+def _run() -> int:
     from lake.journal import begin_journal
     from lake.paths import check_text
-    from lake.progress import complain
 
     try:
         for argument in (*sys.argv[1:], os.environ.get("GLIOLAKE_LAKE", "")):
             check_text(argument)
         begin_journal(" ".join(sys.argv[1:2]))
+        ending.choose_temporary_folder()
         app()
-    except GliolakeError as error:
-        complain(str(error), error.hint)
-        return 2
-    except (PermissionError, IsADirectoryError, NotADirectoryError, FileNotFoundError) as error:
-        complain(f"{error.strerror}: {error.filename}")
-        return 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except SystemExit as end:
-        return end.code
+    except BaseException as error:
+        code = ending.explained(error)
+        if code is None:
+            raise
+        return code or ending.flushed()
     return 0
 
 

@@ -315,12 +315,13 @@ def _named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno is None or (error.filename is not None and ".gliolake-" not in str(error.filename)):
+            raise  # it is in words already, or of another file
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             large = error.errno == errno.EFBIG
             raise StorageFull(
                 f"{target} is larger than a file may be here." if large else f"No space is left for {target}.",
                 hint="What was there before is as it was. Free some space, or write to another disk.",
             ) from error
-        if error.errno and (error.filename is None or ".gliolake-" in str(error.filename)):
-            error.filename, error.filename2 = str(target), None
+        error.filename, error.filename2 = str(target), None
         raise

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from lake.journal import settings_of_workers
+from lake.journal import is_kept, settings_of_workers
 from lake.patience import PATIENCE
 from lake.settings import ClusterSettings
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
+    from tornado.ioloop import IOLoop
 
 DEATHS = 3
 """Workers that may die at an item before it is given up, in company and again alone."""
@@ -44,19 +46,46 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
         **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in KEEP_MEMORY.items()},
         **settings_of_workers(),
     }
+    # Their errors are outcomes, or told in the journal; as they end, they complain of each other.
+    quiet = logging.ERROR if is_kept() else logging.CRITICAL
     # Worker processes leave the numerical libraries one thread each: Dask decides how many tasks run at once.
     with (
         dask.config.set(settings),
+        loop_out_of_reach() as loop,
         LocalCluster(
             n_workers=chosen.least if chosen.most else number,
             threads_per_worker=chosen.threads or 1,
             processes=True,
             memory_limit=MEMORY_LIMIT // number,
             dashboard_address="127.0.0.1:0",
-            silence_logs=logging.ERROR,
+            silence_logs=quiet,
+            loop=loop,
         ) as cluster,
     ):
         yield cluster
+
+
+@contextmanager
+def loop_out_of_reach() -> Iterator[IOLoop]:
+    """An event loop whose thread, and all processes that it starts, Ctrl-C in a terminal does not reach.
+
+    It is sent to all of them at once; but workers are ended by the command, in order and without a word.
+    """
+    from multiprocessing import resource_tracker
+
+    from distributed.utils import LoopRunner
+
+    resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
+    runner = LoopRunner()
+    reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        runner.start()  # a thread begins with the mask of the one that starts it
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, reached)
+    try:
+        yield runner.loop
+    finally:
+        runner.stop()
 
 
 def fitting_workers(memory: int) -> int:

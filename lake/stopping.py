@@ -7,6 +7,7 @@ known here, and ends the process.
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
@@ -34,8 +35,10 @@ class Stopped(SystemExit):
 class _State:
     """What is known of signals; changed by the main thread alone, but for ``doomed``."""
 
+    listening = False
     received = 0
     raised = False
+    said = False
     unbroken = 0
     over = False
     doomed: set[Path] = set()  # noqa: RUF012 - there is one state
@@ -43,13 +46,22 @@ class _State:
 
 def listen() -> None:
     """From now on signals raise ``Stopped``. Those that whoever started us had us ignore (nohup) stay ignored."""
+    if _State.listening:
+        return
+    _State.listening = True
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
+        signal.signal(number, _stop)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(reading, True)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
-    for number in heard:
-        signal.signal(number, _stop)
+    atexit.register(_end)  # the first one to be registered is the last one to run
+
+
+def _end() -> None:
+    if _State.received:
+        _die(_State.received)
 
 
 def stopped_by() -> int:
@@ -58,7 +70,7 @@ def stopped_by() -> int:
 
 
 def command_is_over() -> None:
-    """From now on a signal ends the process at once: nothing is open any more that would have to be closed."""
+    """From now on a signal interrupts nothing, and is told by the exit code: the process is ending anyway."""
     _State.over = True
 
 
@@ -87,15 +99,13 @@ def doomed(folder: Path) -> Iterator[None]:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    if _State.over:
-        os._exit(128 + number)
     if not _State.received:  # the first signal is cleaned up after; the next ones change nothing
         _State.received = number
         _raise_if_due()
 
 
 def _raise_if_due() -> None:
-    if _State.received and not _State.raised and not _State.unbroken:
+    if _State.received and not (_State.raised or _State.unbroken or _State.over):
         _State.raised = True
         raise Stopped(128 + _State.received)
 
@@ -109,12 +119,19 @@ def _watch(reading: int) -> None:
         time.sleep(0.1)
     for folder in list(_State.doomed):
         shutil.rmtree(folder, ignore_errors=True)
-    print(f"gliolake: {in_words(number)}", file=sys.stderr, flush=True)
+    _die(number)
+
+
+def _die(number: int) -> None:
+    with suppress(OSError, ValueError):
+        if not _State.said:
+            print(f"gliolake: {in_words(number)}", file=sys.stderr, flush=True)
     os._exit(128 + number)
 
 
 def in_words(number: int) -> str:
-    """What ended the command, what is kept, and how to go on."""
+    """What ended the command, what is kept, and how to go on. Who asks for it says it."""
+    _State.said = True
     name = {signal.SIGINT: "Ctrl-C", signal.SIGHUP: "the end of its terminal"}.get(signal.Signals(number), "")
     by = f"{name} ({signal.Signals(number).name})" if name else signal.Signals(number).name
     return f"Stopped by {by}. What was committed is kept; the same command again goes on from there."

@@ -8,15 +8,21 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import BufferedRandom
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from zipfile import ZipFile
 
 import pyarrow as pa
 import xlsxwriter
+from xlsxwriter.exceptions import FileCreateError
 
 from lake.errors import InputError
+from lake.stopping import doomed
 from sql.export_cells import RULES, cells, description
 
 if TYPE_CHECKING:
@@ -60,11 +66,28 @@ def write_xlsx(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: Bin
         InputError: a text is longer than an Excel cell.
     """
     # Made among the library's own temporary files: it could not let go of a stream that refused it.
-    with tempfile.TemporaryFile() as made:
-        with xlsxwriter.Workbook(made, {"constant_memory": True}) as book:
-            _fill(book, schema, batches)
+    with (
+        tempfile.TemporaryDirectory(prefix="gliolake-xlsx-") as folder,
+        doomed(Path(folder)),
+        Path(folder, "book.xlsx").open("w+b") as made,
+    ):
+        try:
+            with xlsxwriter.Workbook(made, {"constant_memory": True, "tmpdir": folder}) as book:
+                _fill(book, schema, batches)
+        except FileCreateError as error:  # of a full disk
+            full: OSError = error.args[0]
+            _let_go(full, made)
+            raise OSError(full.errno, full.strerror, folder) from None
         made.seek(0)
         shutil.copyfileobj(made, stream)
+
+
+def _let_go(error: OSError, made: BufferedRandom) -> None:
+    """Drop what could not be written: the library, and Python, would try it again later and complain."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for archive in (each for each in frame.f_locals.values() if isinstance(each, ZipFile)):
+            archive.fp = None
+    made.raw.close()
 
 
 def _fill(book: Workbook, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
