@@ -8,9 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-AS_COMMAND = __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake")
-
-if AS_COMMAND:
+if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
     # A command imports nothing from the current folder, where anybody's modules may lie: `python -m` has it among its
     # places, and so has who sets PYTHONPATH to $PYTHONPATH:/some/folder where it was not set.
     try:
@@ -32,8 +30,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from lake import ending
 
-if AS_COMMAND and "multiprocessing.spawn" not in sys.modules:
-    ending.begin()  # a signal may come while what follows is imported; worker processes, which import it too, have none
+if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
+    ending.begin()  # a signal may come while what follows is imported
 
 import typer
 from typer.core import TyperGroup

@@ -39,7 +39,9 @@ _HINTS = {
 
 
 def begin() -> None:
-    """Make the process one that ends in words: done first of all, and once."""
+    """Make the process of a command one that ends in words, first of all. Workers, which come here too, are spared."""
+    if "multiprocessing.spawn" in sys.modules:
+        return
     _open_standard_streams()
     listen()
 

@@ -50,13 +50,13 @@ def listen() -> None:
         return
     _State.listening = True
     heard = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    atexit.register(_end)  # the first one to be registered is the last one to run
     for number in heard:
         signal.signal(number, _stop)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(reading, True)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
-    atexit.register(_end)  # the first one to be registered is the last one to run
 
 
 def _end() -> None:
