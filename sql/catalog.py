@@ -26,7 +26,7 @@ from lake.errors import DamagedFile, StaleSnapshot
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
-from sql.connection import opened
+from sql.connection import opened, waited_for
 from sql.definitions import definitions, view_statements
 from sql.memory_file import NO_JOURNAL
 from sql.statements import identifier, literal
@@ -54,12 +54,16 @@ def _make(files: CommittedFiles) -> None:
     """Write the catalog: views of all tables, and the definitions of this room, those computed once with their rows."""
     uncompressed = {"force_compression": "uncompressed"}  # it is read for a while, and gone
     with opened(files.catalog.path, files, config=NO_JOURNAL | uncompressed) as writer:
-        writer.begin()
-        for name, value in variables().items():
-            writer.execute(f"SET VARIABLE {identifier(name)} = $value", {"value": value})
-        for statement in _statements():
-            writer.execute(statement)
-        writer.commit()
+        waited_for(writer, lambda: _fill(writer))
+
+
+def _fill(writer: duckdb.DuckDBPyConnection) -> None:
+    writer.begin()
+    for name, value in variables().items():
+        writer.execute(f"SET VARIABLE {identifier(name)} = $value", {"value": value})
+    for statement in _statements():
+        writer.execute(statement)
+    writer.commit()
 
 
 def variables() -> dict[str, str]:

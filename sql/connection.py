@@ -6,13 +6,17 @@ it loads no extension, sees no variable of Python, puts nothing into a temporary
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import MappingProxyType
+from typing import TypeVar
 
 import duckdb
 from fsspec.spec import AbstractFileSystem
 
 from sql.statements import literal
+
+Answer = TypeVar("Answer")
 
 _CLOSED: Mapping[str, str] = MappingProxyType({
     "allow_community_extensions": "false",
@@ -46,3 +50,19 @@ def opened(
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
+
+
+def waited_for(connection: duckdb.DuckDBPyConnection, work: Callable[[], Answer]) -> Answer:
+    """What the work, which asks this connection, returns. A signal interrupts it, wherever DuckDB is at it.
+
+    Python handles signals in its main thread alone, which DuckDB would keep; and what a signal raises while DuckDB
+    reads one of our files would become an error of DuckDB.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(work)
+        try:
+            return answer.result()
+        finally:
+            while not answer.done():
+                connection.interrupt()
+                wait([answer], timeout=0.05)

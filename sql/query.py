@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, BinaryIO
 
 import duckdb
@@ -18,6 +17,7 @@ from lake.errors import InputError, unknown_name
 from lake.shown import shown
 from lake.store import Lake
 from sql.catalog import connect, damage_named, relations
+from sql.connection import waited_for
 from sql.export import write as write_rows
 from sql.export_cells import plain
 from sql.next_step import why_empty
@@ -45,7 +45,7 @@ def query(lake: Lake, statement: str) -> pa.Table:
         try:
             _check(connection, statement)
             with damage_named():
-                return _answer(connection, statement)
+                return waited_for(connection, lambda: connection.sql(statement).to_arrow_table())
         except duckdb.Error as error:
             raise _refusal(error, relations()) from None
 
@@ -54,18 +54,6 @@ def nothing_found(lake: Lake, statement: str) -> str:
     """For a statement that found no rows: the table whose rows are missing, and the command that makes them, if so."""
     read = re.findall(r"\b(?:FROM|JOIN)\s+\"?(\w+)", re.sub(r"--.*", "", statement), re.IGNORECASE)
     return why_empty(map(str.lower, read), {file.table for file in lake.state().files.values()})
-
-
-def _answer(connection: duckdb.DuckDBPyConnection, statement: str) -> pa.Table:
-    """The answer, waited for so that a signal is noticed: it interrupts a statement wherever DuckDB is at it."""
-    with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(lambda: connection.sql(statement).to_arrow_table())
-        try:
-            return answer.result()
-        finally:
-            while not answer.done():
-                connection.interrupt()
-                wait([answer], timeout=0.05)
 
 
 def _check(connection: duckdb.DuckDBPyConnection, text: str) -> None:

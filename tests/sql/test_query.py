@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ import pytest
 
 import gliolake
 from lake.store import Lake
+from sql.query import query
 
 REFUSED_BY_KIND = [
     "CREATE TABLE mine (a INTEGER)",
@@ -82,6 +86,58 @@ REFUSED = [
 ]
 """Statements that read what is not the lake's, or do something else in disguise; Python has ``mine`` and ``lake``."""
 
+REFUSED_BESIDE = [
+    "SELECT * FROM read_csv('lake:secret.csv')",
+    "SELECT * FROM read_csv('LAKE://secret.csv')",
+    "SELECT * FROM read_csv('lake:///../../etc/passwd')",
+    "SELECT * FROM read_parquet(['lake://labels/*', 'secret.csv'])",
+    "SELECT * FROM read_parquet('{lake}/labels/../{file}')",
+    "SELECT * FROM read_single_csv_file('secret.csv')",
+    "SELECT * FROM read_ndjson_objects('/proc/self/environ')",
+    "SELECT * FROM read_duckdb('other.duckdb')",
+    "SELECT * FROM parquet_schema('{lake}/{file}')",
+    "SELECT * FROM parquet_bloom_probe('{lake}/{file}', 'a', 1)",
+    "SELECT * FROM glob('~/*')",
+    "SELECT * FROM read_text('/dev/fd/0')",
+    "SELECT * FROM read_text('ls |')",
+    "SELECT * FROM read_csv('hf://a/b')",
+    "SELECT * FROM read_csv('gcs://a/b')",
+    "SELECT * FROM read_csv('http://127.0.0.1:9/a')",
+    "SELECT * FROM query('FROM read_text(''secret.csv'')')",
+    "SELECT * FROM query_table('secret.csv')",
+    "FROM json_execute_serialized_sql(json_serialize_sql('FROM read_text(''secret.csv'')'))",
+    "SELECT (SELECT content FROM read_text('secret.csv'))",
+    "WITH a AS MATERIALIZED (FROM read_text('secret.csv')) FROM a",
+    "SUMMARIZE 'secret.csv'",
+    "FROM (DESCRIBE FROM 'secret.csv')",
+    'SELECT * FROM "secret.csv"',
+    "FROM delta_scan('a')",
+    "FROM postgres_scan('a', 'b', 'c')",
+    "FROM read_xlsx('a.xlsx')",
+    "FROM arrow_scan(1, 2, 3)",
+    "FROM pandas_scan(1)",
+    "CREATE TEMP TABLE a AS FROM read_csv('secret.csv')",
+    "CREATE TEMP TABLE a AS SELECT getenv('HOME')",
+    "CREATE SECRET a (TYPE http)",
+    "SET VARIABLE a = (SELECT content FROM read_text('secret.csv'))",
+    "PREPARE a AS COPY labels TO 'stolen.csv'",
+    "COPY FROM DATABASE temp TO mine",
+    "COPY labels FROM 'secret.csv'",
+    "ATTACH 'lake://{file}' AS mine",
+    "ATTACH 'other.duckdb' AS mine (TYPE duckdb, READ_ONLY)",
+    "CALL enable_profiling()",
+    "CALL sniff_csv('secret.csv')",
+    "PRAGMA import_database('stolen')",
+    "PRAGMA profiling_output = 'stolen.json'",
+    "SET file_search_path = '/'",
+    "SET home_directory = '/'",
+    "SET extension_directory = '.'",
+    "SET SESSION enable_external_access = true",
+    "INSTALL spatial FROM community",
+    "FORCE INSTALL httpfs",
+]
+"""The same in other words."""
+
 HARMLESS_IN_PYTHON = ["SELECT 1; SELECT 2", "PRAGMA version", "CALL pragma_version()", "SET VARIABLE mine = 1", "BEGIN"]
 """Statements that change nothing but the connection, which the command line does not take all the same."""
 
@@ -136,12 +192,29 @@ def test_a_python_connection_refuses_the_same(answering: Lake, folder: Path) -> 
     before = _files(folder, answering.root)
     mine = lake = {"secret": [1]}  # a data frame of the caller would be found by name, were it not for a setting
     with gliolake.connect() as connection:
-        for statement in [*REFUSED_BY_KIND, *REFUSED]:
+        for statement in [*REFUSED_BY_KIND, *REFUSED, *REFUSED_BESIDE]:
             with pytest.raises(duckdb.Error):
                 connection.execute(_made(statement, answering)).fetchall()
         assert connection.execute("SELECT count(*) FROM labels").fetchone() == (18,)
     assert _files(folder, answering.root) == before
     assert mine == lake
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t",
+        "SELECT sum(sqrt(a.range * b.range)) FROM range(10000000) AS a, range(10000000) AS b",
+        "FROM range(1000000000000)",
+    ],
+)
+def test_a_signal_stops_a_query_that_would_not_end(answering: Lake, statement: str) -> None:
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        query(answering, statement)
+    assert time.monotonic() - began < 6
+    assert query(answering, "SELECT 1 AS a").to_pylist() == [{"a": 1}]
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ ASKING = {"sql", "execute", "executemany"}
 DOOR = {"statement", "identifier", "literal"}
 
 TYPED = {
-    ("sql/query.py", "_answer"): "who asks types it",
-    ("sql/catalog.py", "_make"): "the definitions of this room",
+    ("sql/query.py", "query"): "who asks types it",
+    ("sql/catalog.py", "_fill"): "the definitions of this room",
     ("sql/catalog.py", "write_catalog"): "comments of the definitions",
 }
 """Functions that may ask what is not written out where they stand."""
