@@ -123,6 +123,14 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _options(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.toml",
+            help="Where the work is done (gliolake.toml); GLIOLAKE_CONFIG names one too. "
+            "[default: ~/.config/gliolake/gliolake.toml]",
+        ),
+    ] = None,
     _version: Annotated[
         bool, typer.Option("--version", help="Which gliolake this is.", is_eager=True, callback=_show_version)
     ] = False,
@@ -138,6 +146,10 @@ def _options(
     """Options of all commands; they stand before the command."""
     if linked_lake:
         os.environ["GLIOLAKE_LINKED_LAKE"] = "1"  # for workers too
+    if config is not None:
+        from lake.settings import VARIABLE
+
+        os.environ[VARIABLE] = str(config)
 
 
 @app.command(rich_help_panel="Fill the lake")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ingest.ingest import ingest
 from ingest.notice import is_safe, post
 from ingest.report import IngestReport
-from lake.errors import GliolakeError
+from lake.errors import GliolakeError, InputError
 from lake.journal import tell
 from lake.progress import warn
 from lake.runs import Run
@@ -165,6 +165,9 @@ def read_schedule(file: Path) -> Schedule:
         InputError: the file is no TOML, or a key of it is unknown or faulty; names the nearest key.
     """
     top = read_toml(file)
+    if "cluster" in top and "cohort" not in top:
+        hint = f"Name it before the command: gliolake --config {file} ingest …"
+        raise InputError(f"{file} says where work is done, and not what is ingested.", hint=hint)
     cohorts = tuple(_cohort(section, file.parent) for section in top.sections("cohort"))
     if not cohorts:
         raise top.wrong("cohort", "is missing: there is nothing to ingest", "Write a [[cohort]] for each.")

@@ -24,8 +24,8 @@ from lake.errors import ClusterError, GliolakeError
 from lake.journal import tell
 from lake.patience import GOES_ON, PATIENCE, ThreadCount, able_workers, next_outcome, went_away
 from lake.processes import start_processes
-from lake.progress import note, track
-from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster
+from lake.progress import note, track, warn
+from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, unread
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Security
@@ -70,6 +70,8 @@ def open_cluster(
     import dask
 
     chosen = choose_cluster(scheduler, workers, threads)
+    if not chosen.source and scheduler is None and unread():
+        note(f"The work is done on this machine.{unread()}")
     if chosen.source and chosen.scheduler != EMBEDDED:
         note(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
     opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
@@ -137,6 +139,8 @@ def dashboard_of(client: Client) -> str | None:
 def _connected(scheduler: str, tls: Tls | None) -> Iterator[Client]:
     from distributed import Client
 
+    if not scheduler.startswith(("tls://", "inproc://")):
+        warn(f"{scheduler} speaks without certificates: whoever reaches it can run code here and on its workers.")
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, security=_security(scheduler, tls))
     except (OSError, ValueError, TypeError) as error:  # a TypeError: tls:// without certificates

@@ -10,22 +10,22 @@ import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lake.certificates import certificates_in
 from lake.errors import ClusterError, InputError
+from lake.private import cache_folder
+from lake.processes import unwatched
 from lake.settings import KUBERNETES, SLURM, ClusterSettings, KubernetesPods, SlurmJob
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
-    from distributed import Security
 
 USER = 10001
 """Of the image (deploy/Dockerfile)."""
-
-ROLES = ("scheduler", "worker", "client")
 
 SILENT_SECONDS = "120"
 """After so long without its scheduler, a worker ends itself."""
@@ -41,7 +41,7 @@ def start_cluster(chosen: ClusterSettings) -> Iterator[Any]:
     """
     threads = chosen.threads or 1
     if chosen.scheduler == SLURM and chosen.slurm:
-        with slurm_cluster(chosen.slurm, threads) as cluster:
+        with slurm_cluster(chosen.slurm, threads, chosen.dashboard) as cluster:
             _try_job(cluster.job_script())
             yield cluster
     elif chosen.scheduler == KUBERNETES and chosen.kubernetes:
@@ -50,18 +50,24 @@ def start_cluster(chosen: ClusterSettings) -> Iterator[Any]:
 
 
 @contextmanager
-def slurm_cluster(job: SlurmJob, threads: int) -> Iterator[SLURMCluster]:
+def slurm_cluster(job: SlurmJob, threads: int, watched: bool = False) -> Iterator[SLURMCluster]:
     """A scheduler in this process, whose workers will be SLURM jobs. Options left empty come from Dask's own files.
+
+    watched: whether the scheduler serves its page.
 
     Raises:
         InputError: dask-jobqueue is not installed.
     """
+    import dask
+
     try:
         from dask_jobqueue.slurm import SLURMCluster
     except ImportError:
         raise _not_installed(SLURM) from None
+    shared = job.shared_directory or cache_folder("certificates")
     with (
-        _security_of_run(job) as security,
+        certificates_in(shared) if job.tls else nullcontext() as security,
+        dask.config.set(unwatched(watched)),
         SLURMCluster(
             cores=job.processes * threads,
             processes=job.processes,
@@ -73,33 +79,16 @@ def slurm_cluster(job: SlurmJob, threads: int) -> Iterator[SLURMCluster]:
             python=job.python or None,
             local_directory=job.local_directory or None,
             log_directory=job.log_directory or None,
-            job_script_prologue=list(job.prologue),
+            job_script_prologue=["export PYTHONSAFEPATH=1", *job.prologue],
             job_extra_directives=list(job.directives),
             worker_extra_args=["--no-dashboard", *job.worker_arguments],
             death_timeout=SILENT_SECONDS,
             security=security,
             protocol="tls://" if security else None,
-            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+            scheduler_options={"dashboard": watched, "dashboard_address": "127.0.0.1:0"},
         ) as cluster,
     ):
         yield cluster
-
-
-@contextmanager
-def _security_of_run(job: SlurmJob) -> Iterator[Security | None]:
-    """Certificates for one run, in files that only their owner can read, gone afterwards; None without TLS."""
-    from distributed import Security
-
-    if not job.tls:
-        yield None
-        return
-    made = Security.temporary().get_tls_config_for_role("scheduler")
-    with TemporaryDirectory(prefix=".gliolake-tls-", dir=job.shared_directory or Path.cwd()) as folder:
-        files = {name: Path(folder) / f"{name}.pem" for name in ("ca_file", "cert", "key")}
-        for name, file in files.items():
-            file.write_text(made[name], "ascii")
-        pairs = {f"tls_{role}_{name}": str(files[name]) for role in ROLES for name in ("cert", "key")}
-        yield Security(tls_ca_file=str(files["ca_file"]), require_encryption=True, **pairs)
 
 
 def _try_job(script: str) -> None:
@@ -151,7 +140,7 @@ def kubernetes_spec(pods: KubernetesPods, threads: int, name: str) -> dict[str, 
         image=pods.image,
         n_workers=0,
         resources={"requests": amount, "limits": amount},
-        env=dict(pods.environment),
+        env={"PYTHONSAFEPATH": "1", **pods.environment},
         worker_command=command,
         idle_timeout=pods.idle_seconds,
     )

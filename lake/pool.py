@@ -19,10 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from lake.certificates import certificates_in
 from lake.cluster import open_cluster, pool_workers
 from lake.errors import ClusterError, InputError
 from lake.patience import PATIENCE
-from lake.processes import DEATHS, NO_WORKERS_SECONDS
+from lake.private import temporary_folder
+from lake.processes import DEATHS, NO_WORKERS_SECONDS, unwatched
 from lake.settings import EMBEDDED, choose_cluster
 
 if TYPE_CHECKING:
@@ -85,9 +87,16 @@ def open_pool(environment: Environment, scheduler: str | None = None, workers: i
             yield client
         return
     count = chosen.workers or len(os.sched_getaffinity(0))
+    settings = {"distributed.scheduler.allowed-failures": DEATHS - 1, PATIENCE: NO_WORKERS_SECONDS, **unwatched()}
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1, PATIENCE: NO_WORKERS_SECONDS}),
-        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR) as cluster,
+        dask.config.set(settings),
+        certificates_in(temporary_folder("pool")) as security,
+        LocalCluster(
+            n_workers=0,
+            security=security,
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.ERROR,
+        ) as cluster,
         Client(cluster) as client,
         start_workers(client, environment, count),
     ):
@@ -108,6 +117,7 @@ def start_workers(client: Client, environment: Environment, count: int) -> Itera
         raise ClusterError(f"There is no {environment.python} to start workers with.", hint=environment.remedy)
     with TemporaryDirectory(prefix="gliolake-pool-", ignore_cleanup_errors=True) as folder, ExitStack() as running:
         command = environment.command(str(client.scheduler_info(n_workers=-1)["address"]), folder)
+        command += _certificates(client)
         logs = [Path(folder) / f"worker-{number}.log" for number in range(count)]
         processes = [running.enter_context(_process(command, log)) for log in logs]
         wanted = len(pool_workers(client, environment.resource)) + count
@@ -123,10 +133,18 @@ def start_workers(client: Client, environment: Environment, count: int) -> Itera
         yield
 
 
+def _certificates(client: Client) -> list[str]:
+    """Options by which a worker joins the cluster of this client; none where it speaks without certificates."""
+    files = client.security.get_tls_config_for_role("worker")
+    pairs = (("--tls-ca-file", "ca_file"), ("--tls-cert", "cert"), ("--tls-key", "key"))
+    return [word for option, name in pairs if files.get(name) for word in (option, files[name])]
+
+
 @contextmanager
 def _process(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("wb") as file:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
+        safe = {**os.environ, "PYTHONSAFEPATH": "1"}
+        process = subprocess.Popen(command, env=safe, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT)
     try:
         yield process
     finally:

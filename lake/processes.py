@@ -6,11 +6,13 @@ import logging
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from lake.errors import ClusterError
 from lake.journal import is_kept, settings_of_workers
 from lake.patience import PATIENCE
+from lake.private import temporary_folder
 from lake.settings import ClusterSettings
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ megabytes at every layer then spends as much time on page faults as on arithmeti
 def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalCluster]:
     """A cluster of processes, one per core where nothing says, fewer where each would not find ``memory`` bytes."""
     import dask
-    from distributed import LocalCluster
+    from distributed import LocalCluster, Security
     from distributed.system import MEMORY_LIMIT
 
     number = chosen.most or chosen.workers or fitting_workers(memory)
@@ -44,25 +46,45 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
         # Dask looks 15 s later whether a worker that died is back, and gives it up if it has just died once more.
         "distributed.deploy.lost-worker-timeout": "1000 days",
         **{f"distributed.nanny.pre-spawn-environ.{name}": size for name, size in KEEP_MEMORY.items()},
+        "distributed.nanny.pre-spawn-environ.PYTHONSAFEPATH": 1,
+        **private_scratch(),
+        **unwatched(chosen.dashboard),
         **settings_of_workers(),
     }
     # Their errors are outcomes, or told in the journal; as they end, they complain of each other.
     quiet = logging.ERROR if is_kept() else logging.CRITICAL
     # Worker processes leave the numerical libraries one thread each: Dask decides how many tasks run at once.
-    with (
-        dask.config.set(settings),
-        loop_out_of_reach() as loop,
-        LocalCluster(
-            n_workers=chosen.least if chosen.most else number,
-            threads_per_worker=chosen.threads or 1,
-            processes=True,
-            memory_limit=MEMORY_LIMIT // number,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=quiet,
-            loop=loop,
-        ) as cluster,
-    ):
-        yield cluster
+    with dask.config.set(settings), loop_out_of_reach() as loop, ExitStack() as running:
+        try:
+            cluster = LocalCluster(
+                n_workers=chosen.least if chosen.most else number,
+                threads_per_worker=chosen.threads or 1,
+                processes=True,
+                memory_limit=MEMORY_LIMIT // number,
+                security=Security.temporary(),
+                scheduler_kwargs={"dashboard": chosen.dashboard, "dashboard_address": "127.0.0.1:0"},
+                silence_logs=quiet,
+                loop=loop,
+            )
+        except (RuntimeError, OSError) as error:
+            raise ClusterError(
+                f"{number} worker processes did not start ({type(error).__name__}: {error}).",
+                hint="Is there memory for them, and may this account start processes? --workers starts fewer.",
+            ) from error
+        yield running.enter_context(cluster)
+
+
+def private_scratch() -> dict[str, str]:
+    """Dask's configuration for workers to spill where nobody else can read, or hold a lock that they would wait for."""
+    import dask
+
+    return {"temporary-directory": str(temporary_folder("dask", dask.config.get("temporary-directory", None)))}
+
+
+def unwatched(watched: bool = False) -> dict[str, list[str]]:
+    """Dask's configuration for schedulers and workers that serve no pages: whoever has an account here could read them,
+    and paths of files and names of scans may stand there."""
+    return {} if watched else {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
 
 
 @contextmanager

@@ -1,18 +1,23 @@
 """gliolake.toml: the cluster that commands run on, where a command line does not say.
 
-It lies in the current folder, or where GLIOLAKE_CONFIG says. Its keys are named like the options of the commands, and
-the options win. An annotated one is ``deploy/gliolake.toml``.
+`gliolake --config FILE` or GLIOLAKE_CONFIG names it, else it lies in the user's configuration folder. The current
+folder is not looked at: folders of scans come from strangers, and a settings file runs commands. Its keys are named
+like the options of the commands, and the options win. An annotated one is ``deploy/gliolake.toml``.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lake import limits
 from lake.errors import InputError, unknown_name
-from lake.section import Section, read_toml
+from lake.section import Section, parse_toml
+from lake.start import NOWHERE
 
 FILE = "gliolake.toml"
 VARIABLE = "GLIOLAKE_CONFIG"
@@ -37,7 +42,7 @@ class SlurmJob:
     prologue: shell lines before the workers start. python: their interpreter; this one where "".
     interface: the network interface to talk through. worker_arguments: further options of ``dask worker``.
     local_directory: where workers spill; a disk of the node. log_directory: where jobs write their logs.
-    shared_directory: where certificates for this run lie, seen from all nodes; the current folder where "".
+    shared_directory: where certificates for this run lie, seen from all nodes; the home's cache where "".
     tls: whether traffic is encrypted.
     """
 
@@ -87,6 +92,7 @@ class ClusterSettings:
         workers: Worker processes to start; where None, as many as fit this machine, or one elsewhere.
         threads: Tasks that a worker has under way at once; one where None.
         least, most: Bounds between which the number of workers follows the work; ``most`` 0 leaves it at ``workers``.
+        dashboard: Whether Dask's pages are served on this machine, where all its accounts can read them.
         patience: Seconds for which a command goes on without any worker, of SLURM or Kubernetes from the start.
         source: The file that says so; "" where none does.
     """
@@ -96,6 +102,7 @@ class ClusterSettings:
     threads: int | None = None
     least: int = 1
     most: int = 0
+    dashboard: bool = False
     patience: int = 600
     tls: Tls | None = None
     slurm: SlurmJob | None = None
@@ -126,42 +133,74 @@ def choose_cluster(
         if found.scheduler == kind and section is None:
             raise InputError(
                 f"Nothing says how workers are started on {kind}.",
-                hint=f"Add a section [cluster.{kind}] to {found.source or FILE}; deploy/gliolake.toml shows one.",
+                hint=f"Add a section [cluster.{kind}] to {found.source or home_file()}; deploy/gliolake.toml shows one."
+                + unread(),
             )
     return found
 
 
 def settings_file() -> Path | None:
-    """The settings file: what GLIOLAKE_CONFIG names (none where it is empty), else that of the current folder.
-
-    The latter has to be one's own or root's: folders of scans come from strangers, and a settings file runs commands.
+    """The settings file: what GLIOLAKE_CONFIG names (none where it is empty), else ``home_file``, if it is there.
 
     Raises:
-        InputError: the file named is not there, or that of the current folder is somebody else's.
+        InputError: the file named is not there.
     """
     named = os.environ.get(VARIABLE)
-    if named is not None:
-        if named and not Path(named).is_file():
-            raise InputError(f"{VARIABLE} names {named}, which is no file.", hint="Correct it, or unset it.")
-        return Path(named) if named else None
-    file = Path(FILE)
-    if not file.is_file():
-        return None
-    if file.stat().st_uid not in (0, os.geteuid()):
-        raise InputError(
-            f"{file.absolute()} belongs to somebody else.",
-            hint=f"Read it; if you trust it, set {VARIABLE} to its path, and to nothing to run without it.",
-        )
-    return file
+    if named is None:
+        file = home_file()
+        return file if file.exists() else None
+    if named and not Path(named).is_file():
+        raise InputError(f"{VARIABLE} or --config names {named}, which is no file.", hint="Correct or unset it.")
+    return Path(named) if named else None
+
+
+def home_file() -> Path:
+    """``$XDG_CONFIG_HOME/gliolake/gliolake.toml``, else ``~/.config/gliolake/gliolake.toml``."""
+    home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    if not home.is_absolute():
+        try:
+            home = Path.home() / ".config"
+        except RuntimeError:  # this account has none
+            home = Path(NOWHERE)
+    return home / "gliolake" / FILE
+
+
+def unread() -> str:
+    """What to say to who left a settings file in the current folder; "" where there is none."""
+    with suppress(OSError):  # of a folder that may not be looked into
+        if Path(FILE).is_file():
+            return f" ./{FILE} is not read unless --config names it."
+    return ""
+
+
+def _trusted(file: Path) -> str:
+    """What the file says, if nobody but this account and root can have written it.
+
+    Raises:
+        InputError: somebody else can, or it cannot be read.
+    """
+    try:
+        with limits.open_regular(file) as stream:
+            found = os.fstat(stream.fileno())
+            text = stream.read(limits.DESCRIPTION).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read: {error}.", hint="Give a UTF-8 TOML file.") from error
+    if found.st_uid not in {0, os.geteuid()}:
+        hint = "Read it; if you trust it, make a copy that is yours and name that."
+        raise InputError(f"{file} belongs to somebody else, and what it says is run.", hint=hint)
+    if found.st_mode & 0o022:
+        hint = f"Run: chmod go-w {shlex.quote(str(file))}"
+        raise InputError(f"Others may write to {file}, and what it says is run.", hint=hint)
+    return text
 
 
 def read_settings(file: Path) -> ClusterSettings:
     """The settings in a file. Relative paths start at its folder.
 
     Raises:
-        InputError: the file is no TOML, or a key of it is unknown or faulty; names the nearest key.
+        InputError: others can write the file, it is no TOML, or a key of it is faulty; the nearest key is named.
     """
-    top = read_toml(file)
+    top = parse_toml(_trusted(file), str(file))
     section = top.section("cluster") if "cluster" in top else Section(str(file), "cluster", {})
     top.end()
     given = section.text("scheduler", EMBEDDED)
@@ -183,6 +222,7 @@ def read_settings(file: Path) -> ClusterSettings:
         threads=section.whole("threads", least=1) if "threads" in section else None,
         least=least,
         most=most,
+        dashboard=section.flag("dashboard", False),
         patience=section.whole("patience", 600, least=1),
         tls=_tls(section.section("tls"), file.parent) if "tls" in section else None,
         slurm=_slurm(section.section("slurm")) if "slurm" in section else None,

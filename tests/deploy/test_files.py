@@ -19,7 +19,7 @@ from compose_spec import PyCompose
 from ingest.schedule import read_schedule
 from lake.own_clusters import USER
 from lake.processes import DEATHS, KEEP_MEMORY
-from lake.settings import read_settings
+from lake.settings import ClusterSettings, read_settings
 from lake.store import Lake
 from sql.metrics import write_metrics
 from sql.status import status
@@ -132,12 +132,17 @@ def test_pods_are_limited_and_unprivileged_and_rest_on_what_is_there(deploy: Pat
     assert policy["spec"]["podSelector"] == {}
 
 
-def test_settings_and_schedules_are_what_gliolake_reads(deploy: Path) -> None:
-    pods = read_settings(deploy / "schedule/kubernetes/gliolake.toml").kubernetes
+def test_settings_and_schedules_are_what_gliolake_reads(deploy: Path, tmp_path: Path) -> None:
+    def installed(file: str) -> ClusterSettings:
+        shutil.copyfile(deploy / file, tmp_path / "gliolake.toml")
+        (tmp_path / "gliolake.toml").chmod(0o644)
+        return read_settings(tmp_path / "gliolake.toml")
+
+    pods = installed("schedule/kubernetes/gliolake.toml").kubernetes
     assert pods is not None
     claims = [each for each in documents(deploy / "kubernetes") if each["kind"] == "PersistentVolumeClaim"]
     assert pods.claim == claims[0]["metadata"]["name"]
-    slurm = read_settings(deploy / "slurm/gliolake.toml").slurm
+    slurm = installed("slurm/gliolake.toml").slurm
     assert slurm is not None
     assert slurm.tls
     assert len(read_schedule(deploy / "schedule/cohorts.toml").cohorts) == 2

@@ -43,12 +43,14 @@ def _slurm() -> None:
 
 
 def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(tmp_path: Path) -> None:
-    (tmp_path / "gliolake.toml").write_text(SETTINGS)
+    settings = tmp_path / "gliolake.toml"
+    settings.write_text(SETTINGS)
+    settings.chmod(0o600)
     images = write_cohorts(tmp_path / "cohorts", patients=8, external=4, seed=1).brats21_images
     command = ["ingest", "--lake", str(tmp_path / "lake"), "--cohort", "brats21", "--images", str(images)]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(
-        [sys.executable, str(PROJECT / "gliolake.py"), *command],
+        [sys.executable, str(PROJECT / "gliolake.py"), "--config", str(settings), *command],
         cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

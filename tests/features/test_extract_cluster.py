@@ -24,11 +24,11 @@ from features import extract as extraction
 from features.backbones import BackboneOptions
 from features.clips import ClipSettings
 from features.extract import extract
-from lake.cluster import open_cluster
 from lake.errors import ClusterError
 from lake.store import Lake
 from lake.verify import verify
 from tests.faults.full import FULL
+from tests.standing import standing_cluster
 
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 SMALL = ClipSettings(box=48, slices=40)
@@ -230,7 +230,7 @@ def test_a_worker_with_another_version_is_refused_with_the_difference_before_any
 ) -> None:
     lake, _ = world
     version = lake.version
-    with open_cluster(workers=1) as client, joined(client, tmp_path, FOREIGN) as place:
+    with standing_cluster() as client, joined(client, tmp_path, FOREIGN) as place:
         with pytest.raises(ClusterError, match="would compute other results") as caught:
             extract(lake, settings=SMALL, scheduler=client.scheduler.address)
         lines = str(caught.value).splitlines()
@@ -246,7 +246,7 @@ def test_a_worker_without_gliolake_is_refused_by_name(world: tuple[Lake, Path], 
     lake, _ = world
     version = lake.version
     without = "import sys; sys.modules['features'] = None"
-    with open_cluster(workers=1) as client, joined(client, tmp_path, without) as place:
+    with standing_cluster() as client, joined(client, tmp_path, without) as place:
         address = client.scheduler.address
         with pytest.raises(ClusterError, match=f"{place}: .*features"):
             extract(lake, settings=SMALL, scheduler=address)
@@ -260,7 +260,7 @@ def test_a_worker_that_joins_later_and_is_unlike_ends_the_run_and_what_was_commi
     monkeypatch.setattr(extraction, "BATCH_SCANS", 1)
     usual = extraction.map_tasks
 
-    with open_cluster(workers=1) as client:
+    with standing_cluster() as client:
 
         def with_a_stranger(*arguments: Any, **options: Any) -> Iterator[tuple[Any, Any]]:
             outcomes = usual(*arguments, **options)
@@ -296,7 +296,7 @@ def test_a_worker_without_the_weights_is_named_and_weights_that_are_no_weights_a
     lake, _ = world
     version = lake.version
     backbones = ["random_conv", SLOWFAST]
-    with open_cluster(workers=1) as client:
+    with standing_cluster() as client:
         with (
             joined(client, tmp_path, GLIOLAKE_WEIGHTS=str(tmp_path / "none")) as place,
             pytest.raises(ClusterError, match=f"{place}: The weights of {SLOWFAST} are not in .*none"),

@@ -27,7 +27,6 @@ from features.volumes import choose_volume_set, kept_volumes, pack, read_image, 
 from ingest.cohort import load_cohort
 from ingest.ingest import ingest
 from ingest.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps
-from lake.cluster import open_cluster
 from lake.compaction import compact
 from lake.errors import InputError
 from lake.names import data_path
@@ -35,6 +34,7 @@ from lake.store import Lake
 from lake.tables import MODALITIES, TABLES
 from lake.verify import verify
 from sql.catalog import connect, write_catalog
+from tests.standing import standing_cluster
 
 NOWHERE = "tcp://127.0.0.1:9"
 """A scheduler that does not answer: a run that is given it fails if it has anything to compute."""
@@ -106,7 +106,7 @@ def write_scan(root: Path, scan_id: str, seed: int = 0, *, one_grid: bool = Fals
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """Address of a cluster of one worker that the tests of this module share."""
-    with open_cluster(workers=1) as client:
+    with standing_cluster() as client:
         yield client.scheduler.address
 
 

@@ -11,8 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lake.cluster import open_cluster
 from lake.store import Lake
+from tests.standing import standing_cluster
 
 SHAPE = (24, 20, 16)
 BRATS_SUFFIXES = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}
@@ -69,7 +69,7 @@ def writer() -> ScanWriter:
 @pytest.fixture(scope="module")
 def scheduler() -> Iterator[str]:
     """Address of a cluster of one worker that the tests of a module share."""
-    with open_cluster(workers=1) as client:
+    with standing_cluster() as client:
         yield client.scheduler.address
 
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import multiprocessing.spawn
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import dask
+import psutil
 import pytest
+from distributed.config import defaults
 
 from lake import cluster, processes
+from lake.certificates import certificates_in
 from lake.cluster import (
     TASKS_PER_THREAD,
     batches,
@@ -29,6 +36,7 @@ from lake.errors import ClusterError, InputError
 from lake.patience import PATIENCE
 from lake.processes import DEATHS, fitting_workers
 from lake.settings import FILE, VARIABLE
+from tests.standing import standing_cluster
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -134,16 +142,108 @@ def test_abstract_resources_decide_where_a_task_runs() -> None:
         assert [worker["resources"] for worker in info.values()] == [{"licence": 1.0}]
 
 
-def test_the_dashboard_that_is_told_is_served_and_one_that_is_not_is_not_told(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+def test_a_dashboard_is_served_where_the_settings_ask_for_it_and_no_page_where_they_do_not(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("bokeh")
-    address = dashboard_of(client)
-    assert address is not None
-    with urllib.request.urlopen(address) as page:
-        assert "Dask" in page.read().decode()
-    monkeypatch.setattr(type(client), "dashboard_link", "http://127.0.0.1:9/status")
     assert dashboard_of(client) is None
+    answers = set()
+    ours = psutil.Process()
+    for process in (ours, *ours.children(recursive=True)):
+        for one in process.net_connections("inet"):
+            if one.status == psutil.CONN_LISTEN:
+                for page in ("", "status", "health", "metrics", "info/main/workers.html", "json/index.html"):
+                    answers.add(answer_of(one.laddr.port, page))
+    assert answers <= {404, None}, "nobody is answered anything"
+    assert 404 in answers
+
+    settings = tmp_path / FILE
+    settings.write_text("[cluster]\ndashboard = true\nworkers = 1\n")
+    settings.chmod(0o600)
+    monkeypatch.setenv(VARIABLE, str(settings))
+    usual = {f"distributed.{role}.http.routes": defaults["distributed"][role]["http"]["routes"] for role in ROLES}
+    with dask.config.set(usual), open_cluster() as watched:  # the other cluster's settings are this process's
+        address = dashboard_of(watched)
+        assert address is not None
+        with urllib.request.urlopen(address) as page:
+            assert "Dask" in page.read().decode()
+        monkeypatch.setattr(type(watched), "dashboard_link", "http://127.0.0.1:9/status")
+        assert dashboard_of(watched) is None
+
+
+ROLES = ("scheduler", "worker")
+
+
+def answer_of(port: int, page: str) -> int | None:
+    """The status with which a web server of this machine answers; None where none does."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", f"/{page}")
+        return connection.getresponse().status
+    except (OSError, HTTPException):
+        return None
+    finally:
+        connection.close()
+
+
+def test_nobody_without_the_certificates_of_the_run_speaks_to_any_port(client: Client) -> None:
+    here = psutil.Process()
+    ports = {
+        one.laddr.port
+        for process in (here, *here.children(recursive=True))
+        for one in process.net_connections("inet")
+        if one.status == psutil.CONN_LISTEN
+    }
+    assert len(ports) >= 5, "scheduler, two nannies, two workers"
+    for port in ports:
+        done = subprocess.run(
+            [sys.executable, "-c", STRANGER, str(port)], capture_output=True, encoding="utf-8", check=False, timeout=60
+        )
+        assert done.stdout == "refused refused\n", done.stdout + done.stderr
+
+
+STRANGER = """
+import asyncio, os, sys
+from distributed import Security
+from distributed.core import rpc
+if os.geteuid() == 0:
+    os.setuid(65534)
+
+async def ask(address, security):
+    try:
+        peer = rpc(address, timeout=3, connection_args=security.get_connection_args("client"))
+        await asyncio.wait_for(peer.identity(), 5)
+        return "answered"
+    except (OSError, TimeoutError):
+        return "refused"
+
+async def main(port):
+    plain = await ask(f"tcp://127.0.0.1:{port}", Security())
+    forged = await ask(f"tls://127.0.0.1:{port}", Security.temporary())
+    print(plain, forged, flush=True)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_workers_that_do_not_start_are_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(multiprocessing.spawn, "_python_exe", b"/bin/false")
+    with pytest.raises(ClusterError, match="2 worker processes did not start") as caught, open_cluster(workers=2):
+        pass
+    assert "--workers" in caught.value.hint
+
+
+def test_a_lock_that_somebody_else_holds_in_the_folder_of_temporary_files_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "dask-scratch-space"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (scratch / "global.lock").open("w") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # a worker would wait for ever
+        with dask.config.set({"temporary-directory": None}), open_cluster(workers=1) as opened:
+            (folder,) = opened.run(lambda dask_worker: dask_worker.local_directory).values()
+    assert Path(folder).is_relative_to(tmp_path / f"gliolake-{os.geteuid()}" / "dask")
+    assert (tmp_path / f"gliolake-{os.geteuid()}").stat().st_mode & 0o777 == 0o700
 
 
 def test_fewer_workers_start_where_memory_is_short() -> None:
@@ -279,6 +379,22 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
         pass
 
 
-def test_a_cluster_that_is_up_is_used_as_it_is(client: Client) -> None:
-    with open_cluster(client.scheduler.address) as other:
+def test_a_cluster_that_is_up_is_used_as_it_is_and_said_to_be_open_without_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with standing_cluster() as standing, open_cluster(standing.scheduler.address) as other:
         assert dict(map_tasks(other, halve, [8], description="halving")) == {8: 4}
+    assert "without certificates" in capsys.readouterr().err
+    with certificates_in(tmp_path) as security, standing_cluster(security=security) as standing:
+        files = security.get_tls_config_for_role("client")
+        monkeypatch.setenv(VARIABLE, str(tmp_path / FILE))
+        (tmp_path / FILE).write_text(
+            "[cluster.tls]\n" + "".join(f"{key} = '{files[name]}'\n" for key, name in TLS_KEYS.items())
+        )
+        (tmp_path / FILE).chmod(0o600)
+        with open_cluster(standing.scheduler.address) as other:
+            assert dict(map_tasks(other, halve, [8], description="halving")) == {8: 4}
+    assert "without certificates" not in capsys.readouterr().err
+
+
+TLS_KEYS = {"ca_file": "ca_file", "certificate": "cert", "key": "key"}

@@ -16,15 +16,24 @@ EXAMPLE = Path(__file__).parents[2] / "deploy" / FILE
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
+    """The user's configuration folder, which is the current folder too, so that paths are short."""
+    folder = tmp_path / "gliolake"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     monkeypatch.delenv(VARIABLE, raising=False)
-    return tmp_path
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    return folder
 
 
-def test_options_win_over_the_file_of_the_current_folder_and_without_either_this_machine_works(here: Path) -> None:
+def write(file: Path, text: str) -> None:
+    """A file that its owner alone can write."""
+    file.write_text(text, "utf-8")
+    file.chmod(0o644)
+
+
+def test_options_win_over_the_users_file_and_without_either_this_machine_works(here: Path) -> None:
     assert choose_cluster() == ClusterSettings()
-    (here / FILE).write_text("[cluster]\nscheduler = 'tcp://far:8786'\nthreads = 2\nleast = 2\nmost = 9\n")
+    write(here / FILE, "[cluster]\nscheduler = 'tcp://far:8786'\nthreads = 2\nleast = 2\nmost = 9\n")
     found = choose_cluster()
     assert (found.scheduler, found.threads, found.least, found.most) == ("tcp://far:8786", 2, 2, 9)
     found = choose_cluster("embedded", 3, 4)
@@ -32,8 +41,8 @@ def test_options_win_over_the_file_of_the_current_folder_and_without_either_this
 
 
 def test_the_variable_names_a_file_and_empty_it_turns_files_off(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (here / FILE).write_text("[cluster]\nworkers = 2\n")
-    (here / "other.toml").write_text("[cluster]\nworkers = 5\n")
+    write(here / FILE, "[cluster]\nworkers = 2\n")
+    write(here / "other.toml", "[cluster]\nworkers = 5\n")
     monkeypatch.setenv(VARIABLE, str(here / "other.toml"))
     assert choose_cluster().workers == 5
     monkeypatch.setenv(VARIABLE, "")
@@ -43,18 +52,54 @@ def test_the_variable_names_a_file_and_empty_it_turns_files_off(here: Path, monk
         choose_cluster()
 
 
-def test_a_file_that_came_with_somebody_elses_folder_is_not_believed(
-    here: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"XDG_CONFIG_HOME": "."}, {"HOME": "", "XDG_CONFIG_HOME": ".config"}, {"HOME": "/nonexistent"}],
+    ids=str,
+)
+def test_no_file_of_the_current_folder_is_read_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
 ) -> None:
-    (here / FILE).write_text("[cluster]\nscheduler = 'tcp://far:8786'\n")
-    monkeypatch.setattr(os, "geteuid", lambda: 4321)
-    if (here / FILE).stat().st_uid == 0:
+    for place in ("", "gliolake", ".config/gliolake", "~/.config/gliolake"):
+        (tmp_path / place).mkdir(parents=True, exist_ok=True)
+        write(tmp_path / place / FILE, "[cluster]\nscheduler = 'tcp://far:8786'\n")
+    monkeypatch.chdir(tmp_path)
+    for name in (VARIABLE, "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ({"HOME": "/nonexistent"} | variables).items():
+        monkeypatch.setenv(name, value)
+    assert choose_cluster() == ClusterSettings()
+    with pytest.raises(InputError) as caught:
+        choose_cluster("slurm")
+    assert f"./{FILE} is not read unless --config names it" in caught.value.hint
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_a_file_that_somebody_else_can_have_written_is_not_believed(
+    here: Path, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    write(here / FILE, "[cluster]\nworkers = 3\n")
+    if named:
+        monkeypatch.setenv(VARIABLE, FILE)
+    assert choose_cluster().workers == 3
+    for mode in (0o664, 0o646):
+        (here / FILE).chmod(mode)
+        with pytest.raises(InputError, match="Others may write") as caught:
+            choose_cluster()
+        assert "chmod go-w" in caught.value.hint
+    (here / FILE).chmod(0o600)
+    if os.geteuid():
+        monkeypatch.setattr(os, "geteuid", lambda: 4321)
+    else:
         os.chown(here / FILE, 1234, -1)
-    with pytest.raises(InputError, match="belongs to somebody else") as caught:
+    with pytest.raises(InputError, match="belongs to somebody else"):
         choose_cluster()
-    assert VARIABLE in caught.value.hint
-    monkeypatch.setenv(VARIABLE, FILE)
-    assert choose_cluster().scheduler == "tcp://far:8786"
+
+
+def test_a_pipe_in_place_of_the_file_is_refused_and_not_waited_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(here / FILE, 0o600)
+    with pytest.raises(InputError, match="cannot be read"):
+        choose_cluster()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +120,7 @@ def test_a_file_that_came_with_somebody_elses_folder_is_not_believed(
     ],
 )
 def test_a_faulty_file_is_refused_by_key_with_the_nearest_name(here: Path, text: str, message: str, hint: str) -> None:
-    (here / FILE).write_text(text)
+    write(here / FILE, text)
     with pytest.raises(InputError, match=message) as caught:
         choose_cluster()
     assert hint in caught.value.hint
@@ -92,7 +137,7 @@ def test_a_cluster_that_nothing_describes_is_refused_with_where_to_describe_it(h
 
 def test_the_shipped_example_is_sound_and_says_every_key_there_is(here: Path) -> None:
     example = EXAMPLE.read_text("utf-8")
-    (here / FILE).write_text(example, "utf-8")
+    write(here / FILE, example)
     found = choose_cluster()
     assert (found.scheduler, found.workers) == ("embedded", None)
     assert found.slurm is not None
@@ -103,5 +148,5 @@ def test_the_shipped_example_is_sound_and_says_every_key_there_is(here: Path) ->
     for name in ("ca.pem", "client.pem", "client.key"):
         (here / name).touch()
     everything = re.sub(r"^# (?=\[|[a-z_]+ = )", "", example, flags=re.MULTILINE).replace("\nworkers = 4", "\n")
-    (here / FILE).write_text(everything, "utf-8")
+    write(here / FILE, everything)
     assert read_settings(here / FILE).tls == Tls(*(str(here / name) for name in ("ca.pem", "client.pem", "client.key")))
