@@ -97,11 +97,11 @@ class CsvFile:
 
 
 class _BadCsv(ValueError):
-    """A line that cannot be parted into cells."""
+    """A line that cannot be parted into cells; ``parts`` are those before the place at which it failed."""
 
-    def __init__(self, line: int, what: str) -> None:
+    def __init__(self, line: int, what: str, parts: int) -> None:
         super().__init__(what)
-        self.line = line
+        self.line, self.parts = line, parts
 
 
 def read_csv(path: Path, needed: Sequence[str] = (), optional: Sequence[str] = (), *, encoding: str = "") -> CsvFile:
@@ -184,8 +184,8 @@ def _head(text: str, start: int, separator: str) -> list[Line]:
     try:
         parted = ((line, tuple(map(clean, fields))) for line, fields in _rows(text, start, separator))
         head.extend(islice((row for row in parted if any(row[1])), _ABOVE))
-    except _BadCsv:
-        pass
+    except _BadCsv as error:
+        return head or [(error.line, ("",) * error.parts)]
     return head
 
 
@@ -201,11 +201,13 @@ def _rows(text: str, start: int, separator: str) -> Iterator[Line]:
     while start < len(text) or fields:
         found = cell.match(text, start)
         if found is None:
-            raise _BadCsv(line, "a quotation mark is not closed, or is closed and text follows")
+            raise _BadCsv(line, "a quotation mark is not closed, or is closed and text follows", len(fields))
         plain = found["plain"]
         fields.append(found["quoted"].replace('""', '"') if plain is None else plain)
         if len(fields) > limits.COLUMNS or len(fields[-1]) > limits.FIELD:
-            raise _BadCsv(line, f"a row has at most {limits.COLUMNS:,} fields, and each {limits.FIELD:,} letters")
+            raise _BadCsv(
+                line, f"a row has at most {limits.COLUMNS:,} fields, and each {limits.FIELD:,} letters", len(fields)
+            )
         line += text.count("\n", start, found.end())
         start = found.end()
         if found["end"] != separator:
