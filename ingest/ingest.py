@@ -290,8 +290,9 @@ def _report(
     names = dict(zip(labels["source_path"].to_pylist(), labels["source"].to_pylist(), strict=True))
     files = tuple(replace(file.report, source=names.get(file.path, "")) for file in read)
     notes += tuple(note for file in files for note in file.notes)
+    present = {*with_images.to_pylist()} if read else set()
     for file in read:
-        if len(with_images) and not {row["scan_id"] for row in file.rows} & {*with_images.to_pylist()}:
+        if present and present.isdisjoint(row["scan_id"] for row in file.rows):
             notes += (f"{file.report.file}: none of its {len(file.rows):,} scans is among those with images.",)
     if cohort.images and cohort.done is None:
         notes += (

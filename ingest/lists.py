@@ -37,6 +37,8 @@ def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> 
         {"list": name, "cohort": described.name, "scan_id": scan_id, "entries": count, "source_sha256": table.sha256}
         for scan_id, count in sorted(counts.items())
     ]
+    former = lake.read("lists", {"list": name, "cohort": described.name}, ["source_sha256"])
+    replaced = former.num_rows if {*former["source_sha256"].to_pylist()} - {table.sha256} else 0
     with start_run(lake, "ingest-list", {"cohort": str(cohort), "name": name, "file": str(file)}) as run:
         run.transact(lambda tx: tx.replace("lists", {"list": name, "cohort": described.name}, rows))
     where = {"cohort": described.name}
@@ -49,6 +51,8 @@ def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> 
         repeated=tuple(scan_id for scan_id, count in sorted(counts.items()) if count > 1),
         unreadable=tuple(f"line {line} ({shape_of(entry)})" for line, entry, scan in parsed if scan is None),
         unknown=tuple(sorted(set(counts) - known)),
+        replaced=replaced,
+        notes=table.notes,
     )
 
 

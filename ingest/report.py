@@ -94,7 +94,8 @@ class IngestReport:
 class ListReport:
     """Outcome of ``ingest_list``: entries on the list, scans they name, those named twice, and those not understood.
 
-    unknown: scans on the list of which the lake has neither images nor labels.
+    unknown: scans on the list of which the lake has neither images nor labels. replaced: scans that a former list of
+    this name had, where it is other than this.
     """
 
     name: str
@@ -104,6 +105,8 @@ class ListReport:
     repeated: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    replaced: int = 0
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Everything, in types that JSON has."""
@@ -114,7 +117,8 @@ class ListReport:
         lines += named("named more than once", self.repeated)
         lines += named("entries not understood", self.unreadable)
         lines += named("not in the lake", self.unknown)
-        return rendered(f"List {self.name} of {self.cohort}", lines, ())
+        lines += [("in place of a former list of", f"{self.replaced:,} scans")] if self.replaced else []
+        return rendered(f"List {self.name} of {self.cohort}", lines, self.notes)
 
 
 @dataclass(frozen=True)

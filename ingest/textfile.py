@@ -101,11 +101,12 @@ def _encoding(path: Path, data: bytes, given: str) -> str:
         marked = "utf-16-be" if data[0] == 0 else "utf-16-le"
     for encoding in [marked] if marked else ["utf-8", *filter(None, [given])]:
         try:
+            codecs.lookup(given or encoding)
             data.decode(encoding)
             return encoding
         except LookupError:
             raise InputError(
-                f"There is no text encoding named {encoding!r}.", hint="Known are e.g. cp1252, cp1250 and mac_roman."
+                f"There is no text encoding named {given!r}.", hint="Known are e.g. cp1252, cp1250 and mac_roman."
             ) from None
         except UnicodeError as error:
             if encoding in (marked, given):

@@ -130,6 +130,9 @@ def test_where_several_encodings_make_sense_one_message_asks_and_the_answer_is_t
     assert diagnosis(tmp_path, content, encoding) == word
     with pytest.raises(InputError, match=r"no text encoding named 'latin-99'"):
         diagnosis(tmp_path, content, "latin-99")
+    with pytest.raises(InputError, match=r"no text encoding named 'cp125'"):
+        read(tmp_path, PLAIN, encoding="cp125")
+    (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"labels\.csv, line 2, is not ascii"):
         diagnosis(tmp_path, content, "ascii")
 

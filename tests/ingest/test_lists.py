@@ -35,7 +35,8 @@ def test_a_list_needs_no_header_and_may_have_other_columns_and_strangers(lake: L
     assert report.unreadable == ("line 3 (A-99)",)
     assert report.unknown == ("UCSF-PDGM-0004", "UCSF-PDGM-0005")
     file.write_text("UCSF-PDGM-004\n")
-    ingest_list(lake, "ucsf_pdgm", "mine", file)
+    assert ingest_list(lake, "ucsf_pdgm", "mine", file).replaced == 2
+    assert ingest_list(lake, "ucsf_pdgm", "mine", file).replaced == 0
     assert lake.read("lists").column("scan_id").to_pylist() == ["UCSF-PDGM-0004"]
     file.write_text("who,what\na,b\n")
     with pytest.raises(InputError, match="names no scan of ucsf_pdgm"):
