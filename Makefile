@@ -4,6 +4,8 @@ MXNET_PYTHON ?= $(shell command -v python3.11)
 MXNET_RUNS := $(if $(MXNET_PYTHON),$(shell $(MXNET_PYTHON) -c 'import ctypes, sys; [ctypes.CDLL(name) for name in sys.argv[1:]]' \
 	libgomp.so.1 libquadmath.so.0 2>/dev/null && echo yes))
 BIN := .venv/bin
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all:
 READY := .venv/.ready
 
 
@@ -12,13 +14,14 @@ READY := .venv/.ready
 
 env: $(READY)
 
-# GluonCV is installed bare: four of its model files are used, and what it asks for would hold numpy and torch back.
-$(READY): requirements.lock pyproject.toml
+# Nothing is installed that the lock files do not name by version and digest (deploy/lock.py makes them). torch comes for
+# CPUs, from PyTorch's index or a folder of pip's settings; where neither has it, from PyPI, with several GB of CUDA.
+$(READY): requirements.lock requirements-dev.lock deploy/torch-cpu.lock deploy/cuda.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gliolake needs Python 3.11 or later; set PYTHON=")'
 	$(PYTHON) -m venv .venv
 	@echo 'Installing what requirements.lock names into .venv, about 3 GB. Nothing is printed for some minutes.'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gluoncv==0.10.5.post0
+	$(INSTALL) --retries 0 --index-url $(TORCH_INDEX) --requirement deploy/torch-cpu.lock || $(INSTALL) --requirement deploy/cuda.lock
+	$(INSTALL) --requirement requirements.lock --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -59,7 +62,8 @@ mxnet: .mxnet/.ready
 	@test '$(MXNET_RUNS)' || { echo 'MXNet needs Python 3.11, libgomp and libquadmath' \
 		'(Debian: apt install python3.11-venv libgomp1 libquadmath0).' >&2; exit 1; }
 	$(MXNET_PYTHON) -m venv .mxnet
-	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement deploy/mxnet/requirements.txt
+	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		--requirement deploy/mxnet/requirements.txt
 	.mxnet/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 

@@ -2,9 +2,9 @@
 
     python deploy/certificates.py FOLDER [HOST …]
 
-writes ca.pem, and for scheduler, worker and client a certificate NAME.pem with its key NAME.key, good for a year.
-Whoever has ca.pem and a pair is a member: keep keys secret, and never in a repository. The authority's own key is not
-kept, so a further member means a new set.
+writes a folder for each of scheduler, worker and client, with ca.pem, a certificate ROLE.pem and its key ROLE.key, good
+for a year. A process gets the folder of its role and no other. Whoever has ca.pem and a pair is a member: keep keys
+secret, and never in a repository. The authority's own key is not kept, so a further member means a new set.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ def write_certificates(folder: Path, hosts: Sequence[str] = ()) -> None:
     Raises:
         FileExistsError: there is one already.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     authority = ec.generate_private_key(ec.SECP256R1())
     root = _certificate("gliolake", authority, None, authority, hosts)
-    with (folder / "ca.pem").open("xb") as file:
-        file.write(root.public_bytes(serialization.Encoding.PEM))
     for role in ROLES:
+        own = folder / role
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (own / "ca.pem").open("xb") as file:
+            file.write(root.public_bytes(serialization.Encoding.PEM))
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _certificate(role, key, root, authority, hosts)
-        (folder / f"{role}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        (own / f"{role}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         secret = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        with open(folder / f"{role}.key", "wb", opener=_for_owner) as file:
+        with open(own / f"{role}.key", "wb", opener=_for_owner) as file:
             file.write(secret)
 
 
@@ -80,4 +81,4 @@ if __name__ == "__main__":
         write_certificates(Path(sys.argv[1]), sys.argv[2:])
     except FileExistsError as error:
         sys.exit(f"{error.filename} is there already; give another folder.")
-    print(f"{sys.argv[1]}: ca.pem, and NAME.pem with NAME.key for {', '.join(ROLES)}.")
+    print(f"{sys.argv[1]}: a folder with ca.pem, ROLE.pem and ROLE.key for each of {', '.join(ROLES)}.")

@@ -90,12 +90,12 @@ def options_of(compose: Mapping[str, Any], role: str, certificates: Path) -> lis
     """The options that the compose file starts a service with, for this machine."""
     options = [option for option in compose["services"][role]["command"] if option.startswith("--")]
     assert options
-    places = {"=/certificates": f"={certificates}", "=:8787": "=127.0.0.1:0", "--nworkers=1": "--nthreads=1"}
+    places = {"=/certificates": f"={certificates / role}", "=:8787": "=127.0.0.1:0", "--nworkers=1": "--nthreads=1"}
     return [reduce(lambda text, place: text.replace(*place), places.items(), option) for option in options]
 
 
 def tls_settings(folder: Path) -> str:
-    files = {"ca_file": "ca.pem", "certificate": "client.pem", "key": "client.key"}
+    files = {"ca_file": "client/ca.pem", "certificate": "client/client.pem", "key": "client/client.key"}
     return "[cluster.tls]\n" + "".join(f"{name} = '{folder / file}'\n" for name, file in files.items())
 
 
@@ -122,7 +122,7 @@ def gliolake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_command_runs_on_an_encrypted_cluster_and_who_has_no_certificate_of_it_does_not(
     tmp_path: Path, certificates: Path, compose: Any, images: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    key = certificates / "worker.key"
+    key = certificates / "worker" / "worker.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     roles = {role: options_of(compose, role, certificates) for role in ("scheduler", "worker")}
     command = ["ingest", "--cohort", "brats21", "--images", str(images), "--json"]

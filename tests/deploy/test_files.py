@@ -68,6 +68,9 @@ def test_services_have_no_rights_beyond_their_own_and_are_reached_from_this_mach
         for volume in service["volumes"]:
             source, target, *mode = volume.split(":")
             assert source == "lake" or mode == ["ro"] or name == "certificates", target
+            if source.startswith("certificates") and name != "certificates":
+                role = "client" if name in ("gliolake", "ingest") else name.split("-")[0]
+                assert source == f"certificates-{role}", "no process sees the key of another role"
     for name in STANDING:
         assert set(compose["services"][name]["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
         assert compose["services"][name]["healthcheck"]["test"][0] == "CMD"
@@ -239,7 +242,7 @@ def test_cron_starts_nothing_while_the_run_before_is_at_work(deploy: Path, tmp_p
 def test_the_image_is_unprivileged_and_its_workers_behave_as_those_of_one_machine(deploy: Path) -> None:
     steps = (deploy / "Dockerfile").read_text("utf-8")
     assert steps.count(f"USER {USER}:{USER}") == 2
-    assert re.search(r"^ARG PYTHON=python:3\.11-slim-\w+$", steps, re.MULTILINE)
+    assert re.search(r"^ARG PYTHON=python:3\.11-slim-\w+@sha256:\w{64}$", steps, re.MULTILINE)
     for copied in re.findall(r"^COPY (deploy/\S+)", steps, re.MULTILINE):
         assert (deploy.parent / copied).is_file()
         assert f"!{copied}\n" in (deploy / "Dockerfile.dockerignore").read_text("utf-8")
