@@ -110,6 +110,7 @@ WorkersOption = Annotated[
 OverwriteOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace what gliolake wrote there before; other people's files stay.")
 ]
+LinkedOption = Annotated[bool, typer.Option("--linked-images", help="Follow links that leave the images folder.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of everything random; recorded with the results.")]
 
 
@@ -167,9 +168,7 @@ def ingest(
     encoding: Annotated[
         str, typer.Option(metavar="NAME", help="What label files are written in that are not UTF-8, e.g. mac_roman.")
     ] = "",
-    linked_images: Annotated[
-        bool, typer.Option("--linked-images", help="Follow links that leave the images folder.")
-    ] = False,
+    linked_images: LinkedOption = False,
     moved: Annotated[
         bool, typer.Option("--moved", help="This folder replaces others that the same ids are known from.")
     ] = False,
@@ -650,6 +649,7 @@ def predict(
         str | None,
         typer.Option(help="How files are named and what was done to them: a cohort, or the path of a cohort's TOML."),
     ] = None,
+    linked_images: LinkedOption = False,
     output: Annotated[
         Path | None, typer.Option(metavar="OUT", help="Write OUT.html and OUT.png; named as the folder if not given.")
     ] = None,
@@ -660,7 +660,9 @@ def predict(
     from analysis.case.predict import predict as run
 
     target = output or Path(folder.resolve().name)
-    asked = run(folder, model, mask=mask, box=box, cohort=cohort, output=target, overwrite=overwrite)
+    asked = run(
+        folder, model, mask=mask, box=box, cohort=cohort, linked=linked_images, output=target, overwrite=overwrite
+    )
     _print(asked, as_json)
 
 

@@ -36,7 +36,7 @@ STEP = "images"
 
 WHAT = {
     LEAVES: "it is, or holds, a symbolic link that leaves the images folder. If you made it on purpose, give "
-    "--linked-images; or give as --images a folder that has both.",
+    "--linked-images; or give a folder that has both.",
     NOT_A_FILE: "it is, or holds, no regular file but a pipe, a device, or a link that leads nowhere.",
     UNREADABLE_NAME: "its name is no UTF-8. Rename it.",
     TOO_DEEP: f"it lies more than {limits.FOLDERS_DEEP} folders deep.",
@@ -168,7 +168,7 @@ class _Sorting:
             self.strange.append(exclusion(self.cohort.name, "", STEP, UNLISTED, detail, source=listing.path))
         elif match := first_match(self._patterns.series, listing.below[:-1]):
             role = self._roles[match["role"]]
-            self._take(match["scan_id"], listing.path.rpartition("/")[0], _series(role, listing))
+            self._take(match["scan_id"], listing.path.rpartition("/")[0], found_series(role, listing))
         elif match := first_match(self._patterns.folders, listing.below[:-1]):
             self._take(match["scan_id"], listing.path)
         for entry in listing.files:
@@ -213,8 +213,10 @@ class _Sorting:
         )
 
 
-def _series(role: str, listing: Listing) -> FoundFile:
-    """A folder's own time tells of slices that came, went or were renamed, the latest of its files of other content.
+def found_series(role: str, listing: Listing) -> FoundFile:
+    """The DICOM series in a folder.
+
+    The folder's own time tells of slices that came, went or were renamed, the latest of its files of other content.
 
     One slice that is refused is enough for the whole series to be.
     """

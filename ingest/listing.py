@@ -69,7 +69,7 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
     waiting = [(str(root), real_root, "")]
     while waiting:
         path, real_path, below = waiting.pop()
-        listing = _listed(path, below, inside)
+        listing = list_folder(path, below, inside)
         seen += len(listing.files) + len(listing.folders)
         if seen > limits.ENTRIES:
             raise InputError(
@@ -87,7 +87,8 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
         waiting += reversed(inner)
 
 
-def _listed(path: str, below: str, inside: str | None) -> Listing:
+def list_folder(path: str, below: str = "", inside: str | None = None) -> Listing:
+    """What one folder holds. ``inside``: the folder, its links resolved, that links may not leave; None: they may."""
     listing = Listing(path, below)
     try:
         listing.mtime_ns = os.stat(path).st_mtime_ns  # noqa: PTH116

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from typing import Any
 from ingest.boxes import GivenBox
 from ingest.cohort import MASK, Cohort, ImageRules, load_cohort, shipped_cohorts
 from ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
-from ingest.folders import FoundFile, FoundScan
+from ingest.folders import FoundFile, FoundScan, found_series
 from ingest.images import SYNTHETIC, read_scan
-from ingest.litter import is_litter
+from ingest.listing import list_folder
 from lake.errors import InputError
 from lake.tables import MODALITIES
 
@@ -56,7 +57,12 @@ class CaseImages:
 
 
 def read_case(
-    folder: Path, *, mask: Path | None = None, box: Sequence[int] | None = None, cohort: str | None = None
+    folder: Path,
+    *,
+    mask: Path | None = None,
+    box: Sequence[int] | None = None,
+    cohort: str | None = None,
+    linked: bool = False,
 ) -> CaseImages:
     """The images in a folder, of which each is known by the end of its name.
 
@@ -66,6 +72,7 @@ def read_case(
         box: x0 x1 y0 y1 z0 z1, half-open, in LPS voxels of T1wCE or, without it, of the first image; in place of a
             mask.
         cohort: a cohort, or the path of its description, that says how files end; the shipped ones where None.
+        linked: whether links may leave the folder.
 
     Raises:
         InputError: there are no images, two for one modality, neither mask nor box, or one cannot be used: what is
@@ -81,7 +88,9 @@ def read_case(
     if not rules:
         raise InputError(f"The description of {cohort} says nothing of images.", hint="Add an [images] section to it.")
     endings = {role: tuple(end for one in rules for end in one.roles.get(role, ())) for role in (*MODALITIES, MASK)}
-    files = _found(folder, endings, mask, without_mask=mask is not None or box is not None)
+    if mask is not None or box is not None:
+        endings.pop(MASK)
+    files = _found(folder, endings, linked=linked) + ([FoundFile(MASK, str(mask), 0, 0)] if mask else [])
     if not any(file.role != MASK for file in files):
         ends = ", ".join(sorted({end for role in MODALITIES for end in endings[role]}, key=str.casefold))
         raise InputError(
@@ -91,7 +100,7 @@ def read_case(
     if not box and not any(file.role == MASK for file in files):
         raise InputError(f"{folder} holds no mask of the tumour, and no box was given.", hint=GIVE_BOX)
     labels = {label: meaning for one in rules for label, meaning in one.mask_labels.items()}
-    names = {file.role: endings[file.role] for file in files}
+    names = {file.role: endings.get(file.role, ()) for file in files}
     raw = described is not None and described.raw
     name = folder.resolve().name
     given = _given(box) if box else None
@@ -107,20 +116,26 @@ def read_case(
     return CaseImages(name, tuple(row["files"]), tuple(row["tumour_box"]), told, synthetic, described)
 
 
-def _found(
-    folder: Path, endings: dict[str, tuple[str, ...]], mask: Path | None, *, without_mask: bool
-) -> list[FoundFile]:
-    """The folder's images in the order of their roles and names; the mask last."""
-    found = [FoundFile(MASK, str(mask), 0, 0)] if mask else []
-    for path in sorted(folder.absolute().iterdir()):
-        stem = path.name if path.is_dir() else re.sub(r"\.nii(\.gz)?$", "", path.name)
-        if is_litter(path.name) or (stem == path.name and not path.is_dir()):
-            continue
-        for role, ends in endings.items():
-            if any(_ends(stem, end) for end in ends) and not (role == MASK and without_mask):
-                found.append(FoundFile(role, f"{path}/" if path.is_dir() else str(path), 0, 0))
-    order = [*MODALITIES, MASK]
-    return sorted(found, key=lambda file: (order.index(file.role), file.uri))
+def _found(folder: Path, endings: dict[str, tuple[str, ...]], *, linked: bool) -> list[FoundFile]:
+    """The folder's images in the order of their roles and names."""
+    inside = None if linked else os.path.realpath(folder)
+    listing = list_folder(str(folder.absolute()), inside=inside)
+    if listing.error:
+        raise InputError(f"{folder} cannot be listed: {listing.error}.")
+    found = []
+    for role, ends in endings.items():
+        for file in listing.files:
+            stem = re.sub(r"\.nii(\.gz)?$", "", file.name)
+            if stem != file.name and any(_ends(stem, end) for end in ends):
+                path = f"{listing.path}/{file.name}"
+                found.append(FoundFile(role, path, file.bytes, file.mtime_ns, file.refused))
+        for inner in listing.folders:
+            path = f"{listing.path}/{inner.name}"
+            if inner.refused and any(_ends(inner.name, end) for end in ends):
+                found.append(FoundFile(role, f"{path}/", 0, inner.mtime_ns, inner.refused))
+            elif any(_ends(inner.name, end) for end in ends):
+                found.append(found_series(role, list_folder(path, inside=inside)))
+    return found
 
 
 def _ends(stem: str, end: str) -> bool:

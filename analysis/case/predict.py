@@ -26,6 +26,7 @@ def predict(
     mask: Path | None = None,
     box: Sequence[int] | None = None,
     cohort: str | None = None,
+    linked: bool = False,
     output: Path | None = None,
     overwrite: bool = False,
     progress: bool = True,
@@ -33,7 +34,7 @@ def predict(
     """What a model says of the case in a folder.
 
     Args:
-        folder, mask, box, cohort: see ``analysis.case.images.read_case``.
+        folder, mask, box, cohort, linked: see ``analysis.case.images.read_case``.
         model: folder of an exported model.
         output: path, without their endings, of the page and the picture that show it; None for neither.
         overwrite: replace those of an earlier answer that are there.
@@ -49,7 +50,7 @@ def predict(
         raise InputError(f"{model} is the model's folder, and holds nothing else.", hint="Give another --output.")
     target = check_output(output, overwrite=overwrite) if output else None
     recipes = own_recipes(asked.description)
-    case = read_case(folder, mask=mask, box=box, cohort=cohort)
+    case = read_case(folder, mask=mask, box=box, cohort=cohort, linked=linked)
     bar = track(f"asking about {case.name}", 3) if progress else nullcontext(lambda: None)
     with bar as advance, ready(case, asked.description) as as_cut:
         advance()

@@ -93,3 +93,19 @@ def test_what_is_wrong_is_said_with_the_files_name_and_what_to_do(make_case: Any
 def test_a_box_that_is_none_is_refused(make_case: Any, box: tuple[int, ...], why: str) -> None:
     said, _ = refusal(make_case(without=("mask",)), box=box)
     assert why in said
+
+
+def test_links_out_of_a_case_are_refused_unless_they_are_asked_for_and_litter_is_passed_over(make_case: Any) -> None:
+    folder = make_case("BraTS2021_00001")
+    image = next(folder.glob("*_t1.nii.gz"))
+    elsewhere = image.rename(folder.parent / "elsewhere.nii.gz")
+    image.symlink_to(elsewhere)
+    (folder / "._BraTS2021_00001_t1.nii.gz").touch()
+    (folder / "x_t2.nii.gz.part").touch()
+    with pytest.raises(InputError, match="--linked-images"):
+        read_case(folder)
+    assert read_case(folder, linked=True).missing == ()
+    image.unlink()
+    image.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match="no regular file"):
+        read_case(folder, linked=True)
