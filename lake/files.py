@@ -122,12 +122,16 @@ def open_files(root: str | Path, linked: bool | None = None) -> Files:
         from lake.object_files import ObjectFiles, open_store
 
         return ObjectFiles(place, open_store(place))
-    if scheme in ("", "file"):
+    if scheme == "" or place.lower().startswith("file:///"):
         from lake.local_files import LocalFiles
 
-        return LocalFiles(Path(place.removeprefix("file://")).expanduser(), linked)
+        folder = place[len("file://") :] if scheme else place
+        try:
+            return LocalFiles(Path(folder).expanduser(), linked)
+        except RuntimeError as error:  # ~somebody who is not known
+            raise InputError(f"There is no folder {folder}: {error}", hint="Give the whole path.") from error
     raise InputError(
-        f"A lake cannot be kept at {without_secrets(place)!r}: gliolake does not know {scheme}://.",
+        f"A lake cannot be kept at {without_secrets(place)!r}: gliolake does not know such addresses.",
         hint="Give a folder, or s3://bucket/prefix.",
     )
 

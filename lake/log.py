@@ -70,19 +70,15 @@ def read_bytes(files: Files, path: str) -> bytes | None:
     """What lies at a path of the log; None where nothing does.
 
     Raises:
-        DamagedFile: it is no file but a folder, a pipe, or a link that leads nowhere.
-        StorageUnreachable: the object store does not answer; or what lies there is not for this user.
+        DamagedFile: it is no file but a folder, a pipe, or a link.
+        StorageUnreachable: the storage does not answer; or what lies there is not for this user.
     """
     try:
         return files.get(path)
-    except StorageUnreachable:
-        raise
     except PermissionError as error:
         raise StorageUnreachable(
             f"{files.url(path)} may not be read: {error.strerror}.", hint="Run this as a user who may read the lake."
         ) from error
-    except OSError as error:
-        raise _damaged(files, path, error) from error
 
 
 def read_record(files: Files, version: int) -> Record | None:

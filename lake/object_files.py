@@ -53,8 +53,12 @@ def open_store(url: str) -> ObjectStore:
             f"The address {without_secrets(url)} must not hold a user or a password.",
             hint="Give s3://bucket/prefix, and the credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
         )
-    if not url.lower().startswith("s3://") or not parts.netloc or parts.query or parts.fragment:
+    bucket = re.fullmatch(r"[A-Za-z0-9._-]+", parts.netloc)
+    if not url.lower().startswith("s3://") or not bucket or parts.query or parts.fragment:
         raise InputError(f"{without_secrets(url)!r} is no address of a lake.", hint="Give s3://bucket/prefix.")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    if endpoint and not re.fullmatch(r"https?://[\x21-\x7e]+", endpoint):
+        raise InputError("AWS_ENDPOINT_URL is no address.", hint="It has to begin with https:// (or http://).")
     return from_url(url)
 
 
@@ -97,7 +101,8 @@ class ObjectFiles:
 
     def names(self) -> Sequence[str]:
         first = self._insist(None, lambda: [*islice(self.store.list(), 20)])
-        return [*{item["path"].split("/")[0]: None for batch in first for item in batch}]
+        names = {item["path"].split("/")[0]: None for batch in first for item in batch}
+        return [name for name in names if name]  # a prefix made as a folder has an object of its own
 
     def delete(self, path: str) -> None:
         self._if_there(path, lambda: self.store.delete(path))

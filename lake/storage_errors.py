@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 
-from lake.errors import GliolakeError, ReadOnlyLake, StorageFull, StorageUnreachable, UnsuitedStorage
+from lake.errors import GliolakeError, InputError, ReadOnlyLake, StorageFull, StorageUnreachable, UnsuitedStorage
 
 AGAIN = "then run the same command again; it goes on from here."
 
@@ -28,7 +28,6 @@ _SILENT = {
     errno.ENOMEM: f"The machine is out of memory: end other programs, {AGAIN}",
 }
 _UNSUITED = {
-    errno.ENAMETOOLONG: "Its file system allows names of fewer letters than a lake needs (255 a name).",
     errno.EINVAL: "Its file system does not allow a name, or an operation, that a lake needs.",
     errno.EILSEQ: "Its file system does not allow a letter of a name that a lake needs.",
     errno.ENOTSUP: "Its file system lacks an operation that a lake needs.",
@@ -48,6 +47,9 @@ def in_words(error: OSError, root: str, size: int = 0) -> GliolakeError:
         return ReadOnlyLake(
             f"The lake at {root} cannot be written to: {said}.", hint="Nothing was committed. " + _READ_ONLY[number]
         )
+    if number == errno.ENAMETOOLONG:
+        what = f"A name is too long for the file system of the lake at {root}"
+        return InputError(f"{what}.", hint="Nothing was committed. Choose a shorter name for the cohort or experiment.")
     if number in _UNSUITED:
         return UnsuitedStorage(f"{root} cannot hold a lake: {said}.", hint=f"{_UNSUITED[number]} {_OTHER_DISK}")
     advice = _SILENT.get(number, f"Look after the disk or the network share (`dmesg` may say more), {AGAIN}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -164,7 +165,7 @@ def test_a_bucket_that_vanishes_is_said_by_every_request(proxy: S3Proxy, place: 
     "address",
     [
         "s3://ann:hunter2@bucket/lake", "s3://:hunter2@bucket", "S3://hunter2@bucket/x", "s3:ann:hunter2@bucket",
-        "s3://ann:a/hunter2@bucket/x", "s3://bucket/lake?X-Amz-Signature=hunter2", "https://ann:hunter2@host/bucket",
+        "s3://hunter 2/x", "s3://ann:a/hunter2@bucket/x", "s3://bucket/lake?X-Amz-Signature=hunter2", "https://ann:hunter2@host/bucket",
         "s3:/bucket/x", "s3://", "s3:///x", "s3:bucket/x", "s3://bucket/lake#hunter2", "gs://ann:hunter2@bucket/lake",
     ],
 )  # fmt: skip
@@ -175,6 +176,34 @@ def test_an_address_that_is_none_or_holds_a_password_is_refused_and_no_password_
         Lake(address, create=True)
     assert "s3://bucket/prefix" in caught.value.hint
     assert "hunter2" not in f"{caught.value}{caught.value.hint}"
+
+
+@pytest.mark.parametrize("endpoint", ["no address of hunter2", "http://", "ftp://hunter2", "https://ann:hunter2 @host"])
+def test_an_endpoint_that_is_no_address_is_refused_and_not_shown(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL is no address") as caught:
+        Lake("s3://bucket/lake")
+    assert "hunter2" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_a_password_in_the_endpoint_is_not_shown_when_the_store_errs(
+    proxy: S3Proxy, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy.plan = lambda method: "error 500"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://ann:hunter2@127.0.0.1:{proxy.server_port}")
+    with pytest.raises(StorageUnreachable, match=r"127\.0\.0\.1") as caught:
+        Lake(place)
+    assert "hunter2" not in f"{caught.value}{caught.value.hint}"
+
+
+def test_a_lake_begins_in_a_prefix_that_was_made_as_a_folder(s3_bucket: str, place: str, label: Any) -> None:
+    bucket, prefix = s3_bucket.removeprefix("s3://"), place.rpartition("/")[2]
+    address = f"{os.environ['AWS_ENDPOINT_URL']}/{bucket}/{prefix}/"
+    urllib.request.urlopen(urllib.request.Request(address, data=b"", method="PUT")).close()
+    Lake(place, create=True).transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    assert ages(Lake(place)) == [("scan-0001", None)]
 
 
 def test_a_store_that_stays_away_is_named_and_the_same_command_goes_on_later(

@@ -517,7 +517,7 @@ def test_where_folders_cannot_be_synced_it_is_said_once_and_commits_go_on(
         (errno.EFBIG, StorageFull, "ulimit -f"), (errno.EROFS, ReadOnlyLake, "mount it writable"),
         (errno.EACCES, ReadOnlyLake, "given the right"), (errno.EPERM, ReadOnlyLake, "lsattr"),
         (errno.EIO, StorageUnreachable, "dmesg"), (errno.ESTALE, StorageUnreachable, "mount it again"),
-        (errno.EMFILE, StorageUnreachable, "ulimit -n"), (errno.ENAMETOOLONG, UnsuitedStorage, "letters"),
+        (errno.EMFILE, StorageUnreachable, "ulimit -n"), (errno.ENAMETOOLONG, InputError, "shorter"),
         (errno.ENODEV, StorageUnreachable, "dmesg"), (errno.ENOTCONN, StorageUnreachable, "dmesg"),
     ],
 )  # fmt: skip
@@ -546,6 +546,38 @@ def test_an_error_of_the_storage_becomes_a_sentence_and_an_advice(
     assert advice in caught.value.hint
     assert answer == errno.EROFS or "mount it writable" not in caught.value.hint
     assert Lake(lake.root).version == 1
+
+
+def test_a_name_that_is_too_long_for_the_disk_is_named_before_anything_is_committed(lake: Lake, label: Any) -> None:
+    with pytest.raises(InputError, match="A name is too long") as caught:
+        lake.transact(lambda tx: tx.append("labels", [label(1, cohort="ä" * 200)]), run_id="r")
+    assert "shorter" in caught.value.hint
+    assert [*lake.files.list("_log")] == []
+
+
+@pytest.mark.parametrize("link", ["_log", "_log/00000000000000000001.json", "_log/newest_checkpoint.json"])
+def test_a_log_behind_a_link_is_named_and_not_read(tmp_path: Path, label: Any, link: str) -> None:
+    lake = Lake(tmp_path / "lake", create=True)
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    place = tmp_path / "lake" / link
+    if place.exists():
+        place.rename(tmp_path / "elsewhere")
+    place.symlink_to(tmp_path / "elsewhere")
+    if link.endswith("checkpoint.json"):  # only says where to look; another than the newest does as well
+        assert Lake(tmp_path / "lake").read("labels").num_rows == 1
+        return
+    with pytest.raises(DamagedFile, match=f"{place} is a symbolic link") as caught:
+        Lake(tmp_path / "lake")
+    assert ("--linked-lake" in caught.value.hint) == (link == "_log")
+
+
+@pytest.mark.parametrize(
+    "address", ["file://host/lake", "file:lake", "FILE:x", "~nobody-of-this-name/lake", "a\0b", "gs://x/y"]
+)
+def test_an_address_that_is_no_place_for_a_lake_is_refused_in_words(address: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Lake(address, create=True)
+    assert caught.value.hint
 
 
 LIMITED = """
