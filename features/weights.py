@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from features.weight_sources import MXNET, SOURCES, Source, source_of
+from lake.atomic import Own, check_target, replaced_path
 from lake.errors import GliolakeError, InputError, StorageFull
 
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def find_weights(name: str, folder: str | Path | None = None) -> WeightsFile:
         ) from None
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
-            f"{description} does not describe weights: {error}.", hint=f"Run gliolake weights add {name} FILE again."
+            f"{description} does not describe weights: {error}.",
+            hint=f"Move it away, then run gliolake weights add {name} FILE again.",
         ) from None
     if Path(kept.file).name != kept.file or not (description.parent / kept.file).is_file():
         raise InputError(
@@ -189,7 +190,11 @@ def add_weights(
     file = kept_as.name + SUFFIXES[kind]
     with room_in(place):
         place.mkdir(parents=True, exist_ok=True)
-        with _replacing(place / file) as new:
+        ours = _ours(name, place) | ({path.name} if path.parent.samefile(place) else set())
+        kind_of_file = Own(kind="a file of weights", recognises=lambda path: path.name in ours)
+        for each in (file, f"{kept_as.name}.json"):
+            check_target(place / each, overwrite=True, own=kind_of_file)
+        with replaced_path(place / file, overwrite=True, own=kind_of_file) as new:
             if kind == "flax":
                 from safetensors.torch import save_file
 
@@ -197,11 +202,21 @@ def add_weights(
             else:
                 shutil.copyfile(path, new)
             kept = WeightsFile(name, file, _digest(new, "sha256"), new.stat().st_size, origin, _digest(path, "sha256"))
-        with _replacing(place / f"{kept_as.name}.json") as new:
+        with replaced_path(place / f"{kept_as.name}.json", overwrite=True, own=kind_of_file) as new:
             new.write_text(json.dumps(asdict(kept), indent=1) + "\n", "utf-8")
-        for other in {kept_as.name + suffix for suffix in SUFFIXES.values()} - {file}:
+        for other in ours - {file, f"{kept_as.name}.json"}:
             (place / other).unlink(missing_ok=True)
     return kept
+
+
+def _ours(name: str, place: Path) -> set[str]:
+    """The files of a network that this command has put into the folder, which may be somebody's own."""
+    description = place / f"{name}.json"
+    try:
+        kept = WeightsFile(**json.loads(description.read_text("utf-8")))
+    except (OSError, ValueError, TypeError):
+        return set()
+    return {description.name, kept.file} & {f"{name}{end}" for end in (".json", *SUFFIXES.values())}
 
 
 def _check(path: Path, name: str) -> dict[str, torch.Tensor]:
@@ -235,19 +250,6 @@ def _digest(path: Path, algorithm: str) -> str:
     # sha1 is what GluonCV publishes; it guards against mistakes, and the restricted readers against malice.
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, whose file takes the place of ``path`` when all is written, and not before."""
-    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        yield new
-        with new.open("rb+") as file:
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -86,6 +87,15 @@ def unbroken() -> Iterator[None]:
     finally:
         _State.unbroken -= 1
         _raise_if_due()
+
+
+@contextmanager
+def temporary_folder(purpose: str) -> Iterator[Path]:
+    """A folder for temporary files that only we can read (mode 0700), gone in the end, whatever the end is."""
+    with unbroken():
+        folder = tempfile.TemporaryDirectory(prefix=f"gliolake-{purpose}-", ignore_cleanup_errors=True)
+    with folder as name, doomed(Path(name)):
+        yield Path(name)
 
 
 @contextmanager

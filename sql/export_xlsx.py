@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 import traceback
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BufferedRandom
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from zipfile import ZipFile
 
@@ -22,7 +20,7 @@ import xlsxwriter
 from xlsxwriter.exceptions import FileCreateError
 
 from lake.errors import InputError
-from lake.stopping import doomed
+from lake.stopping import temporary_folder
 from sql.export_cells import RULES, cells, description
 
 if TYPE_CHECKING:
@@ -67,17 +65,16 @@ def write_xlsx(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: Bin
     """
     # Made among the library's own temporary files: it could not let go of a stream that refused it.
     with (
-        tempfile.TemporaryDirectory(prefix="gliolake-xlsx-") as folder,
-        doomed(Path(folder)),
-        Path(folder, "book.xlsx").open("w+b") as made,
+        temporary_folder("xlsx") as folder,
+        (folder / "book.xlsx").open("w+b") as made,
     ):
         try:
-            with xlsxwriter.Workbook(made, {"constant_memory": True, "tmpdir": folder}) as book:
+            with xlsxwriter.Workbook(made, {"constant_memory": True, "tmpdir": str(folder)}) as book:
                 _fill(book, schema, batches)
         except FileCreateError as error:  # of a full disk
             full: OSError = error.args[0]
             _let_go(full, made)
-            raise OSError(full.errno, full.strerror, folder) from None
+            raise OSError(full.errno, full.strerror, str(folder)) from None
         made.seek(0)
         shutil.copyfileobj(made, stream)
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from features.scan_task import ScanFile, ScanTask, Wanted, compute, possible_bra
 from ingest.cohort import CLIP_STEPS
 from ingest.images import REFERENCE
 from lake.errors import GliolakeError, InputError
+from lake.stopping import temporary_folder
 from lake.tables import FEATURE_LENGTH
 from modeling.ensemble.description import Description
 from modeling.problem import modality_of
@@ -129,10 +128,10 @@ def ready(case: CaseImages, description: Description) -> Iterator[CaseImages]:
     done = preprocess_session(SessionTask("case", case.name, files, case.tumour_box, settings, "", ""))
     if done.reason:
         raise InputError(f"The case cannot be preprocessed: {done.detail}", hint="Look at its images and its mask.")
-    with tempfile.TemporaryDirectory(prefix="gliolake-case-") as folder:
+    with temporary_folder("case") as folder:
         kept = []
         for volume in done.volumes:
-            path = Path(folder, f"{volume.role}.nii")
+            path = folder / f"{volume.role}.nii"
             path.write_bytes(volume.nifti)
             kept.append({"role": volume.role, "uri": str(path), "sha256": volume.sha256})
         yield replace(case, files=tuple(kept), tumour_box=done.tumour_box)

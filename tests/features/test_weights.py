@@ -204,6 +204,21 @@ def test_safetensors_take_the_place_of_what_was_there(state: dict[str, torch.Ten
     assert read_weights(kept / added.file, SLOWFAST).keys() == expected_shapes(SLOWFAST).keys()
 
 
+@pytest.mark.parametrize("mine", [f"{SLOWFAST}.pth", f"{SLOWFAST}.json"])
+def test_a_file_that_somebody_else_put_into_the_folder_is_not_replaced(saved: Path, tmp_path: Path, mine: str) -> None:
+    (tmp_path / mine).write_bytes(b"weeks of training")
+    with pytest.raises(InputError, match="is not a file of weights as gliolake writes it"):
+        add_weights(saved, SLOWFAST, tmp_path, any_checksum=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"weeks of training"]
+
+
+def test_a_file_of_another_format_that_was_not_added_is_not_removed(saved: Path, kept: Path) -> None:
+    mine = kept / f"{SLOWFAST}.safetensors"
+    mine.write_bytes(b"weeks of training")
+    add_weights(saved, SLOWFAST, kept, any_checksum=True)
+    assert mine.read_bytes() == b"weeks of training"
+
+
 def test_the_published_names_of_vivit_become_what_transformers_makes_of_them(tmp_path: Path) -> None:
     from transformers import VivitConfig, VivitForVideoClassification
 
