@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lake.errors import known_name
+from lake.shown import guard_streams
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -118,14 +119,15 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 
 def settings_of_workers() -> dict[str, Any]:
-    """What Dask's configuration has to hold for worker processes of this machine to write such lines as well."""
-    formatter = _formatter()
-    if formatter is None:
-        return {}
+    """What Dask's configuration has to hold for worker processes of this machine, which print where we do.
+
+    They write such lines as well, and nothing else that they print steers a terminal.
+    """
     import dask
 
     preload = [*dask.config.get("distributed.worker.preload", []), __name__]
-    fields = formatter.fields | {"run_id": next(reversed(_under_way), None)}
+    formatter = _formatter()
+    fields = formatter and formatter.fields | {"run_id": next(reversed(_under_way), None)}
     return {"distributed.worker.preload": preload, ON_WORKERS: fields}
 
 
@@ -133,4 +135,6 @@ def dask_setup(worker: Worker) -> None:
     """Dask calls it in each worker process that was started so."""
     import dask
 
-    _begin({**dask.config.get(ON_WORKERS), "worker": worker.address})
+    guard_streams()
+    if fields := dask.config.get(ON_WORKERS):
+        _begin({**fields, "worker": worker.address})

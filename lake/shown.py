@@ -92,8 +92,18 @@ def guarded() -> Iterator[None]:
     for stream in streams:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = map(Guarded, streams)
+    guard_streams()
     try:
         yield
-    finally:
+    except Exception:  # its traceback is printed later
+        raise
+    except BaseException:
         sys.stdout, sys.stderr = streams
+        raise
+    else:
+        sys.stdout, sys.stderr = streams
+
+
+def guard_streams() -> None:
+    """From now on nothing that this process prints steers the terminal."""
+    sys.stdout, sys.stderr = Guarded(sys.stdout), Guarded(sys.stderr)
