@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake.errors import DamagedFile, InputError, StorageFull
+from lake import log
+from lake.errors import DamagedFile, GliolakeError, InputError, StorageFull
 from lake.store import Lake
 from lake.verify import verify
 from sql.catalog import connect, write_catalog
@@ -163,3 +164,29 @@ def test_only_a_catalog_that_nobody_added_to_is_replaced(lake: Lake, tmp_path: P
     with pytest.raises(InputError, match="is not a catalog as gliolake writes it"):
         write_catalog(lake, file, overwrite=True)
     assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "labels/cohort=brats21/*.parquet",
+        "labels/cohort=ucsf_pdgm/{name}",
+        "labels/cohort=brats21/x/{name}",
+        "labels/cohort=brats21'; COPY labels TO 'x/{name}",
+        "labels/cohort=[a-z]*/{name}",
+        "labels/{name}",
+        "lake://labels/cohort=brats21/{name}",
+        "links/cohort=brats21/{name}",
+    ],
+)
+def test_a_record_that_names_a_data_file_otherwise_than_gliolake_does_is_no_record(filled: Lake, path: str) -> None:
+    """What DuckDB is shown of names are those that table, partition and checksum make: no pattern, no other part."""
+    (record,) = Path(filled.root, "_log").glob("*1.json")
+    content = json.loads(record.read_bytes())
+    (file,) = content["added"]
+    file["path"] = path.format(name=Path(file["path"]).name)
+    del content["sha256"]
+    record.chmod(0o600)
+    record.write_bytes(log._encode(content))
+    with pytest.raises(GliolakeError, match=r"00001\.json"):
+        Lake(filled.root).read("labels")
