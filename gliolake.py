@@ -658,8 +658,9 @@ def predict(
 ) -> None:
     """Ask an exported model about one case: probability, interval, what it looked at, and who is like it."""
     from analysis.case.predict import predict as run
+    from lake.paths import absolute
 
-    target = output or Path(folder.resolve().name)
+    target = output or Path(absolute(folder).name)
     asked = run(
         folder, model, mask=mask, box=box, cohort=cohort, linked=linked_images, output=target, overwrite=overwrite
     )

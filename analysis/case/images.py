@@ -16,6 +16,7 @@ from ingest.folders import FoundFile, FoundScan, found_series
 from ingest.images import SYNTHETIC, read_scan
 from ingest.listing import list_folder
 from lake.errors import InputError
+from lake.paths import absolute
 from lake.tables import MODALITIES
 
 HINTS = {
@@ -102,7 +103,7 @@ def read_case(
     labels = {label: meaning for one in rules for label, meaning in one.mask_labels.items()}
     names = {file.role: endings.get(file.role, ()) for file in files}
     raw = described is not None and described.raw
-    name = folder.resolve().name
+    name = absolute(folder).name
     given = _given(box) if box else None
     scan = FoundScan("case", name, name, name, 0, str(folder), tuple(files), "", given)
     read = read_scan(scan, ImageRules((), names, labels, several_grids=raw))

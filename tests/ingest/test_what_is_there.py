@@ -21,6 +21,7 @@ from ingest.cohort import Cohort, load_cohort
 from ingest.folders import FoundScan
 from ingest.images import ReadScan, read_scan
 from ingest.ingest import ingest
+from ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
 from lake.errors import InputError
 from lake.store import Lake
 from sql.status import status
@@ -224,6 +225,44 @@ def test_two_sites_with_the_same_ids_are_not_mixed(
     ingest(lake, "brats21", tmp_path / "other", moved=True)
     assert scans(lake) == before | {name: str(tmp_path / "other" / "site" / name) for name in IDS[:3]}
     assert excluded(lake) == []
+
+
+def test_of_two_sites_with_the_same_ids_ingested_at_once_the_second_to_commit_is_left_out(
+    lake: Lake, images: Path, tmp_path: Path, writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed, scan_id in enumerate(IDS):
+        writer.scan(tmp_path / "other", scan_id, 100 + seed)
+    commit = room.commit_links
+    rival = iter([True])
+
+    def overtaken(tx: Any) -> None:
+        commit(tx)
+        if tx.read("scans").num_rows and next(rival, False):
+            ingest(Lake(lake.root), "brats21", tmp_path / "other")
+
+    monkeypatch.setattr(room, "commit_links", overtaken)
+    ingest(lake, "brats21", images)
+    assert next(rival, "overtaken") == "overtaken"
+    assert scans(lake) == {scan_id: str(tmp_path / "other" / scan_id) for scan_id in IDS}
+    assert excluded(lake) == [(scan_id, "id of another folder's scan") for scan_id in IDS]
+
+
+def test_a_scheduled_run_goes_on_and_ends_with_1_where_a_folder_has_a_problem(
+    lake: Lake, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cohorts.toml").write_text(f'[[cohort]]\ncohort = "brats21"\nimages = "{images}"\n')
+
+    def never(job: ExtractJob) -> Extracted:
+        raise AssertionError(job)
+
+    steps = Steps(extract=never, count=dict)
+    assert run_schedule(lake, read_schedule(tmp_path / "cohorts.toml"), steps).exit_code == 0
+    for scan_id in IDS[:4]:
+        shutil.rmtree(images / scan_id)
+    report = run_schedule(lake, read_schedule(tmp_path / "cohorts.toml"), steps)
+    assert (report.exit_code, report.failed) == (1, ("brats21",))
+    assert "--vanished-are-gone" in report.as_dict()["cohorts"]["brats21"]["error"]
+    assert len(scans(lake)) == 8
 
 
 def test_a_cohort_that_was_moved_is_followed_without_a_word(lake: Lake, images: Path, tmp_path: Path) -> None:

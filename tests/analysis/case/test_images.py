@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,11 @@ def test_links_out_of_a_case_are_refused_unless_they_are_asked_for_and_litter_is
     image.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="no regular file"):
         read_case(folder, linked=True)
+
+
+def test_a_case_in_a_folder_of_another_encoding_is_refused_or_named_by_a_link_to_it(make_case: Any) -> None:
+    odd = make_case("BraTS2021_00001").rename(os.fsdecode(os.fsencode(make_case("x").parent) + b"/f\xfcnf"))
+    with pytest.raises(InputError, match=r"f\\udcfcnf is no UTF-8"):
+        read_case(odd)
+    (odd.parent / "five").symlink_to(odd)
+    assert read_case(odd.parent / "five").name == "five"
