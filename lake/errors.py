@@ -69,6 +69,10 @@ class StagedFileGone(GliolakeError):
     """A file that was staged for a commit is no longer there; nothing names it."""
 
 
+class Obstructed(DamagedFile):
+    """A link or a file stands where a folder of the lake has to be; what lies behind it may be sound."""
+
+
 class CommitConflict(GliolakeError):
     """Other processes kept changing what this commit rests on, for longer than it was willing to try again."""
 

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lake.errors import GliolakeError
+from lake.errors import DamagedFile, GliolakeError
 from lake.files import Entry, links_allowed
 from lake.names import TEMPORARY
 from lake.open_folder import OpenFolder, Place, kind_of, rename, rename_if_free
@@ -19,6 +19,9 @@ from lake.storage_errors import in_words, no_way_to_create, not_synced
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
 """What a file system without hard links answers to one (FAT, exFAT, most network shares of Windows, some of FUSE)."""
+
+UNREADABLE = {errno.EIO, getattr(errno, "EBADMSG", errno.EIO), getattr(errno, "EUCLEAN", errno.EIO)}
+"""What a disk answers that has lost a file."""
 
 DEEPEST = 16
 """Folders within folders that a listing goes down to; a lake has no more than four."""
@@ -248,6 +251,8 @@ class LocalFiles:
                 raise PermissionError(error.errno, error.strerror, self.url(asked)) from error
             raise in_words(error, self.root, asked) from error
         except OSError as error:
+            if isinstance(asked, str) and error.errno in UNREADABLE:  # others may be whole
+                raise DamagedFile(f"{self.url(asked)} cannot be read: {error.strerror}.") from error
             raise in_words(error, self.root, asked if isinstance(asked, int) else 0) from error
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from lake.errors import DamagedFile, NotALake
+from lake.errors import DamagedFile, NotALake, Obstructed
 from lake.files import LINKED_LAKE, FileKind, parts_of
 from lake.progress import warn
 
@@ -72,7 +72,7 @@ class OpenFolder:
 
         Raises:
             FileNotFoundError: it is not there, and ``make`` is off.
-            DamagedFile: a symbolic link or a file stands where a folder should.
+            Obstructed: a symbolic link or a file stands where a folder should.
             NotALake: the root is a link, or a file.
         """
         root = here = self._opened(make)
@@ -148,9 +148,12 @@ class OpenFolder:
         """The error for what is no file, or no folder, where one has to be."""
         kind = kind_of(status)
         hint = "gliolake makes none there; it is neither followed nor changed. Look who put it there, and take it away."
-        if kind == "symbolic link" and expected == "folder":
+        what = f"{self.root / place.path} is a {kind}, where a {expected} has to be."
+        if expected == "file":
+            return DamagedFile(what, hint=hint)
+        if kind == "symbolic link":
             hint += f" Links that you made on purpose are allowed by {LINKED_LAKE}."
-        return DamagedFile(f"{self.root / place.path} is a {kind}, where a {expected} has to be.", hint=hint)
+        return Obstructed(what, hint=hint)
 
     def _opened(self, make: bool = False) -> int:
         """The root's handle, which stays open: what takes the folder's place meanwhile is not gone into."""

@@ -20,7 +20,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from lake import log
-from lake.errors import StorageUnreachable
+from lake.errors import Obstructed, StorageUnreachable
 from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import Making, clear, mend_checkpoints, take_out
@@ -240,6 +240,8 @@ def _fault(files: Files, file: DataFile) -> tuple[str, str, bool] | None:
         raise
     except PermissionError:
         return "unreadable file", "it is there, and this user may not read it", True
+    except Obstructed as error:  # taken out of the lake, a table on another disk would be lost for a forgotten option
+        return "unreadable file", str(error), True
     except OSError as error:
         return "unreadable file", error.strerror or str(error), False
     if data is not None:

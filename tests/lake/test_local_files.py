@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from lake import names
+from lake.compaction import compact
 from lake.errors import (
     DamagedFile,
     GliolakeError,
@@ -31,7 +32,9 @@ from lake.errors import (
 )
 from lake.files import Entry
 from lake.local_files import LocalFiles
+from lake.quarantine import purge
 from lake.store import Lake
+from lake.verify import verify
 
 PROJECT = Path(__file__).parents[2]
 DATA = f"labels/cohort=a/{'0' * 32}.parquet"
@@ -236,6 +239,42 @@ def test_a_listing_ends_in_folders_that_go_deeper_than_a_lake_or_may_not_be_read
     assert [entry.kind for path, entry in found.items() if path.startswith("deep")] == ["folder"]
     assert found["labels/sound"] == Entry("labels/sound", 5, found["labels/sound"].age)
     assert [*LocalFiles(tmp_path / "nothing").list()] == []
+
+
+@pytest.mark.parametrize(
+    "link", ["labels", "labels/cohort=brats21", "_log", "_tmp", "_quarantine", "_catalog", "a file"]
+)
+@pytest.mark.parametrize("leads", ["to where it was moved", "to a folder of mine"])
+def test_no_command_harms_what_a_link_in_a_lake_leads_to_nor_gives_up_what_lies_behind_it(
+    tmp_path: Path, outside: Path, label: Any, link: str, leads: str
+) -> None:
+    lake = Lake(tmp_path / "lake", create=True)
+    for number in range(5):
+        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+    name = min(lake.state().files) if link == "a file" else link
+    place, moved = Path(lake.root, name), tmp_path / "moved"
+    place.rename(moved) if place.exists() else moved.mkdir()
+    for number in range(2):  # ripe for a repair, if it went there
+        old = moved / f"{number:032x}.parquet" if moved.is_dir() else outside / f"{number:032x}.parquet"
+        old.write_bytes(b"mine")
+        os.utime(old, (0, 0))
+    place.symlink_to(moved if leads == "to where it was moved" else outside)
+    before = snapshot(outside), snapshot(moved)
+    commands: list[Callable[[], object]] = [
+        lambda: verify(lake.root), lambda: verify(lake.root, repair=True, grace=-1),
+        lambda: purge(Lake(lake.root), lain=-1),
+        lambda: compact(Lake(lake.root)), lambda: Lake(lake.root).read("labels"),
+        lambda: Lake(lake.root).transact(lambda tx: tx.upsert("labels", [label(1, age=50.0)]), run_id="r"),
+    ]  # fmt: skip
+    for command in commands:
+        with contextlib.suppress(GliolakeError):
+            command()
+    assert (snapshot(outside), snapshot(moved)) == before
+    if link != "a file":
+        assert place.is_symlink()
+        place.unlink()
+        moved.rename(place)
+        assert Lake(lake.root).read("labels").num_rows == 5
 
 
 # Links that the user made on purpose.
@@ -578,6 +617,25 @@ def test_an_address_that_is_no_place_for_a_lake_is_refused_in_words(address: str
     with pytest.raises(InputError) as caught:
         Lake(address, create=True)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("answer", [errno.EIO, errno.EUCLEAN, errno.EBADMSG])
+def test_a_file_that_the_disk_has_lost_is_damage_and_hides_no_other(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch, answer: int
+) -> None:
+    for number in range(3):
+        lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
+    lost, real = sorted(lake.state().files)[1], os.open
+
+    def worn(name: Any, *given: Any, **options: Any) -> int:
+        if lost.endswith(f"/{name}"):
+            raise OSError(answer, os.strerror(answer), name)
+        return real(name, *given, **options)
+
+    monkeypatch.setattr(os, "open", worn)
+    assert [(found.kind, found.path) for found in verify(lake).findings] == [("unreadable file", lost)]
+    with pytest.raises(DamagedFile, match=f"{lost} cannot be read: {os.strerror(answer)}"):
+        Lake(lake.root).read("labels")
 
 
 LIMITED = """
