@@ -12,6 +12,7 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ NO_SERIES = "no DICOM series"
 SEVERAL_SERIES = "several DICOM series"
 MIXED_SLICES = "slices of different kinds"
 MISSING_SLICES = "slices missing or doubled"
+MANY_FRAMES = "several frames in one file"
 DICOM_REASONS = (
     UNREADABLE,
     NOT_3D,
@@ -45,6 +47,7 @@ DICOM_REASONS = (
     SEVERAL_SERIES,
     MIXED_SLICES,
     MISSING_SLICES,
+    MANY_FRAMES,
 )
 """Everything that can be wrong with one DICOM series."""
 
@@ -55,7 +58,10 @@ _WIDEST = 8
 """Bytes of the widest voxel that a series may come to hold once its values are rescaled."""
 
 READ_TAGS = _POSITION, _ORIENTATION, _SERIES = "0020|0032", "0020|0037", "0020|000e"
-"""Image position, image orientation, series instance UID: all tags whose texts are asked for."""
+"""Image position, image orientation, series instance UID: a slice has all of them."""
+
+NUMBER_TAGS = _INSTANCE, _ACQUIRED = "0020|0013", "0020|1002"
+"""Instance number and images in acquisition, which a slice may have. No texts of other tags are asked for."""
 
 TRANSFER_SYNTAXES = {
     b"1.2.840.10008.1.2", b"1.2.840.10008.1.2.1", b"1.2.840.10008.1.2.2", b"1.2.840.10008.1.2.5",
@@ -63,6 +69,16 @@ TRANSFER_SYNTAXES = {
 }  # fmt: skip
 """Voxels as they are, run lengths, JPEG, JPEG-LS and JPEG 2000. A deflated file is one that could unpack to anything
 before its header is known, and no scanner writes any."""
+
+PLAIN = b"1.2.840.10008.1.2"
+"""The transfer syntax of a file that does not say any (PS3.5, 10.1)."""
+
+DOCUMENTS = re.compile(
+    r".*\.(txt|md|rtf|pdf|docx?|xlsx?|csv|tsv|json|xml|ya?ml|toml|ini|log|html?|jpe?g|png|gif|bval|bvec|nii(\.gz)?|md5|sha\d*)"
+    r"|dicomdir|readme|licen[cs]e|version|\w+sums",
+    re.IGNORECASE,
+)
+"""Names of files that lie beside slices and are none. Any other file that is no DICOM is a slice that was damaged."""
 
 _META = 1 << 16
 """Bytes in which a file has to say its transfer syntax."""
@@ -83,10 +99,17 @@ class _Slice:
     orientation: np.ndarray
     size: tuple[int, int]
     kind: tuple[object, ...]
+    number: int | None
+    acquired: int | None
+
+
+class _BadSlice(Exception):
+    """What is wrong with one file, without its name."""
 
 
 def read_dicom_series(folder: str | Path) -> Volume:
-    """Read the one DICOM series that a folder holds; files that are no DICOM image are passed over.
+    """Read the one DICOM series that a folder holds. Files named as documents are passed over (``DOCUMENTS``); any
+    other that cannot be read is a slice that is lost, and the series is refused.
 
     Voxels are indexed (column, row, slice), with the slices in rising order along their normal, and hold rescaled
     values: the stored integer type where slope and intercept keep them whole, else a floating type.
@@ -98,7 +121,7 @@ def read_dicom_series(folder: str | Path) -> Volume:
     """
     folder = Path(str(folder).removeprefix("file://"))
     sitk.ProcessObject.SetGlobalWarningDisplay(False)  # ITK's warnings quote tags
-    slices = [found for path in _files(folder) if (found := _header(path)) is not None]
+    slices = _headers(folder)
     if not slices:
         raise _bad(NO_SERIES, folder, "none of its files is a DICOM image with a place in space")
     _one_series(folder, slices)
@@ -112,7 +135,7 @@ def read_dicom_series(folder: str | Path) -> Volume:
     voxels.flags.writeable = False
     digests = sorted(hashlib.sha256(one.path.read_bytes()).hexdigest() for one in ordered)
     sha256 = hashlib.sha256("\n".join(digests).encode()).hexdigest()
-    return Volume(voxels, _affine(ordered, image, gap), sha256)
+    return Volume(voxels, _affine(ordered, image, gap), sha256, notes=tuple(_perhaps_missing(ordered)))
 
 
 def _bad(reason: str, folder: Path, what: str) -> BadImage:
@@ -133,43 +156,106 @@ def _files(folder: Path) -> list[Path]:
     return paths
 
 
-def _header(path: Path) -> _Slice | None:
-    """A slice's header; None for a file that is no DICOM file (PS3.10: DICM after 128 bytes).
+def _headers(folder: Path) -> list[_Slice]:
+    """The headers of all slices. Raises BadImage that names every file which should be one and cannot be read."""
+    found: list[_Slice] = []
+    faults: dict[str, list[Path]] = {}
+    for path in _files(folder):
+        try:
+            if (header := _header(path)) is not None:
+                found.append(header)
+        except _BadSlice as error:
+            faults.setdefault(str(error), []).append(path)
+    if faults:
+        parts = []
+        for fault, paths in faults.items():
+            named = ", ".join(_named(path) for path in paths[:3]) + (f" and {len(paths) - 3} more" * (len(paths) > 3))
+            parts.append(f"{named}: {fault}")
+        raise _bad(MANY_FRAMES if [*faults] == [_FRAMES] else UNREADABLE, folder, "; ".join(parts))
+    return found
 
-    A file with DICOM's mark that cannot be understood is an error: passed over, it would leave a hole.
+
+_FRAMES = "it holds several frames (enhanced DICOM), and one slice a file is expected: convert it to NIfTI"
+
+
+def _header(path: Path) -> _Slice | None:
+    """A slice's header; None for a document that lies beside slices. Raises _BadSlice.
+
+    What should be a slice and cannot be read is an error: passed over, it would leave a hole, or shorten the series.
     """
     try:
         with limits.open_regular(path) as file:
             start = file.read(_META)
     except OSError as error:
-        raise _bad(UNREADABLE, path.parent, f"{_named(path)}: {error.strerror}") from error
-    if start[128:132] != b"DICM":
-        return None
-    if _transfer_syntax(start) not in TRANSFER_SYNTAXES:
-        raise _bad(UNREADABLE, path.parent, f"{_named(path)} is deflated, or of a transfer syntax that is not read")
+        raise _BadSlice(error.strerror or "it cannot be opened") from error
+    syntax = _transfer_syntax(start)
+    if syntax is None:
+        if DOCUMENTS.fullmatch(path.name):
+            return None
+        raise _BadSlice("it is empty" if not start else "it is no DICOM, or cut off at its beginning")
+    if syntax not in TRANSFER_SYNTAXES:
+        what = "deflated, or of a transfer syntax that is not read" if syntax else "damaged: it says no transfer syntax"
+        raise _BadSlice(f"it is {what}")
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(os.fspath(path))
     try:
         reader.ReadImageInformation()
+        size = reader.GetSize()
+    except RuntimeError:
+        raise _BadSlice("it is damaged, or no image") from None
+    if len(size) > 2 and size[2] != 1:
+        raise _BadSlice(_FRAMES)
+    try:
         tags = {tag: reader.GetMetaData(tag) for tag in READ_TAGS}
         position, orientation = (_numbers(tags[tag]) for tag in (_POSITION, _ORIENTATION))
-    except (RuntimeError, ValueError) as error:
-        reason = f"{_named(path)} is damaged or gives no place in space"
-        raise _bad(UNREADABLE, path.parent, reason) from _plain(error)
+    except (RuntimeError, ValueError):
+        raise _BadSlice("it gives no place in space") from None
     if position.size != 3 or orientation.size != 6:
-        raise _bad(UNREADABLE, path.parent, f"{_named(path)} gives no place in space")
-    size = reader.GetSize()
-    if len(size) > 2 and size[2] != 1:
-        raise _bad(NOT_3D, path.parent, f"{_named(path)} holds {size[2]} frames; one slice a file is expected")
+        raise _BadSlice("it gives no place in space")
     spacing = tuple(round(length, 6) for length in reader.GetSpacing()[:2])
     kind = (reader.GetNumberOfComponents(), size[:2], spacing, reader.GetPixelIDValue())
-    return _Slice(path, tags[_SERIES].strip("\0 "), position, orientation.reshape(2, 3), (size[0], size[1]), kind)
+    number, acquired = (_whole(reader, tag) for tag in NUMBER_TAGS)
+    return _Slice(
+        path,
+        tags[_SERIES].strip("\0 "),
+        position,
+        orientation.reshape(2, 3),
+        (size[0], size[1]),
+        kind,
+        number,
+        acquired,
+    )
 
 
-def _transfer_syntax(start: bytes) -> bytes:
-    """The UID in element (0002,0010) of a file's meta information, whose encoding is fixed; empty where it has none."""
-    at = 132
+def _whole(reader: sitk.ImageFileReader, tag: str) -> int | None:
+    try:
+        return int(reader.GetMetaData(tag).strip("\0 "))
+    except (RuntimeError, ValueError):
+        return None
+
+
+def _perhaps_missing(slices: list[_Slice]) -> Iterator[str]:
+    """What numbers in headers say of slices that may be missing at an end, where positions show no gap."""
+    numbers = [one.number for one in slices if one.number is not None]
+    acquired = max((one.acquired or 0 for one in slices), default=0)
+    if len(numbers) == len(slices) and min(numbers) > 1:
+        yield f"its {len(slices)} slices are numbered from {min(numbers)}: some may be missing"
+    elif acquired > len(slices):
+        yield f"its headers speak of {acquired} images, and {len(slices)} are here: some may be missing"
+
+
+def _transfer_syntax(start: bytes) -> bytes | None:
+    """The UID in element (0002,0010) of a file's meta information, whose encoding is fixed; None where it is no DICOM.
+
+    The preamble may be missing, and with it the meta information (as before DICOM 3, and from some exports).
+    """
+    if start[128:132] != b"DICM":
+        if re.match(rb"\x08\0[\0-\xff]\0", start, re.DOTALL):
+            return PLAIN
+        if not start.startswith(b"\x02\0"):
+            return None
+    at = 132 if start[128:132] == b"DICM" else 0
     while start[at : at + 2] == b"\x02\x00":
         long = start[at + 4 : at + 6] in (b"OB", b"OW", b"UN", b"UT", b"SQ", b"OF", b"UC", b"UR")
         value = at + (12 if long else 8)
@@ -258,10 +344,19 @@ def _voxels(folder: Path, ordered: list[_Slice]) -> sitk.Image:
     except RuntimeError as error:
         failed = _plain(error)
     if failed is not None:
-        raise _bad(UNREADABLE, folder, "the voxels of its slices cannot be read") from failed
+        lost = ", ".join(_named(one.path) for one in ordered if not _can_be_read(one.path))
+        raise _bad(UNREADABLE, folder, f"the voxels of {lost or 'its slices'} cannot be read") from failed
     if image.GetSize()[2] != len(ordered):
         raise _bad(NOT_3D, folder, f"its {len(ordered)} slices became {times(image.GetSize())} voxels")
     return image
+
+
+def _can_be_read(path: Path) -> bool:
+    try:
+        sitk.ReadImage(os.fspath(path), imageIO="GDCMImageIO")
+    except RuntimeError:
+        return False
+    return True
 
 
 def _affine(ordered: list[_Slice], image: sitk.Image, gap: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -47,6 +48,8 @@ def write(
     direction: np.ndarray | None = None,
     gap: float = 5.5,
     prefix: str = "im",
+    first: int = 0,
+    announced: str = "",
 ) -> list[Path]:
     """One file a slice, in names that sort against their order in space, with a patient's name in each."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -58,12 +61,13 @@ def write(
         plane.SetSpacing((0.9, 1.1, gap))
         tags = {
             "0008|0060": "MR", "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
-            "0020|000d": "1.2.3.4", "0020|000e": series, "0020|0013": str(k),
+            "0020|000d": "1.2.3.4", "0020|000e": series, "0020|0013": str(first + k),
             "0020|0032": "\\".join(f"{number:.8f}" for number in position),
             "0020|0037": "\\".join(f"{number:.8f}" for number in direction[:, :2].T.ravel()),
             "0010|0010": PATIENT, "0010|0020": "4711", "0010|0030": "19500101",
             "0028|1052": "0", "0028|1053": "1",
         }  # fmt: skip
+        tags |= {"0020|1002": announced} if announced else {}
         for tag, value in tags.items():
             plane.SetMetaData(tag, value)
         writer = sitk.ImageFileWriter()
@@ -171,6 +175,96 @@ def test_what_cannot_be_read_is_refused_and_not_left_out(tmp_path: Path) -> None
     assert refusal(tmp_path / "one").reason == dicom.NOT_3D
     write(tmp_path / "constant", np.full((9, 7, 5), 3, np.int16))
     assert refusal(tmp_path / "constant").reason == dicom.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (lambda _: b"", "it is empty"),
+        (lambda _: b"<html><body>502 Bad Gateway</body></html>" * 9, "it is no DICOM"),
+        (lambda stored: stored[:100], "it is no DICOM"),
+        (lambda stored: stored[128:], "it is no DICOM"),
+        (lambda stored: b"\x1f\x8b\x08" + stored, "it is no DICOM"),
+        (lambda stored: stored[:160], "damaged"),
+        (lambda stored: stored[:-60], "damaged"),
+    ],
+    ids=["empty", "a page of an error", "100 bytes", "from the mark on", "packed", "the beginning alone", "cut short"],
+)
+@pytest.mark.parametrize("name", ["im95.dcm", "im97.dcm"], ids=["at an end", "in the middle"])
+def test_a_slice_that_cannot_be_read_costs_the_series_and_is_named(
+    tmp_path: Path, content: Callable[[bytes], bytes], said: str, name: str
+) -> None:
+    write(tmp_path / "series", image())
+    path = tmp_path / "series" / name
+    path.write_bytes(content(path.read_bytes()))
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.UNREADABLE
+    assert said in str(error)
+    assert name in str(error)
+
+
+def test_all_slices_that_cannot_be_read_are_named_at_once(tmp_path: Path) -> None:
+    paths = write(tmp_path / "series", image())
+    for path, content in zip(paths, (b"", b"", b"nothing"), strict=False):
+        path.write_bytes(content)
+    told = str(refusal(tmp_path / "series"))
+    assert "im98.dcm, im99.dcm: it is empty" in told
+    assert "im97.dcm: it is no DICOM" in told
+
+
+@pytest.mark.parametrize("kept", ["all but the preamble", "the data set alone"])
+@pytest.mark.parametrize("which", [slice(None), slice(4, 5)], ids=["all slices", "the last"])
+def test_slices_without_a_preamble_are_read(tmp_path: Path, kept: str, which: slice) -> None:
+    paths = write(tmp_path / "series", image())
+    whole = read_dicom_series(tmp_path / "series")
+    for path in paths[which]:
+        stored = path.read_bytes()
+        meta = 144 + int.from_bytes(stored[140:144], "little")
+        path.write_bytes(stored[132:] if kept == "all but the preamble" else stored[meta:])
+    volume = read_dicom_series(tmp_path / "series")
+    np.testing.assert_array_equal(volume.voxels, whole.voxels)
+    np.testing.assert_array_equal(volume.affine, whole.affine)
+
+
+def test_documents_beside_slices_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "series", image())
+    for name in (
+        "README",
+        "LICENSE.txt",
+        "im95.json",
+        "view.jpg",
+        "SHA256SUMS",
+        "DICOMDIR",
+        "im95.nii.gz",
+        "._im95.dcm",
+    ):
+        (tmp_path / "series" / name).write_text("no slice")
+    assert read_dicom_series(tmp_path / "series").voxels.shape == (9, 7, 5)
+
+
+def test_an_enhanced_file_of_many_frames_is_refused_by_its_kind(tmp_path: Path) -> None:
+    (tmp_path / "series").mkdir()
+    frames = sitk.GetImageFromArray(np.ascontiguousarray(image().transpose(2, 1, 0)))
+    frames.SetMetaData("0008|0060", "MR")
+    sitk.WriteImage(frames, str(tmp_path / "series" / "im1.dcm"))
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.MANY_FRAMES
+    assert "convert it to NIfTI" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("first", "announced", "note"),
+    [
+        (0, "", None), (1, "5", None), (5, "", "numbered from 5"), (1, "16", "speak of 16 images, and 5 are here"),
+    ],
+)  # fmt: skip
+def test_numbers_that_speak_of_more_slices_are_a_note(
+    tmp_path: Path, first: int, announced: str, note: str | None
+) -> None:
+    write(tmp_path / "series", image(), first=first, announced=announced)
+    notes = read_dicom_series(tmp_path / "series").notes
+    assert bool(notes) is (note is not None)
+    assert note is None or note in notes[0]
 
 
 COHORT = r"""
