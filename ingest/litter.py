@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 _NAMES = frozenset(
     {
         "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",
@@ -12,16 +10,21 @@ _NAMES = frozenset(
     }
 )  # fmt: skip
 
-_FORMS = re.compile(
-    r"""\..*                        # hidden: ._x, .DS_Store, .git, .nfs0012, .Trash-1000, rsync's .name.Xy12ab
-    | ~\$.* | .*~ | \#.*\#          # an office's lock, editors' backups
-    | .*\.(part|partial|crdownload|filepart|download|opdownload|aria2|!ut|tmp|temp|swp|swo|bak|orig|rej)
-    | found\.\d{3}                  # what a check of a Windows disk found
-    """,
-    re.VERBOSE | re.DOTALL | re.IGNORECASE,
-)
+_BEGINNINGS = (".", "~$")
+"""Hidden, such as ._x, .DS_Store, .git, .nfs0012, .Trash-1000, rsync's .name.Xy12ab; and locks of office programs."""
+
+_ENDINGS = (
+    "~", ".part", ".partial", ".crdownload", ".filepart", ".download", ".opdownload", ".aria2", ".!ut", ".tmp", ".temp",
+    ".swp", ".swo", ".bak", ".orig", ".rej",
+)  # fmt: skip
+"""Half of a download, and what editors keep."""
 
 
 def is_litter(name: str) -> bool:
     """Whether a file or folder of this name (not a path) is no part of any cohort, whatever its content."""
-    return name.lower() in _NAMES or _FORMS.fullmatch(name) is not None
+    lower = name.lower()
+    if lower.startswith(_BEGINNINGS) or lower.endswith(_ENDINGS) or lower in _NAMES:
+        return True
+    of_an_editor = lower.startswith("#") and lower.endswith("#")
+    of_a_disk_check = lower.startswith("found.") and lower[6:].isdigit()
+    return of_an_editor or of_a_disk_check
