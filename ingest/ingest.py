@@ -150,11 +150,11 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
     tx.upsert("cohorts", [cohort.row()])
     sources = put(tx, cohort.name, [(file.path, file.sha256) for file in files])
     for file, source in zip(files, sources, strict=True):
-        named = {"source": source.name, "source_path": source.path, "source_order": source.order}
-        tx.replace("labels", {"cohort": cohort.name, "source": source.name}, [row | named for row in file.rows])
+        rows, left_out = file.of_source(source)
+        tx.replace("labels", {"cohort": cohort.name, "source": source.name}, rows)
         before = tx.read("exclusions", {"cohort": cohort.name, "step": LABELS}).to_pylist()
         former = [row for row in before if row["source"] == file.path or row["fingerprint"] == file.sha256]
-        tx.exchange("exclusions", former, merged(file.exclusions))
+        tx.exchange("exclusions", former, merged(left_out))
     commit_links(tx)
 
 

@@ -22,7 +22,7 @@ from ingest.exclusions import CONFLICTING_ROWS, UNREADABLE_ID, UNREADABLE_ROW, U
 from ingest.ids import IdRules, ScanName
 from ingest.report import LabelFileReport
 from ingest.shape import shape_of
-from ingest.sources import path_of
+from ingest.sources import Source, path_of
 from lake.errors import InputError
 from lake.tables import TABLES
 
@@ -38,7 +38,7 @@ _WRITTEN_AS = ("source_id", "source_row")
 class LabelFile:
     """What a label file says: rows for ``labels`` and for ``exclusions``, and what the report tells of it.
 
-    path: absolute. The rows' ``source`` is the stem, until it is known what else the lake calls so.
+    path: absolute. Rows are named by its stem, until it is known what else the lake calls so (``of_source``).
     """
 
     path: str
@@ -46,6 +46,18 @@ class LabelFile:
     rows: tuple[Row, ...]
     exclusions: tuple[Row, ...]
     report: LabelFileReport
+
+    def of_source(self, source: Source) -> tuple[list[Row], list[Row]]:
+        """Its rows for ``labels`` and for ``exclusions`` under the name that it has in the lake."""
+        named = {"source": source.name, "source_path": source.path, "source_order": source.order}
+        stem = Path(self.path).stem
+        left_out = [
+            row | {"scan_id": source.name + row["scan_id"].removeprefix(stem)}
+            if row["scan_id"].startswith(f"{stem} line ")
+            else row
+            for row in self.exclusions
+        ]
+        return [row | named for row in self.rows], left_out
 
     @property
     def notes(self) -> tuple[str, ...]:

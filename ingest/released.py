@@ -18,6 +18,7 @@ import numpy as np
 
 from ingest.exclusions import BAD_LABEL, BAD_VECTOR, CONFLICTING_ROWS, MISSING_VECTOR, Row, exclusion
 from ingest.report import FeaturesReport
+from ingest.shape import shape_of
 from ingest.sources import Source, path_of, put
 from ingest.tfrecords import read_examples
 from lake import limits
@@ -137,7 +138,9 @@ def _vector(example: Mapping[str, np.ndarray], branch: str) -> np.ndarray:
     """(400,) float32 of a branch: a float list, or the bytes of one, as the study writes them."""
     name = RECORD_NAMES[branch]
     if name not in example:
-        raise _Unusable(MISSING_VECTOR, f"it has no {name} (it has {', '.join(sorted(example)) or 'nothing'})")
+        known = {*RECORD_NAMES.values(), "Label"}
+        found = ", ".join(each if each in known else shape_of(each) for each in sorted(example))
+        raise _Unusable(MISSING_VECTOR, f"it has no {name} (it has {found or 'nothing'})")
     values = example[name]
     if values.dtype == np.uint8 and values.size % 4 == 0:
         values = values.view("<f4")
@@ -192,7 +195,11 @@ def _commit(tx: Transaction, read: Sequence[ReleasedFile], feature_set: Mapping[
         tx.delete_keys(
             "exclusions", [row for row in before if row["source"] == source.path or row["fingerprint"] == file.sha256]
         )
-        tx.upsert("exclusions", list(file.exclusions))
+        stem = file.path.stem
+        tx.upsert(
+            "exclusions",
+            [row | {"scan_id": source.name + row["scan_id"].removeprefix(stem)} for row in file.exclusions],
+        )
     tx.upsert("features", _feature_rows(read, scan_ids, feature_set["feature_set"]))
 
 

@@ -131,7 +131,7 @@ CREATE VIEW scan_fates AS
 SELECT
     cohort, scan_id, role,
     CASE
-        WHEN dropped_label IS NOT NULL THEN dropped_label
+        WHEN dropped_label IS NOT NULL AND NOT known THEN dropped_label
         WHEN mgmt_status IS NULL THEN 'no label'
         WHEN NOT known THEN 'MGMT ' || mgmt_status
         WHEN role = 'external' AND is_training_scan THEN 'is a training scan'
@@ -141,7 +141,7 @@ SELECT
         WHEN NOT has_images THEN 'no images'
     END AS reason,
     CASE
-        WHEN dropped_label IS NOT NULL OR mgmt_status IS NULL OR NOT known THEN 1
+        WHEN NOT known THEN 1
         WHEN role = 'external' AND is_training_scan THEN 2
         WHEN role = 'external' AND is_training_patient THEN 3
         WHEN NOT chosen THEN 4

@@ -62,6 +62,9 @@ def test_two_sites_with_files_of_one_name_both_stay(lake: Lake, tmp_path: Path, 
     assert lake.version == before
     assert set(stored(lake)) == {"01", "02", "03", "05", "06"}
     assert lake.read("exclusions").num_rows == 2
+    labelled("site_a/labels.csv", "site_b/labels.csv", a="1,1\nAnna,1\n", b="3,1\nBert,1\n")
+    names = {name for name in lake.read("exclusions")["scan_id"].to_pylist() if "line" in name}
+    assert names == {"labels line 3", "labels (site_b) line 3"}
 
 
 def test_new_content_at_a_path_replaces_the_old_and_a_moved_file_is_the_same_source(

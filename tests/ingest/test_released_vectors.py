@@ -67,6 +67,26 @@ def test_a_patient_keeps_one_id_in_all_files_and_runs_that_hold_the_same_vectors
     assert ingest_features(lake, [one, two]).feature_set == report.feature_set
 
 
+def test_files_of_one_name_in_two_folders_are_two_sources(lake: Lake, tmp_path: Path, tfrecords: Any) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+    first = tfrecords.file(tmp_path / "a" / "train.tfrecords", tfrecords.vectors(0, 1))
+    second = tfrecords.file(tmp_path / "b" / "train.tfrecords", tfrecords.vectors(1, 0))
+    ingest_features(lake, [first])
+    ingest_features(lake, [second, first])
+    assert {(row["scan_id"], row["source"]) for row in lake.read("labels").to_pylist()} == {
+        ("chen2025-0001", "train"),
+        ("chen2025-0002", "train (b)"),
+    }
+    broken = tfrecords.vectors(2, 1) | {"Zenobia": tfrecords.vectors(2, 1)["DF_T2"]}
+    del broken["DF_T2"]
+    (tmp_path / "c").mkdir()
+    ingest_features(lake, [tfrecords.file(tmp_path / "c" / "train.tfrecords", broken, tfrecords.vectors(3, 0))])
+    assert lake.read("exclusions")["scan_id"].to_pylist() == ["train (c) record 1"]
+    (detail,) = lake.read("exclusions")["detail"].to_pylist()
+    assert detail == "Record 1: it has no DF_T2 (it has DF_DETAL_T1, DF_FLAIR, DF_T1, DF_T1CE, Label, Aaaaaaa)."
+
+
 def test_an_unusable_record_costs_itself(lake: Lake, tmp_path: Path, tfrecords: Any) -> None:
     short = tfrecords.vectors(1, 1) | {"DF_T2": b"\0" * 1596}
     absent = {name: value for name, value in tfrecords.vectors(2, 1).items() if name != "DF_T1"}

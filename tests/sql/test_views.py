@@ -165,6 +165,18 @@ def test_the_source_that_came_last_counts_and_an_index_only_beside_its_own_call(
     ]
 
 
+def test_a_row_that_one_source_spoils_leaves_out_no_scan_that_another_labels(study: Study) -> None:
+    for number, status in ((1, "methylated"), (2, "unknown")):
+        study.rows["labels"].append(study.label(number, mgmt_status=status))
+    study.rows["exclusions"] = [
+        {"cohort": "brats21", "scan_id": f"scan-000{n}", "step": "labels", "reason": "unreadable value", "detail": "d",
+         "source": "/v5.csv", "fingerprint": "f"} for n in (1, 2, 3)
+    ]  # fmt: skip
+    assert study.ask("SELECT scan_id, step, reason FROM scan_fates ORDER BY scan_id") == [
+        ("scan-0001", 5, "no images"), ("scan-0002", 1, "unreadable value"), ("scan-0003", 1, "unreadable value"),
+    ]  # fmt: skip
+
+
 def test_the_flowchart_accounts_for_every_scan_once(study: Study) -> None:
     trained, follow_up, base = study.brats(1), study.ucsf(10), study.ucsf(11)
     study.tie((trained, follow_up))
