@@ -73,6 +73,10 @@ class Obstructed(DamagedFile):
     """A link or a file stands where a folder of the lake has to be; what lies behind it may be sound."""
 
 
+class TooLarge(DamagedFile):
+    """A file has more bytes than it may have; it was not read."""
+
+
 class CommitConflict(GliolakeError):
     """Other processes kept changing what this commit rests on, for longer than it was willing to try again."""
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from lake.errors import InputError
+from lake.errors import InputError, TooLarge
 
 LINKED_LAKE = "--linked-lake (GLIOLAKE_LINKED_LAKE=1)"
 """How a user says that links in the path of a lake were made on purpose."""
@@ -58,8 +58,8 @@ class Files(Protocol):
         ``data`` has to be unlike all that others create: where an answer is lost, one knows one's own file by it.
         """
 
-    def get(self, path: str) -> bytes | None:
-        """The file's bytes, or None where there is no such file."""
+    def get(self, path: str, most: int | None = None) -> bytes | None:
+        """The file's bytes, or None where there is no such file. Raises TooLarge where there are more than ``most``."""
 
     def size(self, path: str) -> int | None:
         """The file's bytes counted, or None where there is no such file."""
@@ -93,6 +93,11 @@ def parts_of(path: str) -> list[str]:
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise InputError(f"{path!r} is no path of a file in a lake.", hint="It has to be relative, without '..'.")
     return parts
+
+
+def too_large(url: str, size: int, most: int) -> TooLarge:
+    """The error for a file that has more bytes than it may have."""
+    return TooLarge(f"{url} has {size:,} bytes, where {most:,} are expected at most.")
 
 
 def links_allowed() -> bool:

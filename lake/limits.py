@@ -66,6 +66,25 @@ TENSORS = 1 << 16
 """Tensors of a file of weights, letters of a name, or numbers along an axis."""
 
 
+DATA_FILE = 1 << 30
+"""Bytes of a data file of a lake; files are merged up to 32 MiB, a kept volume has some 20."""
+
+COMMIT = 16 << 20
+"""Bytes of a commit's record, which has about 500 for each file that it names."""
+
+CHECKPOINT = 128 << 20
+"""Bytes of a checkpoint, which names every file of a lake."""
+
+FOOTER = 1 << 20
+"""Bytes of a data file's footer; most have some 10 kB."""
+
+PARQUET_FIELDS = 256
+"""Columns of a data file, and what is nested in them: tables have some 60 at most."""
+
+PARQUET_PAGES = 1 << 16
+"""Pages of a data file; there is one for each MiB of a column."""
+
+
 def open_regular(path: str | Path) -> BinaryIO:
     """Open a file to read it. A pipe is not waited for, a device not read.
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 
 from lake.errors import DamagedFile, GliolakeError
-from lake.files import Entry, links_allowed
+from lake.files import Entry, links_allowed, too_large
 from lake.names import TEMPORARY
 from lake.open_folder import OpenFolder, Place, kind_of, rename, rename_if_free
 from lake.storage_errors import in_words, no_way_to_create, not_synced
@@ -64,12 +64,15 @@ class LocalFiles:
                         return path
         return None
 
-    def get(self, path: str) -> bytes | None:
+    def get(self, path: str, most: int | None = None) -> bytes | None:
         with self._in_words(path), self._folder.reach_if_there(path) as place:
             handle = place and self._opened(place)
             if handle is None:
                 return None
             with os.fdopen(handle, "rb") as file:
+                size = os.fstat(handle).st_size
+                if most is not None and size > most:
+                    raise too_large(self.url(path), size, most)
                 return file.read()
 
     def size(self, path: str) -> int | None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
+from lake import limits
 from lake.errors import DamagedFile, GliolakeError, NewerLake, OlderLake, StorageUnreachable
 from lake.files import Files
 from lake.names import MARKER, data_path
@@ -36,6 +38,11 @@ CHECKPOINT_FILES = 200
 NEWEST = f"{FOLDER}/newest_checkpoint.json"
 """Where the newest checkpoint is looked up: a lake of many commits is then opened without a listing of them all. It
 may say an old one, or nothing: an older checkpoint leads to the same state."""
+
+MOST_ROWS = 1 << 32
+"""Rows that a record may say a data file has; what they may take is held against the file (``lake.parquet``)."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 ADVICE = "`gliolake verify` names all damage. Restore these files from a backup, or ingest again into a new folder."
 
@@ -70,11 +77,11 @@ def read_bytes(files: Files, path: str) -> bytes | None:
     """What lies at a path of the log; None where nothing does.
 
     Raises:
-        DamagedFile: it is no file but a folder, a pipe, or a link.
+        DamagedFile: it is no file but a folder, a pipe, or a link; or a file that is too large.
         StorageUnreachable: the storage does not answer; or what lies there is not for this user.
     """
     try:
-        return files.get(path)
+        return files.get(path, limits.CHECKPOINT if path.endswith(".state.json") else limits.COMMIT)
     except PermissionError as error:
         raise StorageUnreachable(
             f"{files.url(path)} may not be read: {error.strerror}.", hint="Run this as a user who may read the lake."
@@ -115,11 +122,21 @@ def write_record(files: Files, record: Record, others: Iterable[int] = ()) -> Re
 
     Returns:
         The record with the number that it got; None where there were no more of them.
+
+    Raises:
+        GliolakeError: it names so many files that nobody would read it.
     """
     content = {name: value for name, value in vars(record).items() if name != "version"}
     content |= {"added": [*map(vars, record.added)], "removed": [*map(vars, record.removed)]}
     content |= {"format": FORMAT, "after": record.version - 1}
-    path = files.create(map(record_path, chain([record.version], others)), _encode(content))
+    data = _encode(content)
+    if len(data) > limits.COMMIT:
+        raise GliolakeError(
+            f"A commit of {len(record.added) + len(record.removed):,} files is too large: its record would have "
+            f"{len(data):,} bytes, and {limits.COMMIT:,} may be read.",
+            hint="Do the work in parts, e.g. by cohort.",
+        )
+    path = files.create(map(record_path, chain([record.version], others)), data)
     return replace(record, version=int(PurePosixPath(path).stem)) if path else None
 
 
@@ -133,13 +150,16 @@ def checkpoint_due(state: State) -> bool:
 
 
 def write_checkpoint(files: Files, state: State) -> None:
-    """Write the state out. Any process may: the content is a function of the version."""
+    """Write the state out, unless nobody would read as much. Any process may: it is a function of the version."""
     content = {
         "format": FORMAT,
         "version": state.version,
         "files": [vars(state.files[p]) for p in sorted(state.files)],
     }
-    files.put(checkpoint_path(state.version), _encode(content))
+    data = _encode(content)
+    if len(data) > limits.CHECKPOINT:
+        return
+    files.put(checkpoint_path(state.version), data)
     files.put(NEWEST, _encode({"format": FORMAT, "version": state.version}))
 
 
@@ -212,30 +232,43 @@ def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:
     return tuple(_file(**entry) for entry in entries)
 
 
-def _file(*, path: str, first: list[Any], last: list[Any], **told: Any) -> DataFile:
-    """A data file as a record tells of it.
+def _file(
+    *, table: str, path: str, partition: dict[str, str], sha256: str, first: list[Any], last: list[Any], **counts: int
+) -> DataFile:
+    """A data file as a record describes it, which is as gliolake would have written it.
 
-    A lake may come from a stranger: a path that leaves it would have other files read, or deleted, in its name, and
-    keys of other kinds than the table's could not be compared.
+    A lake may come from a stranger: any other path could have other files read or moved in its name, and keys of other
+    kinds than the table's could not be compared.
     """
-    if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"it names {path!r}, which is no file of a lake")
-    if not isinstance(told["partition"], dict):
-        raise ValueError(f"the partition of {path} is not made of columns")
-    file = DataFile(path=path, first=tuple(first), last=tuple(last), **told)
-    if not all(isinstance(text, str) for text in (file.table, file.sha256, *file.partition.values())):
-        raise ValueError(f"what it says of {path} is not text")
-    if not all(isinstance(count, int) and count >= 0 for count in (file.rows, file.bytes)):
-        raise ValueError(f"{path} has no number of rows or bytes")
-    table = TABLES.get(file.table)
-    kinds = table.key_kinds if table else tuple(map(type, file.first))
-    if not {*kinds} <= {str, int} or not kinds == tuple(map(type, file.first)) == tuple(map(type, file.last)):
-        raise ValueError(f"the first and the last key of {path} are not keys of table {file.table}")
-    if table and file.partition.keys() != {*table.partition_by}:
-        raise ValueError(f"the partition of {path} is not one of table {file.table}")
-    if table and path != data_path(table, {c: file.partition[c] for c in table.partition_by}, file.sha256):
-        raise ValueError(f"{path!r} is not the name of a data file of its table, partition and sha256")
-    return file
+    if not isinstance(table, str) or table not in TABLES:
+        raise ValueError(f"it names a file of a table that there is not: {str(table)[:100]!r}")
+    known = TABLES[table]
+    if not isinstance(partition, dict) or partition.keys() != {*known.partition_by}:
+        raise ValueError(f"the partition of a file is not one of table {table}")
+    if not all(isinstance(text, str) for text in (sha256, *partition.values())) or not _SHA256.fullmatch(sha256):
+        raise ValueError(f"what it says of a file of table {table} is not text, or no sha256")
+    partition = {column: partition[column] for column in known.partition_by}
+    if path != data_path(known, partition, sha256):
+        raise ValueError(f"it names {str(path)[:300]!r}, which is not the path of such a file of table {table}")
+    rows, size = counts.pop("rows"), counts.pop("bytes")
+    if counts or not _is_count(rows, MOST_ROWS) or not _is_count(size, limits.DATA_FILE):
+        raise ValueError(f"{path} has no number of rows or bytes, or one that is too large")
+    smallest, largest = tuple(first), tuple(last)
+    numbers = (value for value in (*smallest, *largest) if not isinstance(value, str))
+    if (
+        not known.key_kinds == tuple(map(type, smallest)) == tuple(map(type, largest))
+        or smallest > largest
+        or any(abs(number) >= 1 << 63 for number in numbers)
+    ):
+        raise ValueError(f"the first and the last key of {path} are not keys of table {table}")
+    for column, value in partition.items():
+        if column in known.key and {key[known.key.index(column)] for key in (smallest, largest)} != {value}:
+            raise ValueError(f"the keys of {path} are of another partition")
+    return DataFile(table, path, partition, rows, size, sha256, smallest, largest)
+
+
+def _is_count(number: object, most: int) -> bool:
+    return type(number) is int and 0 < number <= most
 
 
 def _encode(content: dict[str, Any]) -> bytes:
@@ -263,7 +296,7 @@ def _digest_of_the_rest(data: bytes) -> str:
 
 def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
     try:
-        content: dict[str, Any] = json.loads(data)
+        content: dict[str, Any] = json.loads(data, parse_constant=_no_number)
         version, digest = content["format"], content.pop("sha256", None)
         if type(version) is not int:
             raise ValueError(f"its format is {version!r}")
@@ -282,6 +315,10 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
             hint="Ingest again into a new folder. Nothing was changed here; the version that wrote the lake reads it.",
         )
     return content
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"it says {text} where a number has to be")
 
 
 def _damaged(files: Files, path: str, fault: Exception | str) -> DamagedFile:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from lake.errors import InputError, StorageUnreachable, UnsuitedStorage
-from lake.files import Entry, parts_of, without_secrets
+from lake.files import Entry, parts_of, too_large, without_secrets
 from lake.names import TEMPORARY
 
 if TYPE_CHECKING:
@@ -87,8 +87,14 @@ class ObjectFiles:
             self._prove()
         return next((path for path in paths if self._created(path, data)), None)
 
-    def get(self, path: str) -> bytes | None:
-        return self._if_there(path, lambda: bytes(self.store.get(path).bytes()))
+    def get(self, path: str, most: int | None = None) -> bytes | None:
+        def ask() -> bytes:
+            answer = self.store.get(path)
+            if most is not None and answer.meta["size"] > most:
+                raise too_large(self.url(path), answer.meta["size"], most)
+            return bytes(answer.bytes())
+
+        return self._if_there(path, ask)
 
     def size(self, path: str) -> int | None:
         return self._if_there(path, lambda: self.store.head(path)["size"])

@@ -53,7 +53,7 @@ def held_back(files: Files, file: DataFile) -> Iterator[tuple[str, bytes]]:
     name = f"{QUARANTINE}/{file.path}"
     for entry in sorted(files.list(name.rpartition("/")[0]), key=lambda entry: entry.path):
         if entry.kind == "file" and entry.path.rstrip("~") == name and entry.size == file.bytes:
-            data = files.get(entry.path)
+            data = files.get(entry.path, file.bytes)
             if data is not None and hashlib.sha256(data).hexdigest() == file.sha256:
                 yield entry.path, data
 

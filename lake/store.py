@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lake import log, tables
 from lake.errors import (
@@ -29,10 +28,11 @@ from lake.errors import (
     NotALake,
     StagedFileGone,
     StaleSnapshot,
+    TooLarge,
 )
 from lake.files import open_files
 from lake.names import TEMPORARY, data_path, kind
-from lake.parquet import rows_of
+from lake.parquet import rows_of, write_parquet
 from lake.paths import check_text
 from lake.quarantine import bring_back, held_back, is_there
 from lake.rows import Key, Rows, conform, in_key_order, in_schema, keys_of, matches, split
@@ -229,9 +229,7 @@ class Lake:
         """A data file of the rows of one partition, in the order of their keys. It waits in memory to be put."""
         keys, rows = in_key_order(table, rows)
         rows = in_schema(rows.select(table.file_schema.names), table.file_schema)
-        sink = pa.BufferOutputStream()
-        pq.write_table(rows, sink, compression="zstd", write_page_checksum=True)
-        data = sink.getvalue().to_pybytes()
+        data = write_parquet(rows)
         digest = hashlib.sha256(data).hexdigest()
         path = data_path(table, partition, digest)
         if path not in self._written:  # a transaction that is built again has the same files
@@ -275,9 +273,13 @@ class Lake:
             DamagedFile: the file is missing, or its bytes are others.
             StaleSnapshot: the file is missing, and the newest commit no longer has it.
         """
-        data = self._pending.get(file.path) or self.files.get(file.path)
-        if data is None:  # a repair may just be moving it
-            data = next((held for _, held in held_back(self.files, file)), None) or self.files.get(file.path)
+        try:
+            data = self._pending.get(file.path) or self.files.get(file.path, file.bytes)
+            if data is None:  # a repair may just be moving it
+                data = next((there for _, there in held_back(self.files, file)), None)
+                data = data or self.files.get(file.path, file.bytes)
+        except TooLarge as error:
+            raise self._damaged(file, f"has more than the {file.bytes:,} bytes committed") from error
         if data is None:
             raise self._missing(file)
         if hashlib.sha256(data).hexdigest() != file.sha256:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
 
@@ -19,22 +20,23 @@ import pyarrow as pa
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from lake import log
-from lake.errors import Obstructed, StorageUnreachable
+from lake import log, tables
+from lake.errors import DamagedFile, Obstructed, StorageUnreachable, TooLarge
 from lake.files import Entry, Files, open_files
 from lake.history import MISSING, History, read_history
 from lake.mend import Making, clear, mend_checkpoints, take_out
 from lake.names import QUARANTINE, kind
-from lake.parquet import open_parquet
+from lake.parquet import open_parquet, rows_of
 from lake.progress import track
 from lake.quarantine import DAY, bring_back, held_back, listed
+from lake.rows import keys_of
 from lake.state import DataFile, State
 from lake.store import Lake
 
 REPLACED, FOREIGN, UNCOMMITTED, HALF_WRITTEN = "replaced file", "foreign file", "uncommitted file", "temporary file"
 DISPLACED = "displaced file"
 
-DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file")
+DAMAGE = ("missing file", "truncated file", "altered file", "unreadable file", "contradictory file")
 CHECKPOINT = "damaged checkpoint"
 LOG_DAMAGE = ("damaged record", "missing record", CHECKPOINT)
 DONE = {
@@ -235,9 +237,11 @@ def _damage(files: Files, state: State) -> Iterator[tuple[DataFile, Finding]]:
 def _fault(files: Files, file: DataFile) -> tuple[str, str, bool] | None:
     """What kind of damage a file has, in words, and whether a repair can do nothing for it."""
     try:
-        data = files.get(file.path)
+        data = files.get(file.path, file.bytes)
     except StorageUnreachable:
         raise
+    except TooLarge:
+        return "altered file", f"it has more than the {file.bytes:,} bytes committed", False
     except PermissionError:
         return "unreadable file", "it is there, and this user may not read it", True
     except Obstructed as error:  # taken out of the lake, a table on another disk would be lost for a forgotten option
@@ -256,7 +260,23 @@ def _content_fault(file: DataFile, data: bytes) -> tuple[str, str, bool] | None:
         return "truncated file", f"{len(data):,} bytes of {file.bytes:,}", False
     if hashlib.sha256(data).hexdigest() != file.sha256:
         return "altered file", f"its sha256 is not the one committed; {_pages(data)}", False
+    if fault := _contradiction(file, data):
+        return "contradictory file", f"its record says otherwise: {fault}", False
     return None
+
+
+def _contradiction(file: DataFile, data: bytes) -> str:
+    """What the bytes say that the record, whose sha256 they have, does not; "" where they agree."""
+    table = tables.table(file.table)
+    try:
+        keys = keys_of(table, rows_of(table, file, data, table.key))
+    except DamagedFile as error:
+        return str(error).rstrip(".")
+    if any(one >= next_one for one, next_one in pairwise(keys)):
+        return "its rows are not in the order of their keys, or some are there twice"
+    if (keys[0], keys[-1]) != (file.first, file.last):
+        return "its first or its last key is another"
+    return ""
 
 
 def _pages(data: bytes) -> str:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
 from lake import tables
+from lake.parquet import check_file
 from lake.state import State
 from lake.store import Lake
 from sql.memory_file import MemoryFile
@@ -69,7 +70,11 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _made(self, name: str) -> bytes:
         if file := self.state.files.get(name):
-            return self.lake.content(file)
+            data = self.lake.content(file)
+            check_file(
+                tables.TABLES[file.table], file, data
+            )  # DuckDB reads what it is given, and allocates what it says
+            return data
         if name == DATA_FILES:
             files = (file for table in tables.TABLES for file in self.state.of_table(table))
             return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in files]).encode()

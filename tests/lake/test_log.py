@@ -102,9 +102,9 @@ class Counted(LocalFiles):
 
     asked = 0
 
-    def get(self, path: str) -> bytes | None:
+    def get(self, path: str, most: int | None = None) -> bytes | None:
         self.asked += 1
-        return super().get(path)
+        return super().get(path, most)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         self.asked += 1_000  # a listing's cost grows with the log
@@ -175,7 +175,7 @@ def test_a_record_that_this_user_may_not_read_is_not_taken_for_damaged(
 ) -> None:
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
 
-    def forbidden(path: str) -> bytes:
+    def forbidden(path: str, most: int) -> bytes:
         raise PermissionError(errno.EACCES, "Permission denied", path)
 
     monkeypatch.setattr(lake.files, "get", forbidden)

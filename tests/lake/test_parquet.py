@@ -17,7 +17,7 @@ ROOMS = ("lake", "ingest", "features", "modeling", "analysis", "sql")
 
 def written(rows: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(rows, sink, write_page_checksum=True)
+    pq.write_table(rows, sink, compression="zstd", use_dictionary=False, write_page_checksum=True)
     return bytes(sink.getvalue())
 
 

@@ -241,10 +241,10 @@ def test_what_cannot_be_mended_stays_unsound_and_what_is_foreign_is_left_alone(
     (victim,) = Path(long.root, "labels", "cohort=cohort5").iterdir()
     real = long.files.get
 
-    def forbidden(path: str) -> bytes | None:
+    def forbidden(path: str, most: int) -> bytes | None:
         if path.endswith(victim.name):
             raise PermissionError(errno.EACCES, "Permission denied", path)
-        return real(path)
+        return real(path, most)
 
     monkeypatch.setattr(long.files, "get", forbidden)
     found = verify(long, repair=True)
