@@ -242,10 +242,8 @@ def _fault(files: Files, file: DataFile) -> tuple[str, str, bool] | None:
         raise
     except TooLarge:
         return "altered file", f"it has more than the {file.bytes:,} bytes committed", False
-    except PermissionError:
-        return "unreadable file", "it is there, and this user may not read it", True
-    except Obstructed as error:  # taken out of the lake, a table on another disk would be lost for a forgotten option
-        return "unreadable file", str(error), True
+    except (PermissionError, Obstructed) as error:  # it may be sound: a right, or an option, may just be missing
+        return "unreadable file", error.strerror or str(error), True
     except OSError as error:
         return "unreadable file", error.strerror or str(error), False
     if data is not None:
