@@ -244,8 +244,10 @@ def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded
         if not _lies_below(one, root) and not _same_files(one, scan) and not (row and _same_images(one, row)):
             return os.path.dirname(one["files"][0]["uri"].rstrip("/"))  # noqa: PTH120
     if not known:
+        here = {os.path.realpath(path) for path in (scan.folder, *(file.uri for file in scan.files))}
         for one in excluded:
-            if one["reason"] != SAME_ID and os.path.lexists(one["source"]):
+            there = os.path.realpath(one["source"])
+            if one["reason"] != SAME_ID and there not in here and os.path.exists(there):  # noqa: PTH110
                 return str(one["source"])
     return ""
 

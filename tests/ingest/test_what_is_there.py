@@ -300,6 +300,13 @@ def test_a_file_mended_in_place_is_taken_when_its_folder_is_reached_by_another_w
     writer.scan(images, IDS[0], 50)
     report = ingest(lake, "brats21", tmp_path / "data")
     assert (report.excluded, scans(lake)[IDS[0]]) == ({}, str(tmp_path / "data" / IDS[0]))
+    file = images / IDS[0] / f"{IDS[0]}_t1.nii.gz"
+    whole = file.read_bytes()
+    file.write_bytes(b"no image")
+    ingest(lake, "brats21", images)
+    ingest(lake, "brats21", images)
+    file.write_bytes(whole)
+    assert ingest(lake, "brats21", tmp_path / "data").excluded == {}
 
 
 def test_a_damaged_copy_elsewhere_costs_the_sound_scan_nothing(lake: Lake, images: Path, tmp_path: Path) -> None:
