@@ -158,20 +158,17 @@ class Demo:
         with self.step("gliolake " + " ".join(map(quoted, typed))):
             sys.stdout.flush()
             # Without -P, a folder named lake where the user stands would be taken for our package of that name.
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "gliolake", *typed],
-                stdout=None if show is None else subprocess.PIPE,
-                encoding="utf-8",
-                check=False,
+            code, said = _run(
+                [sys.executable, "-P", "-m", "gliolake", *typed], None if show is None else subprocess.PIPE
             )
-            if done.returncode:
+            if code:
                 raise StepFailed(
-                    f"`gliolake {typed[0]}` ended with exit code {done.returncode}.",
+                    f"`gliolake {typed[0]}` ended with exit code {code}.",
                     hint="What it printed above says why. The folder is left as it is.",
                 )
             if show:
-                self.console.print(done.stdout.rstrip(), highlight=False)
-            return done.stdout or ""
+                self.console.print(said.rstrip(), highlight=False)
+            return said
 
     @contextmanager
     def step(self, what: str) -> Iterator[None]:
@@ -214,6 +211,17 @@ class Demo:
         for query in (wrong, why):
             self.console.print(f"  gliolake sql --lake {where} {quoted(query)}", soft_wrap=True, highlight=False)
         self.console.print(f"\n{seconds:.0f} s in all.", highlight=False)
+
+
+def _run(command: list[str], stdout: int | None) -> tuple[int, str]:
+    """Run a command to its end: exit code and standard output. If we are stopped, so is it, and it may clean up."""
+    with subprocess.Popen(command, stdout=stdout, encoding="utf-8") as process:
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()
+            raise
+        return process.returncode, said or ""
 
 
 def expected_splits(cohorts: SyntheticCohorts) -> dict[str, int]:

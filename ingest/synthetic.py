@@ -20,6 +20,7 @@ import numpy as np
 from ingest.synthetic_brain import SPACING_MM, Anatomy, make_scan
 from lake.errors import InputError
 from lake.progress import track
+from lake.stopping import out_of_reach
 
 DESCRIPTION = b"gliolake synthetic"
 
@@ -290,11 +291,12 @@ def _each(write: Callable[[Session], None], sessions: list[Session], workers: in
     if workers == 1:
         yield from map(write, sessions)
         return
-    from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        yield from pool.map(write, sessions, chunksize=4)
+    with out_of_reach():
+        pool = get_context("spawn").Pool(workers)
+    with pool:  # whose end is theirs, whatever they are at
+        yield from pool.imap_unordered(write, sessions)
 
 
 def write_session(folder: Path, session: Session) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from lake.journal import is_kept, settings_of_workers
 from lake.patience import PATIENCE
 from lake.private import temporary_folder
 from lake.settings import ClusterSettings
+from lake.stopping import out_of_reach
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
@@ -89,21 +89,12 @@ def unwatched(watched: bool = False) -> dict[str, list[str]]:
 
 @contextmanager
 def loop_out_of_reach() -> Iterator[IOLoop]:
-    """An event loop whose thread, and all processes that it starts, Ctrl-C in a terminal does not reach.
-
-    It is sent to all of them at once; but workers are ended by the command, in order and without a word.
-    """
-    from multiprocessing import resource_tracker
-
+    """An event loop whose thread, and all processes that it starts, are ``out_of_reach``."""
     from distributed.utils import LoopRunner
 
-    resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
     runner = LoopRunner()
-    reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        runner.start()  # a thread begins with the mask of the one that starts it
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, reached)
+    with out_of_reach():
+        runner.start()
     try:
         yield runner.loop
     finally:

@@ -90,6 +90,22 @@ def unbroken() -> Iterator[None]:
 
 
 @contextmanager
+def out_of_reach() -> Iterator[None]:
+    """Threads and processes that are started inside are not reached by Ctrl-C in a terminal, or its end.
+
+    These are sent to all processes at once; but workers are ended by the command, in order and without a word.
+    """
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
+    reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, reached)
+
+
+@contextmanager
 def temporary_folder(purpose: str) -> Iterator[Path]:
     """A folder for temporary files that only we can read (mode 0700), gone in the end, whatever the end is."""
     with unbroken():
@@ -127,6 +143,9 @@ def _watch(reading: int) -> None:
     began = time.monotonic()
     while time.monotonic() - began < (SECONDS_TO_END if _State.raised else SECONDS_TO_NOTICE):
         time.sleep(0.1)
+    if multiprocessing := sys.modules.get("multiprocessing"):
+        for worker in multiprocessing.active_children():
+            worker.kill()
     for folder in list(_State.doomed):
         shutil.rmtree(folder, ignore_errors=True)
     _die(number)
