@@ -16,6 +16,7 @@ import pytest
 from distributed import KilledWorker
 
 from features import extract as extraction
+from features import preflight, random_conv, scan_task
 from features.backbones import BackboneOptions
 from features.clips import ClipSettings
 from features.extract import extract
@@ -24,7 +25,7 @@ from features.recipe import Choice, choose, make_recipe
 from features.scan_task import ScanFile, ScanTask, Wanted, compute, input_digest
 from ingest.ingest import ingest
 from ingest.nifti import read_volume, turn_to_lps
-from lake.errors import InputError
+from lake.errors import ClusterError, InputError
 from lake.runs import start_run
 from lake.store import Lake
 from lake.tables import BRANCHES, MODALITIES
@@ -267,6 +268,34 @@ def test_a_scan_whose_file_is_gone_or_whose_box_is_elsewhere_or_that_kills_its_w
     }
     assert {row["scan_id"] for row in look.rows(lake, "exclusions", step="features")} == set(list(scans)[1:4])
     assert "The tumour's corner (x 400" in report.as_dict()["feature_sets"][0]["failed"][1]["detail"]
+
+
+def test_a_backbone_that_cannot_be_had_ready_ends_the_run_and_excludes_no_scan(
+    world: tuple[Lake, Path], inline: None, look: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise EOFError("Ran out of input")
+
+    lake, _ = world
+    preflight._open_all.cache_clear()
+    monkeypatch.setattr(random_conv, "_responses", broken)
+    with pytest.raises(ClusterError, match=r"random_conv cannot be loaded on .*EOFError: Ran out of input"):
+        extract(lake, settings=SMALL)
+    assert not look.rows(lake, "exclusions", step="features")
+    preflight._open_all.cache_clear()
+
+
+def test_scans_that_all_fail_as_nobody_foresaw_end_the_run_and_none_is_excluded(
+    world: tuple[Lake, Path], inline: None, look: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise AttributeError("module 'numpy' has no attribute 'bool8'")
+
+    lake, _ = world
+    monkeypatch.setattr(scan_task, "build_clips", broken)
+    with pytest.raises(ClusterError, match=r"All \d+ scans .*bool8"):
+        extract(lake, settings=SMALL)
+    assert not look.rows(lake, "exclusions", step="features")
 
 
 def test_vectors_of_files_a_scan_no_longer_has_do_not_stay_when_the_new_ones_fail(
