@@ -21,7 +21,7 @@ from features.scan_task import WORKER_LOST, ScanFailure, ScanOutcome, ScanTask, 
 from features.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
 from features.weight_sources import SOURCES
 from lake.blame import unless_all_fail
-from lake.cluster import batches, dashboard_of, map_tasks, open_cluster
+from lake.cluster import commit_in_batches, dashboard_of, map_tasks, open_cluster
 from lake.journal import tell
 from lake.progress import note
 from lake.runs import start_run
@@ -99,9 +99,12 @@ def extract(
         ):
             title = f"extracting {names[0] if len(names) == 1 else f'{len(names)} feature sets'}"
             outcomes = work_through(client, expected, plan.tasks, title)
-            for batch in batches(unless_all_fail(outcomes, _unforeseen), BATCH_SCANS, BATCH_SECONDS):
+
+            def commit_batch(batch: list[Outcome]) -> None:
                 run.transact(partial(commit, recipes=[recipe for _, recipe in recipes], plan=plan, batch=batch))
-                failed += [failed_scan for task, outcome in batch for failed_scan in _failed(task, outcome)]
+                failed.extend(failed_scan for task, outcome in batch for failed_scan in _failed(task, outcome))
+
+            commit_in_batches(unless_all_fail(outcomes, _unforeseen), commit_batch, BATCH_SCANS, BATCH_SECONDS)
     reports = tuple(_set_report(recipe, plan, failed) for _, recipe in recipes)
     for one in reports:
         reasons = Counter(scan.reason for scan in one.failed)

@@ -17,7 +17,7 @@ from features.volumes_task import PREPROCESSING_FAILED, SessionOutcome, SessionT
 from ingest.cohort import known_cohorts
 from ingest.exclusions import exclusion
 from lake.blame import unless_all_fail
-from lake.cluster import batches, map_tasks, open_cluster
+from lake.cluster import commit_in_batches, map_tasks, open_cluster
 from lake.errors import InputError
 from lake.journal import tell
 from lake.runs import start_run
@@ -82,9 +82,12 @@ def preprocess_cohorts(
         ):
             outcomes = map_tasks(client, preprocess_session, waiting, description="preprocessing", retries=0)
             sound = unless_all_fail(outcomes, _unforeseen)
-            for batch in batches(_settled(sound), BATCH_SESSIONS, BATCH_SECONDS):
+
+            def commit_batch(batch: list[Outcome]) -> None:
                 run.transact(partial(_commit, volume_set=volume_set, recipe=recipe, batch=batch))
-                failed += [_failed(task, outcome) for task, outcome in batch if outcome.reason]
+                failed.extend(_failed(task, outcome) for task, outcome in batch if outcome.reason)
+
+            commit_in_batches(_settled(sound), commit_batch, BATCH_SESSIONS, BATCH_SECONDS)
     reports = [
         _cohort_report(name, own, [scan["cohort"] for scan in scans].count(name), waiting, failed)
         for name, own in left.items()

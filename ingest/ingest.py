@@ -25,7 +25,7 @@ from ingest.links import KINDS, find_links, rows_to_link
 from ingest.report import IngestReport
 from ingest.sources import put
 from lake.blame import unless_all_fail
-from lake.cluster import batches
+from lake.cluster import commit_in_batches
 from lake.errors import InputError
 from lake.journal import tell
 from lake.paths import absolute
@@ -188,8 +188,11 @@ def _ingest_images(
             commit_links(tx)
 
     run.transact(first)
-    for batch in batches(reading(cohort, news.waiting), BATCH, BATCH_SECONDS):
+
+    def commit(batch: list[tuple[FoundScan, ReadScan]]) -> None:
         run.transact(partial(_commit_scans, cohort=cohort, root=news.root, batch=batch, moved=moved))
+
+    commit_in_batches(reading(cohort, news.waiting), commit, BATCH, BATCH_SECONDS)
     return {
         "found": news.found,
         "read": len(news.waiting),

@@ -22,7 +22,7 @@ from lake.alike import check_surroundings, on_like_worker, surroundings
 from lake.blame import fault_of_all
 from lake.errors import ClusterError, GliolakeError
 from lake.journal import tell
-from lake.patience import GOES_ON, PATIENCE, ThreadCount, able_workers, next_outcome, went_away
+from lake.patience import GOES_ON, PATIENCE, ThreadCount, able_workers, next_outcome, went_away, while_waiting
 from lake.processes import start_processes
 from lake.progress import note, track, warn
 from lake.settings import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, unread
@@ -282,25 +282,39 @@ def _together(
         yield item, outcome
 
 
-def batches(
-    outcomes: Iterable[Result], most: int, seconds: float, clock: Callable[[], float] = time.monotonic
-) -> Iterator[list[Result]]:
-    """Gather outcomes as they come, until there are ``most`` or ``seconds`` have passed: what a crash can cost.
+def commit_in_batches(
+    outcomes: Iterable[Result],
+    commit: Callable[[list[Result]], None],
+    most: int,
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Gather outcomes as they come, and commit them when there are ``most`` or ``seconds`` have passed.
 
-    Where the outcomes end in an error, those before it are still a batch.
+    The second is so while the next outcome is waited for too, however long that takes: a crash costs no more. Where the
+    outcomes end in an error, those before it are committed first.
     """
     batch: list[Result] = []
     since = clock()
-    ended: Exception | None = None
+
+    def flush() -> None:
+        nonlocal batch
+        done, batch = batch, []
+        if done:
+            commit(done)
+
+    def look() -> None:
+        nonlocal since
+        if len(batch) >= most or clock() - since >= seconds:
+            flush()
+            since = clock()
+
     try:
-        for outcome in outcomes:
-            batch.append(outcome)
-            if len(batch) >= most or clock() - since >= seconds:
-                yield batch
-                batch, since = [], clock()
-    except Exception as error:
-        ended = error
-    if batch:
-        yield batch
-    if ended is not None:
-        raise ended
+        with while_waiting(look):
+            for outcome in outcomes:
+                batch.append(outcome)
+                look()
+    except Exception:
+        flush()
+        raise
+    flush()

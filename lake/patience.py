@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,19 @@ LOOK = 1.0
 """Seconds after which workers are counted again."""
 
 GOES_ON = "What was committed stays. Run the same command again: it goes on from there."
+
+
+_MEANWHILE: ContextVar[tuple[Callable[[], None], ...]] = ContextVar("meanwhile", default=())
+
+
+@contextmanager
+def while_waiting(look: Callable[[], None]) -> Iterator[None]:
+    """Inside, this is called every second in which an outcome is waited for, and none comes."""
+    token = _MEANWHILE.set((*_MEANWHILE.get(), look))
+    try:
+        yield
+    finally:
+        _MEANWHILE.reset(token)
 
 
 def next_outcome(
@@ -48,7 +62,8 @@ def next_outcome(
         try:
             return outcomes.get(timeout=LOOK)
         except Empty:
-            pass
+            for look in _MEANWHILE.get():
+                look()
         now = time.monotonic()
         if able_workers(client, resources):
             staffed = now

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lake.cluster import batches, map_tasks, open_cluster
+from lake.cluster import commit_in_batches, map_tasks, open_cluster
 from lake.errors import InputError, known_name
 from lake.progress import warn
 from lake.runs import Run, start_run
@@ -168,7 +168,9 @@ def _fit(lake: Lake, run: Run, client: Client, plan: Plan) -> int:
     fitted = 0
     blocks = _blocks(run.run_id, plan, missing)
     results = _results(client, fit_block, blocks, "training")
-    for batch in batches(results, BATCH_BLOCKS, BATCH_SECONDS):
+
+    def commit(batch: list[tuple[Block, Fitted | Exception]]) -> None:
+        nonlocal fitted
         done = []
         for block, result in batch:
             if not isinstance(result, Fitted):
@@ -181,6 +183,8 @@ def _fit(lake: Lake, run: Run, client: Client, plan: Plan) -> int:
             done.append((block, result))
         whole = {name for name, repeats in complete.items() if len(repeats) == plan.experiments[name].repeats}
         run.transact(partial(_commit, done=done, whole=whole))
+
+    commit_in_batches(results, commit, BATCH_BLOCKS, BATCH_SECONDS)
     return fitted
 
 

@@ -19,7 +19,7 @@ from gliolake import app
 from ingest import ingest as room
 from ingest.images import ReadScan, reading_failed
 from ingest.ingest import ingest
-from lake.cluster import batches
+from lake.cluster import commit_in_batches
 from lake.errors import InputError
 from lake.log import read_record
 from lake.store import Lake
@@ -142,7 +142,8 @@ def test_a_run_after_a_crash_reads_only_what_was_not_committed(
 def test_work_is_committed_after_so_many_scans_or_so_much_time() -> None:
     times = iter([0.0, 1.0, 2.0, 40.0, 41.0, 41.5, 42.0])
     scans = iter([(None, ReadScan(None))] * 5)
-    found = batches(scans, room.BATCH, room.BATCH_SECONDS, clock=lambda: next(times))
+    found: list[list[Any]] = []
+    commit_in_batches(scans, found.append, room.BATCH, room.BATCH_SECONDS, clock=lambda: next(times))
     assert [len(batch) for batch in found] == [3, 2]
 
 

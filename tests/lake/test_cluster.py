@@ -28,12 +28,12 @@ from lake import cluster, processes
 from lake.certificates import certificates_in
 from lake.cluster import (
     TASKS_PER_THREAD,
-    batches,
+    commit_in_batches,
     dashboard_of,
     map_tasks,
     open_cluster,
 )
-from lake.errors import ClusterError, InputError
+from lake.errors import ClusterError, InputError, StorageFull
 from lake.patience import PATIENCE
 from lake.processes import DEATHS, fitting_workers
 from lake.settings import FILE, VARIABLE
@@ -374,8 +374,32 @@ def test_outcomes_before_an_error_are_still_a_batch() -> None:
 
     gathered: list[list[int]] = []
     with pytest.raises(ClusterError, match="It broke"):
-        gathered.extend(batches(outcomes(), 2, 60))
+        commit_in_batches(outcomes(), gathered.append, 2, 60)
     assert gathered == [[1, 2], [3]]
+
+
+def test_a_result_is_committed_in_time_however_long_the_next_one_takes(client: Client) -> None:
+    gathered: list[list[float]] = []
+    before_the_last: list[list[float]] = []
+
+    def outcomes() -> Iterator[float]:
+        for seconds, _ in map_tasks(client, time.sleep, [0.01, 6.0], description="dozing"):
+            if seconds > 1:
+                before_the_last.extend(gathered)
+            yield seconds
+
+    commit_in_batches(outcomes(), gathered.append, 100, 1.5)
+    assert before_the_last == [[0.01]]
+    assert gathered == [[0.01], [6.0]]
+
+
+def test_a_commit_that_fails_while_the_next_result_is_waited_for_ends_the_work(client: Client) -> None:
+    def refuse(_: list[float]) -> None:
+        raise StorageFull("No space is left.")
+
+    outcomes = (item for item, _ in map_tasks(client, time.sleep, [0.01, 4.0], description="dozing"))
+    with pytest.raises(StorageFull):
+        commit_in_batches(outcomes, refuse, 100, 0.5)
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
