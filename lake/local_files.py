@@ -220,7 +220,7 @@ class LocalFiles:
             try:
                 rename_if_free(source, target)
             except OSError as other:
-                if other.errno in NO_LINKS - {errno.EXDEV}:
+                if other.errno in NO_LINKS - {errno.EXDEV, errno.EPERM}:
                     raise no_way_to_create(self.root, error) from other
                 raise
 

@@ -18,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lake import limits
-from lake.errors import DamagedFile, GliolakeError, NewerLake, OlderLake, StorageUnreachable
+from lake.errors import DamagedFile, GliolakeError, NewerLake, Obstructed, OlderLake, StorageUnreachable
 from lake.files import Files
 from lake.names import MARKER, data_path
 from lake.state import DataFile, Record, State
@@ -82,6 +82,10 @@ def read_bytes(files: Files, path: str) -> bytes | None:
     """
     try:
         return files.get(path, limits.CHECKPOINT if path.endswith(".state.json") else limits.COMMIT)
+    except Obstructed:  # not this file, but a folder on the way to it
+        raise
+    except DamagedFile as error:
+        raise _damaged(files, path, str(error).rstrip(".")) from error
     except PermissionError as error:
         raise StorageUnreachable(
             f"{files.url(path)} may not be read: {error.strerror}.", hint="Run this as a user who may read the lake."

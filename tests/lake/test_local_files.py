@@ -493,6 +493,24 @@ def test_a_folder_in_which_nothing_can_be_created_only_once_is_refused_with_the_
     assert [*lake.files.list()] == []
 
 
+def test_a_log_that_its_system_protects_is_not_taken_for_a_disk_without_links(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    log = Path(lake.root, "_log")
+    really = subprocess.run(["chattr", "+i", log], capture_output=True, check=False).returncode == 0
+    if not really:
+        monkeypatch.setattr(os, "link", _failing(errno.EPERM))
+        monkeypatch.setattr("lake.local_files.rename_if_free", _failing(errno.EPERM))
+    try:
+        with pytest.raises(ReadOnlyLake) as caught:
+            lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
+        assert "lsattr" in caught.value.hint
+    finally:
+        if really:
+            subprocess.run(["chattr", "-i", log], check=True)
+
+
 # Surviving a power cut.
 
 
