@@ -116,8 +116,10 @@ def test_a_file_of_settings_in_the_current_folder_is_not_read(cache: Cache) -> N
 
 
 def test_without_a_home_it_is_kept_among_temporary_files_and_never_beside_the_source(cache: Cache) -> None:
-    nowhere = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "TMPDIR": str(cache.folder)}
+    temporary = cache.folder / "tmp"
+    temporary.mkdir()
+    nowhere = {"HOME": "/nonexistent", "XDG_CACHE_HOME": "", "TMPDIR": str(temporary)}
     assert [cache.run(**nowhere) for _ in range(2)] == ["42 0", "42 1"]
-    assert list(cache.folder.glob(f"gliolake-{os.geteuid()}/numba/*/loop.twice*.nbc"))
+    assert list(temporary.glob(f"gliolake-{os.geteuid()}/numba/*/loop.twice*.nbc"))
     assert not list(cache.folder.glob("__pycache__/*.nb?"))
     assert not Path("/nonexistent").exists()
