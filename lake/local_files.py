@@ -86,12 +86,13 @@ class LocalFiles:
         while ahead:
             folder = ahead.pop()
             try:
-                for name, status in self._folder.names_in(folder):
-                    path = f"{folder}/{name}" if folder else name
-                    if stat.S_ISDIR(status.st_mode) and path.count("/") < DEEPEST:
-                        ahead.append(path)
-                    else:
-                        yield Entry(path, status.st_size, now - status.st_mtime, kind_of(status))
+                with self._in_words(folder):
+                    for name, status in self._folder.names_in(folder):
+                        path = f"{folder}/{name}" if folder else name
+                        if stat.S_ISDIR(status.st_mode) and path.count("/") < DEEPEST:
+                            ahead.append(path)
+                        else:
+                            yield Entry(path, status.st_size, now - status.st_mtime, kind_of(status))
             except PermissionError:
                 yield Entry(folder, 0, 0.0, "folder")
 

@@ -277,6 +277,21 @@ def test_no_command_harms_what_a_link_in_a_lake_leads_to_nor_gives_up_what_lies_
         assert Lake(lake.root).read("labels").num_rows == 5
 
 
+def test_a_listing_that_the_system_breaks_off_ends_in_words_and_not_in_fewer_files(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    for answer, kind in {
+        errno.EMFILE: StorageUnreachable,
+        errno.ESTALE: StorageUnreachable,
+        errno.EIO: DamagedFile,
+    }.items():
+        with monkeypatch.context() as failing:
+            failing.setattr(os, "scandir", _failing(answer))
+            with pytest.raises(kind, match=os.strerror(answer)):
+                [*lake.files.list()]
+
+
 # Links that the user made on purpose.
 
 
