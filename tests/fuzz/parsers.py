@@ -21,11 +21,12 @@ import pyarrow as pa
 from features.flax_msgpack import read_flax
 from features.mxnet_params import read_params, unpacked
 from features.weight_files import file_format
-from ingest import folders, nifti
+from ingest import nifti
 from ingest.cohort import load_cohort, read_cohort
 from ingest.content import LENGTH, content_of
 from ingest.csvfile import read_csv
 from ingest.dicom import _transfer_syntax
+from ingest.folders import Patterns
 from ingest.identity import kinds_in, shape_in
 from ingest.labels import read_labels
 from ingest.tfrecords import masked_crc32c, read_examples
@@ -76,10 +77,7 @@ def cohort(data: bytes) -> None:
     for name in ("BraTS2021_00001", "UCSF-PDGM-0004_FU003d", "a" * 60, "0" * 200, ""):
         described.ids.parse(name)
     if described.images:
-        roles = [name for names in described.images.roles.values() for name in names]
-        for matchers in folders._matchers(described.images, roles):
-            for matcher in matchers:
-                matcher.search("images/BraTS2021_00001/BraTS2021_00001_flair.nii.gz")
+        Patterns(described.images).of_file("images/BraTS2021_00001/BraTS2021_00001_flair.nii.gz")
 
 
 def table(data: bytes) -> None:
