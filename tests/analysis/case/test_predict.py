@@ -236,7 +236,7 @@ def test_a_mistake_on_the_command_line_ends_in_a_message_and_a_hint(
     assert code == 0
     assert "all checksums right" in out
     (folder / "x_seg.nii.gz").unlink()
-    code, _, err = run("predict", folder, "--model", model)
+    code, _, err = run("predict", folder, "--model", model, "--overwrite")
     assert (code, "Traceback" in err) == (2, False)
     assert err.splitlines()[-2].startswith("gliolake: ")
     assert images.GIVE_BOX in err
