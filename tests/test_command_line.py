@@ -151,6 +151,25 @@ def test_verify_fails_on_damage_and_passes_after_repair(labelled: Any, tmp_path:
     assert labelled("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": "0"}]
 
 
+def test_compact_and_repair_and_purge_every_night_lose_nothing_and_say_what_they_did(
+    labelled: Any, tmp_path: Path
+) -> None:
+    kept = "3"
+    for _ in range(2):
+        assert labelled("compact").code == 0
+        assert labelled("verify", "--repair").code == 0
+        assert labelled("purge", "--json").json()["removed"] == 0  # nothing has lain for a day
+    victim = next((tmp_path / "lake" / "labels").rglob("*.parquet"))
+    victim.with_name(f"{'0' * 32}.parquet").write_bytes(b"of a command that was killed")
+    repaired = labelled("verify", "--repair", "--grace", "-1")
+    assert (repaired.code, "moved into _quarantine" in repaired.out) == (0, True)
+    told = labelled("purge")
+    assert told.code == 0
+    assert "0 files, 0 bytes, removed from _quarantine" in told.out
+    assert "been there for less than a day" in told.out
+    assert labelled("sql", "SELECT count(*) AS n FROM labels", "--format", "csv").rows() == [{"n": kept}]
+
+
 def test_a_lake_whose_newest_record_is_damaged_is_closed_and_no_repair_touches_it(
     labelled: Any, tmp_path: Path
 ) -> None:
