@@ -8,14 +8,11 @@ CREATE TABLE label_rules AS
 SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS fewest_sites
 FROM (SELECT getvariable('label_rules')::JSON::MAP(VARCHAR, INTEGER) AS rules);
 
--- One row per labelled scan. Where several sources label it, each field is from the last of them that knows it: what
--- is known is never hidden by what is not. Call, rule and place are from one source; an index from another counts where
--- that source makes the same call.
---   known: whether the call is methylated or unmethylated
---   methylated: the call as the source made it; null where it is not known
+-- One row per scan that several sources label, as in scan_labels. Few scans are, so it is computed once: each view
+-- that asks for labels would otherwise plan all of it anew.
 --   sources_disagree: whether sources that know it differ in call or index
-CREATE VIEW scan_labels AS
-WITH several AS ( -- few scans: to put all of them together would take twice as long
+CREATE TABLE merged_labels AS
+WITH several AS (
     SELECT cohort, scan_id FROM labels GROUP BY cohort, scan_id HAVING count(*) > 1
 ), ranked AS (
     SELECT
@@ -47,26 +44,36 @@ WITH several AS ( -- few scans: to put all of them together would take twice as 
             OR count(DISTINCT ranked.mgmt_index) > 1 AS sources_disagree
     FROM ranked JOIN chosen USING (cohort, scan_id)
     GROUP BY cohort, scan_id
-), merged AS (
-    SELECT labels.*, false AS sources_disagree FROM labels ANTI JOIN several USING (cohort, scan_id)
-    UNION ALL BY NAME
-    SELECT chosen.* EXCLUDE (recency, knows)
-        REPLACE (
-            coalesce(together.mgmt_index, chosen.mgmt_index) AS mgmt_index, together.declared_cohort AS declared_cohort,
-            together.declared_id AS declared_id, together.age AS age, together.sex AS sex, together.grade AS grade,
-            together.diagnosis AS diagnosis, together.idh AS idh, together.codeletion_1p19q AS codeletion_1p19q,
-            together.dead AS dead, together.survival_days AS survival_days, together.resection AS resection,
-            together.biopsied_before_imaging AS biopsied_before_imaging, together.site AS site
-        ),
-        together.sources_disagree
-    FROM chosen JOIN together USING (cohort, scan_id)
 )
+SELECT
+    chosen.* EXCLUDE (recency, knows)
+    REPLACE (
+        coalesce(together.mgmt_index, chosen.mgmt_index) AS mgmt_index, together.declared_cohort AS declared_cohort,
+        together.declared_id AS declared_id, together.age AS age, together.sex AS sex, together.grade AS grade,
+        together.diagnosis AS diagnosis, together.idh AS idh, together.codeletion_1p19q AS codeletion_1p19q,
+        together.dead AS dead, together.survival_days AS survival_days, together.resection AS resection,
+        together.biopsied_before_imaging AS biopsied_before_imaging, together.site AS site
+    ),
+    together.sources_disagree
+FROM chosen JOIN together USING (cohort, scan_id);
+
+-- One row per labelled scan. Where several sources label it, each field is from the last of them that knows it: what
+-- is known is never hidden by what is not. Call, rule and place are from one source; an index from another counts where
+-- that source makes the same call.
+--   known: whether the call is methylated or unmethylated
+--   methylated: the call as the source made it; null where it is not known
+--   sources_disagree: whether sources that know it differ in call or index
+CREATE VIEW scan_labels AS
 SELECT
     * EXCLUDE (sources_disagree),
     mgmt_status IN ('methylated', 'unmethylated') AS known,
     CASE mgmt_status WHEN 'methylated' THEN true WHEN 'unmethylated' THEN false END AS methylated,
     sources_disagree
-FROM merged;
+FROM (
+    SELECT *, false AS sources_disagree FROM labels ANTI JOIN merged_labels USING (cohort, scan_id)
+    UNION ALL BY NAME
+    SELECT * FROM merged_labels
+);
 
 -- One row per scan with a known call and label rule: the call under that rule. An index decides under any rule; without
 -- one, a call stands as it was made.
