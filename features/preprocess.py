@@ -43,6 +43,7 @@ def preprocess(
 
     Raises:
         InputError: there are no images, or one is sheared or empty.
+        RegistrationFailed: an image cannot be aligned, or the session not deformed to the template.
         BadImage: the template cannot be read.
     """
     images = {name: to_image(name, volume) for name, volume in volumes.items()}
@@ -78,7 +79,7 @@ def _transforms(
     if "align" in settings.steps:
         for name, image in images.items():
             if name != reference:
-                moves[name] = align(images[reference], image, settings)
+                moves[name] = align(images[reference], image, settings, name)
     if "coregister" in settings.steps:
         deformed = coregister(_template(settings), images[reference], settings)
         moves = {name: sitk.CompositeTransform([found, deformed]) for name, found in moves.items()}

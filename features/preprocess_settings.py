@@ -15,6 +15,10 @@ REVISION = 1
 """Part of every recipe: raised when preprocessing comes to compute other voxels from the same settings."""
 
 
+class RegistrationFailed(InputError):
+    """Two images of a session, or a session and the template, do not come to lie on each other."""
+
+
 @dataclass(frozen=True)
 class PreprocessSettings:
     """Which steps are done to a session, and how. All of it goes into the recipe of what is computed from the result.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from features.preprocess_settings import PreprocessSettings
+from features.preprocess_settings import PreprocessSettings, RegistrationFailed
 from features.volumes import pack, read_unchanged
 from ingest.cohort import MASK
 from ingest.images import REFERENCE, measure_mask
@@ -15,6 +15,7 @@ from ingest.nifti import BadImage, Volume, turn_to_lps
 from lake.errors import ClusterError, GliolakeError, InputError
 
 PREPROCESSING_FAILED = "preprocessing failed"
+REGISTRATION_FAILED = "registration failed"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ def preprocess_session(task: SessionTask) -> SessionOutcome:
         return SessionOutcome(reason=error.reason, detail=str(error))
     except ClusterError:
         raise
+    except RegistrationFailed as error:
+        return SessionOutcome(reason=REGISTRATION_FAILED, detail=f"{error} {error.hint}")
     except GliolakeError as error:
         return SessionOutcome(reason=PREPROCESSING_FAILED, detail=f"{error} {error.hint}".strip())
 

@@ -61,7 +61,7 @@ def test_clips_are_equal_to_the_last_bit(scans: list[dict[str, Any]]) -> None:
     assert made[0] == made[1]
 
 
-@pytest.mark.parametrize("steps", [("denoise", "fit", "normalise"), ("align", "resample")])
+@pytest.mark.parametrize("steps", [("denoise", "fit", "normalise"), ("bias", "resample")])
 def test_preprocessed_volumes_are_equal_to_the_last_bit(scans: list[dict[str, Any]], steps: tuple[str, ...]) -> None:
     outcomes = []
     for row in scans:
