@@ -53,13 +53,13 @@ _DATE = _any(
 )
 _TITLE = "Dr|Prof|Mr|Mrs|Ms|Miss|Sr|Sra|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Signora?"
 _NAME = _any(
-    r"[^\W\d_][^\W\d_' -]+\^+[^\W\d_]",
-    rf"\b(?:{_TITLE})\.?[ _](?:[^\W\d_]\. ?)?[^\W\d_a-zß-ÿ][^\W\d_]+",
+    r"[^\W\d_][^\W\d_' -]{1,60}\^{1,5}[^\W\d_]",
+    rf"\b(?:{_TITLE})\.?[ _](?:[^\W\d_]\. ?)?[^\W\d_a-zß-ÿ][^\W\d_]",
     flags=0,
 )
 _UID = _any(
-    r"(?<![\d.])2\.25\.\d{8,}",
-    r"(?<![\d.])(?=[\d.]{15,})(?=[\d.]*\d{3})[012](?:\.(?:0|[1-9]\d*)){4,}(?!\d)",
+    r"(?<![\d.])2\.25\.\d{8}",
+    r"(?<![\d.])(?=[\d.]{15})(?=[\d.]{0,60}\d{3})[012](?:\.(?:0|[1-9]\d{0,38})){4,20}(?!\d)",
 )
 _NO = r"(?:id|no|nr|num(?:ber|mer)?)"
 _RECORD = (
@@ -69,7 +69,7 @@ _RECORD = (
 )
 _BIRTH = r"(?:date of )?birth[ _-]?(?:date|day)?|dob|d\.o\.b|born|geb(?:oren|urtsdatum|\.)?|n[ée]e? le"
 _NUMBER = _any(
-    rf"(?<![^\W_])(?:{_RECORD})(?:[ _.]?{_NO})?[\W_]{{0,3}}[A-Z]{{0,3}}[-_]?\d{{3,}}",
+    rf"(?<![^\W_])(?:{_RECORD})(?:[ _.]?{_NO})?[\W_]{{0,3}}[A-Z]{{0,3}}[-_]?\d{{3}}",
     rf"(?<![^\W\d_])(?:accession[ _-]?{_NO}?|patient[ _']?s?[ _-]?{_NO})(?![^\W\d_])"
     r"[\W_]{1,3}(?=[A-Z]{0,4}-?\d{2})[A-Z\d]",
     rf"(?-i:(?<=[a-z])(?:Accession|Patient){_NO})(?![^\W\d_])[\W_]{{0,3}}(?=[A-Z]{{0,4}}-?\d)[A-Z\d]",
@@ -78,13 +78,13 @@ _NUMBER = _any(
     r"(?<![\d-])(?!9|000|666)\d{3}-(?!00)\d{2}-\d{4}(?![\d-])",
     r"(?<![\d.])756\.\d{4}\.\d{4}\.\d\d(?!\d)",
 )
-_MAIL = _any(r"[\w.+-]{1,64} ?(?:@|\(at\)|\[at\]) ?[\w-]+(?:\.[\w-]+)+")
+_MAIL = _any(r"[\w.+-]{1,64} ?(?:@|\(at\)|\[at\]) ?[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _PHONE = _any(
-    r"(?<![\w.])\+\d{1,3}[ ./-]?\(?\d[\d ()./-]{5,}\d(?!\d)",
-    r"(?<!\w)\(\d{3,5}\) ?\d{3,}[ -]?\d{2,}",
+    r"(?<![\w.])\+\d{1,3}[ ./-]?\(?\d[\d ()./-]{5,20}\d",
+    r"(?<!\w)\(\d{3,5}\) ?\d{3,9}[ -]?\d{2}",
     r"(?<![\w.-])\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w.-])",
-    r"(?<![\w.])0\d{2,4}[/ ]\d{3,}(?:[- ]\d{2,})?(?!\w)",
-    r"\b(?:tel|phone|fax|mobile|telefon)\b\W{0,3}\+?\d[\d ()/-]{4,}",
+    r"(?<![\w.])0\d{2,4}[/ ]\d{3,9}(?:[- ]\d{2,6})?(?!\w)",
+    r"\b(?:tel|phone|fax|mobile|telefon)\b\W{0,3}\+?\d[\d ()/-]{4}",
 )
 _CAPITAL = r"[^\W\d_a-zß-ÿ][\w'’]{1,30}"
 _STREET = "Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Boulevard|Blvd|Court|Square|Place|Crescent|Terrace|Highway"
@@ -92,9 +92,9 @@ _STRASSE = r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|damm|ufer|straat|laan
 _ADDRESS = _any(
     rf"(?<!\w)\d{{1,5}}[a-z]?,? (?:[NSEW]\.? )?(?:{_CAPITAL} ){{1,3}}(?:{_STREET})\b",
     rf"(?<!\w)[^\W\d_]{{3,40}}?{_STRASSE} ?\d{{1,4}}\b",
-    r"(?<!\w)\d{1,4}(?: bis| ter)?,? ?(?:rue|avenue|boulevard|chemin|all[ée]e|impasse|quai) [^\W\d_]{2,}",
+    r"(?<!\w)\d{1,4}(?: bis| ter)?,? ?(?:rue|avenue|boulevard|chemin|all[ée]e|impasse|quai) [^\W\d_]{2}",
     rf"\b(?:Calle|Avenida|Plaza|Paseo|Via|Viale|Piazza|Corso|Rua) (?:{_CAPITAL},? |d[a-z]{{1,4}} ){{1,4}}\d",
-    r"\bP\.? ?O\.? ?Box \d+",
+    r"\bP\.? ?O\.? ?Box \d",
     r"\b[A-Z]{2},? \d{5}(?:-\d{4})?(?!\d)",
     r"\b[A-Z]{1,2}\d[A-Z\d]? \d[A-Z]{2}\b",
     rf"(?<!\w)[A-Z]{{1,2}}-\d{{4,5}} {_CAPITAL}",
@@ -103,10 +103,10 @@ _ADDRESS = _any(
 )
 _USERS = "homes?|users?|benutzer|utilisateurs|usuarios|utenti|people|staff|personal"
 _USER_PATH = _any(
-    rf"[/\\](?:{_USERS})[/\\]+(?!shared\b|public\b)[^/\\\s\"']+",
-    r"[/\\]nfs[/\\]+users?\b",
-    r"[A-Za-z]:[\\/]+(?:Users|Documents and Settings)[\\/]+[^\\/\s]",
-    r"(?<![\w/])~\w+/",
+    rf"[/\\](?:{_USERS})[/\\]{{1,4}}(?!shared\b|public\b)[^/\\\s\"']",
+    r"[/\\]nfs[/\\]{1,4}users?\b",
+    r"[A-Za-z]:[\\/]{1,4}(?:Users|Documents and Settings)[\\/]{1,4}[^\\/\s]",
+    r"(?<![\w/])~\w{1,40}/",
 )
 _SEGMENT = re.compile(r"(?<=[/\\])[a-z.]{6,20}(?=[/\\]|$)")
 _TOP = "com|org|net|edu|gov|info|io|cloud|eu|de|at|ch|uk|fr|it|es|nl|be|se|no|dk|fi|pl|us|ca|au|jp|cn|in|br"
@@ -123,14 +123,14 @@ _OCTET = r"(?:\d|[1-9]\d|1\d\d|2[0-4]\d|25[0-5])"
 _HOST = _any(
     rf"(?<![\w@.-])(?!www\.)(?!(?:{_LABEL}\.){{0,4}}(?:{_PUBLIC})\.)"
     rf"(?:(?:{_LABEL}\.){{2,6}}(?:{_TOP})|(?:{_LABEL}\.){{1,6}}(?:{_PRIVATE}))(?![\w.-])",
-    r"(?<!\\)\\\\[\w.-]+\\",
-    r"\b(?:smb|nfs|cifs|ssh|sftp|ftp)://[\w.-]+",
+    r"(?<!\\)\\\\[\w.-]{1,200}\\",
+    r"\b(?:smb|nfs|cifs|ssh|sftp|ftp)://[\w.-]",
     rf"(?<![\w.])(?!127\.)(?=[1-9]\d){_OCTET}(?:\.{_OCTET}){{3}}(?![\w.])",
     r"(?<![\w:])(?:[0-9a-f]{2}[:-]){5}[0-9a-f]{2}(?![\w:])",
     r"(?<![\w:])(?=(?:[0-9a-f]{0,4}:){3})(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{1,4}(?![\w:])",
 )
 _DIGEST = re.compile(
-    r"(?<![^\W_])(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{10,}(?![^\W_])|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+    r"(?<![^\W_])(?=\d{0,200}[a-f])(?=[a-f]{0,200}\d)[0-9a-f]{10,}(?![^\W_])|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 )
 """Digests and UUIDs: by chance, their digits make dates and numbers."""
 
