@@ -3,14 +3,18 @@
 One rule for what is gone. A known scan none of whose files is there keeps its row, whether its folder is left or not:
 an absence states nothing, the disk may not be mounted. A known scan that lost some of its files is judged by those
 that are left. When many lost files at once nothing is changed for any of them, and that is a problem until the files
-are back or the user says that they are gone for good: then the rows of those that have none left go.
+are back or the user says that they are gone for good: then the rows of those that have none left go, and so does what
+``exclusions`` say of them.
+
+Two sites may use the same ids. A scan that is known stays as it is, and what bears its id in another folder, of the
+same images folder or of another, is left out by name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +26,7 @@ from ingest.boxes import Boxes, give_boxes, known_boxes, unused_boxes
 from ingest.cohort import MASK, Cohort, known_cohorts
 from ingest.content import same_content
 from ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
-from ingest.folders import STEP, Found, FoundFile, FoundScan, find_scans
+from ingest.folders import STEP, Found, FoundFile, FoundScan, find_scans, fingerprint
 from ingest.nearest import nothing_found
 
 if TYPE_CHECKING:
@@ -89,18 +93,25 @@ def compare(
     without_box = {scan_id: seen for scan_id, seen in known.items() if scan_id not in boxes}
     found = find_scans(cohort, images, without_box, linked=linked, may_be_gone=gone)
     rows = _known_files(lake, cohort, found)
+    doubles = _set_aside_doubles(cohort, found, rows)
     unused = unused_boxes(cohort, given, found.scans, {*known}) if given else None
     absent = _Absent.among(found, rows, cohort.images.roles if cohort.images else ())
     keep = absent.many and not gone
-    restated = [*found.exclusions]
+    restated = [*found.exclusions, *doubles]
     problems = [_unlisted(found.unlisted)] if found.unlisted else []
     if keep:
         problems.append(absent.told(found.root))
         restated.append(exclusion(cohort.name, "", STEP, MANY_GONE, problems[-1], source=str(found.root)))
-    cleared = _cleared(lake, cohort, found, restated, keep=keep)
+    emptied = {scan.scan_id for scan in found.scans if gone and scan.scan_id in known and _is_emptied(scan)}
+    cleared = _cleared(lake, cohort, found, restated, emptied, keep=keep)
     if not found.files and not found.unlisted and not (gone and (absent.vanished or cleared)):
         raise nothing_found(cohort, found, known_cohorts(lake), len(absent.vanished), GONE_OPTION)
-    aside = {*absent.hidden, *absent.vanished, *(absent.losing if keep else ())}  # not judged by what is there now
+    aside = {
+        *absent.hidden,
+        *absent.vanished,
+        *emptied,
+        *(absent.losing if keep else ()),
+    }  # not judged by what is there now
     waiting = [
         scan
         for scan in give_boxes(found.scans, boxes)
@@ -108,7 +119,7 @@ def compare(
     ]
     return News(
         root=found.root,
-        found=len(found.present - {*absent.vanished}),
+        found=len(found.present - {*absent.vanished, *emptied}),
         waiting=waiting,
         exclusions=restated,
         unused=unused,
@@ -167,6 +178,10 @@ def _is_there(file: FoundFile) -> bool:
     return file.refused != NOT_A_FILE and not (file.uri.endswith("/") and not file.bytes and not file.refused)
 
 
+def _is_emptied(scan: FoundScan) -> bool:
+    return not any(map(_is_there, scan.files))
+
+
 def _role_if_usable(file: FoundFile) -> str:
     return file.role if file.bytes and not file.refused else ""
 
@@ -209,13 +224,41 @@ def _known_files(lake: Lake, cohort: Cohort, found: Found) -> list[Row]:
     return lake.read("scans", {"cohort": cohort.name}, ["scan_id", "files"]).filter(other).to_pylist()
 
 
-def _cleared(lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], *, keep: bool) -> list[Row]:
+def _set_aside_doubles(cohort: Cohort, found: Found, rows: Iterable[Row]) -> list[Row]:
+    """Reduce each known scan to the files in the folders that it is known from, where others hold the same roles.
+
+    Returns the rows of ``exclusions`` for the others. Scans that are not known are left as they were found.
+    """
+    uris_of = {row["scan_id"]: _uris(row) for row in rows}
+    doubles: list[Row] = []
+    for place, scan in enumerate(found.scans):
+        if cohort.images is None or len({file.role for file in scan.files}) == len(scan.files):
+            continue
+        folders = {os.path.realpath(_folder(uri)) for uri in uris_of.get(scan.scan_id, ())}
+        known = [file for file in scan.files if os.path.realpath(_folder(file.uri)) in folders]
+        others = [file for file in scan.files if file not in known]
+        if {file.role for file in known}.intersection(file.role for file in others):
+            here, there = (min(_folder(file.uri) for file in files) for files in (known, others))
+            doubles.append(same_id(replace(scan, folder=there), here))
+            digest = fingerprint(cohort.images, here, known, scan.alike)
+            found.scans[place] = replace(scan, folder=here, files=tuple(known), fingerprint=digest)
+    return doubles
+
+
+def _folder(uri: str) -> str:
+    """The folder that a file lies in, or the folder of a series."""
+    return uri.rstrip("/").rpartition("/")[0]
+
+
+def _cleared(
+    lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], emptied: Set[str], *, keep: bool
+) -> list[Row]:
     """Exclusions of this folder about what it no longer holds, and of folders that are no more.
 
-    With ``keep``, those of scans stay.
+    With ``keep``, those of scans stay. ``emptied``: scans of which only a folder is left, and that are gone for good.
     """
     excluded = lake.read("exclusions", {"cohort": cohort.name, "step": STEP}).to_pylist()
-    seen = found.present | {row["scan_id"] for row in restated}
+    seen = found.present - emptied | {row["scan_id"] for row in restated}
     folders = {row["source"] for row in restated if not row["scan_id"]}
 
     def is_gone(row: Row) -> bool:
@@ -223,6 +266,8 @@ def _cleared(lake: Lake, cohort: Cohort, found: Found, restated: Iterable[Row], 
             return not row["scan_id"] and not os.path.lexists(row["source"])
         if row["reason"] in (UNLISTED, MANY_GONE):
             return row["source"] not in folders
+        if row["reason"] == SAME_ID and not os.path.lexists(row["source"]):
+            return True
         hidden = any(Path(row["source"]).is_relative_to(folder) for folder in found.unlisted)
         return row["scan_id"] not in seen and not hidden and not keep
 
@@ -242,7 +287,7 @@ def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded
     """
     for one in known:
         if not _lies_below(one, root) and not _same_files(one, scan) and not (row and _same_images(one, row)):
-            return os.path.dirname(one["files"][0]["uri"].rstrip("/"))  # noqa: PTH120
+            return _folder(one["files"][0]["uri"])
     if not known:
         here = {os.path.realpath(path) for path in (scan.folder, *(file.uri for file in scan.files))}
         for one in excluded:
@@ -255,9 +300,9 @@ def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded
 def same_id(scan: FoundScan, elsewhere: str) -> Row:
     """The row for a scan that is not taken, since another one has its id."""
     detail = (
-        f"{scan.scan_id} is known from {elsewhere}, and {scan.folder} holds other images of that id: of another "
-        "patient? A second site needs a description and ids of its own. If this folder replaces the other, give "
-        "--moved."
+        f"{scan.scan_id} is known from {elsewhere}, and {scan.folder} holds images of that id too: of another "
+        "patient? A second site needs a description and ids of its own. If this folder replaces the other, give it "
+        "with --moved."
     )
     return exclusion(scan.cohort, scan.scan_id, STEP, SAME_ID, detail, source=scan.folder, fingerprint=scan.fingerprint)
 

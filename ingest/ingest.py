@@ -253,7 +253,7 @@ def _commit_scans(
             before = [row for row in before if row not in others]
             after += outcome.exclusions or [same_id(scan, elsewhere)]
         else:
-            before = [row for row in before if not (row["reason"] == SAME_ID and row in others)]
+            before = [row for row in before if row["reason"] != SAME_ID or row["source"] == scan.folder]
             before += [row for row in excluded.get(scan.scan_id, ()) if row["reason"] == CHANGED_FILE]
             after += outcome.exclusions
             rows += [outcome.row] if outcome.row else []

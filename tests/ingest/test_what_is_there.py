@@ -163,6 +163,18 @@ def test_a_modality_gone_from_a_few_scans_excludes_them_and_from_many_changes_no
     assert {reason for _, reason in excluded(lake)} == {"missing modality", "unreadable file"}
 
 
+@pytest.mark.parametrize("vanish", WAYS)
+def test_exclusions_of_a_scan_that_is_gone_for_good_go_too(
+    lake: Lake, images: Path, vanish: Callable[[Path], None]
+) -> None:
+    for scan_id in IDS[:2]:
+        (images / scan_id / f"{scan_id}_t1.nii.gz").write_bytes(b"no image")
+    ingest(lake, "brats21", images)
+    vanish(images / IDS[0])
+    report = ingest(lake, "brats21", images, vanished_are_gone=True)
+    assert (excluded(lake), report.found) == ([(IDS[1], "unreadable file")], 7)
+
+
 def test_links_that_are_not_followed_any_more_and_roles_that_a_description_drops_are_told_from_lost_files(
     lake: Lake, images: Path, tmp_path: Path
 ) -> None:
@@ -225,6 +237,36 @@ def test_two_sites_with_the_same_ids_are_not_mixed(
     ingest(lake, "brats21", tmp_path / "other", moved=True)
     assert scans(lake) == before | {name: str(tmp_path / "other" / "site" / name) for name in IDS[:3]}
     assert excluded(lake) == []
+
+
+@pytest.mark.parametrize("second", ["site_a/more", "zz"])
+def test_a_known_scan_stays_when_its_folder_and_that_of_another_site_are_ingested_from_a_folder_above_both(
+    lake: Lake, tmp_path: Path, writer: Any, reads: list[str], second: str
+) -> None:
+    above = tmp_path / "sites"
+    for seed, scan_id in enumerate(IDS):
+        writer.scan(above / "site_b", scan_id, seed)
+    ingest(lake, "brats21", above / "site_b")
+    before = scans(lake)
+    for seed, scan_id in enumerate(IDS[:3]):
+        writer.scan(above / second, scan_id, 100 + seed)
+    for _ in range(2):
+        reads.clear()
+        report = ingest(lake, "brats21", above)
+        assert (report.excluded, reads) == ({"id of another folder's scan": 3}, [])
+        assert scans(lake) == before
+    sources = {row["source"] for row in lake.read("exclusions").to_pylist()}
+    assert sources == {str(above / second / scan_id) for scan_id in IDS[:3]}
+    writer.scan(above / "site_b", IDS[0], 50)  # its own folder changes: the other one stays out
+    ingest(lake, "brats21", above)
+    assert excluded(lake) == [(name, "id of another folder's scan") for name in IDS[:3]]
+    shutil.rmtree(above / second)
+    ingest(lake, "brats21", above)
+    assert (excluded(lake), scans(lake)) == ([], before)
+    writer.scan(above / second, IDS[1], 1)
+    (tmp_path / "link").symlink_to(above)
+    ingest(lake, "brats21", tmp_path / "link")
+    assert {scan_id: os.path.realpath(folder) for scan_id, folder in scans(lake).items()} == before
 
 
 def test_of_two_sites_with_the_same_ids_ingested_at_once_the_second_to_commit_is_left_out(
