@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 
-from ingest.names import login_in, person_in
+from ingest.names import MONTHS, login_in, person_in
 from ingest.shape import shape_of
 
 DATE, NAME, UID, NUMBER, MAIL = "date", "person's name", "DICOM UID", "patient's or accession number", "e-mail address"
@@ -25,21 +25,15 @@ def _any(*forms: str, flags: int = re.IGNORECASE) -> re.Pattern[str]:
 
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
 _MONTH_, _DAY_ = r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
-_NTH = rf"{_DAY_}(?:st|nd|rd|th)?"
-_NAMED = (
-    "(?:jan(?:uar[yi]?|vier|uari|eiro)?|feb(?:ruar[yi]?|brero)?|f[ée]v(?:rier|ereiro)?|m[äa]r(?:ch|z|s|zo)?|mrz"
-    "|apr(?:ile?)?|avr(?:il)?|abril|ma[iy]|maggio|mayo|jun[ei]?|juin|giugno|junio|jul[yi]?|juillet|luglio|julio"
-    "|aug(?:ust)?|ao[uû]t|agosto|sept?(?:ember|embre)?|settembre|septiembre|o[ck]t(?:ober|obre|ubre)?|ottobre"
-    "|nov(?:ember|embre|iembre)?|d[eéi][cz](?:ember|embre|iembre)?|enero|gennaio|febbraio)"
-)
-"""Months by name, in the languages in which most scanners are set."""
+_NTH = rf"{_DAY_}(?:st|nd|rd|th|er|ª|º)?"
+_NAMED = f"(?:{'|'.join(sorted(MONTHS, key=len, reverse=True))})"
 
 _DATE = _any(
     rf"(?<!\d)(?<!\d\.){_YEAR}(?P<by>[-/_ ]?){_MONTH}(?P=by){_DAY}(?:\d{{4}}|\d{{6}})?(?!\d)",
     rf"(?<!\d){_YEAR}\.{_MONTH}\.{_DAY}(?![\d.])",
     rf"(?<!\d){_YEAR}(?P<of>[-/_]){_MONTH_}(?P=of){_DAY_}(?!\d)",
     rf"(?<!\d){_DAY}{_MONTH}{_YEAR}(?!\d)",
-    rf"(?<![\d.]){_DAY_}(?P<sep>[./_ -]) ?{_MONTH_}(?P=sep) ?{_YEAR}(?![\d.])",
+    rf"(?<![\d.]){_DAY_}(?P<sep>[./_ |-]) ?{_MONTH_}(?P=sep) ?{_YEAR}(?![\d.])",
     rf"(?<![\d.]){_MONTH_}(?P<usa>[/-]){_DAY_}(?P=usa){_YEAR}(?![\d.])",
     rf"(?<![\d./-])(?:{_DAY_}/{_MONTH_}|{_MONTH_}/{_DAY_})/\d\d(?![\d/])",
     rf"(?<![\d.-])(?:{_DAY}-{_MONTH}|{_MONTH}-{_DAY})-\d\d(?![\d-])",
@@ -50,11 +44,16 @@ _DATE = _any(
     rf"(?<![^\W\d_]){_NAMED}[. _-]*{_NTH}[, _-]+{_YEAR}(?!\d)",
     rf"(?<![^\W\d_]){_NAMED}\.?[ _-]?{_YEAR}(?!\d)",
     rf"(?<!\d){_YEAR}[ _-]?{_NAMED}(?![^\W_])",
+    r"(?:(?<!\d)\d{4}|(?:昭和|平成|令和|大正|民國)\d{1,2}) ?[年년] ?\d{1,2} ?[月월]",
+    rf"(?<![^\W_]){_DAY_}(?P<roman>[./ -])(?:I{{1,3}}|I?V|VI{{1,3}}|I?X|XI{{1,2}})(?P=roman){_YEAR}(?!\d)",
 )
-_TITLE = "Dr|Prof|Mr|Mrs|Ms|Miss|Sr|Sra|Herrn?|Frau|Mme|Mlle|Monsieur|Madame|Signora?"
+_TITLE = (
+    "Dr|Prof|Mr|Mrs|Ms|Miss|Mx|Sir|Lady|Rev|Sgt|Capt|Lt|Col|Sr|Sra|Srta|Señora?|Do[nñ]a|Herrn?|Hr|Frau|Fr|Mme|Mlle"
+    "|Monsieur|Madame|Signora?|Sig|Dott|Dottoressa|Senhora?|Mw|Mevr|Mevrouw|Dhr|Fru|Frk|Frøken|Pan|Pani|Paní|Shri|Smt|Bay"
+)
 _NAME = _any(
     r"[^\W\d_][^\W\d_' -]{1,60}\^{1,5}[^\W\d_]",
-    rf"\b(?:{_TITLE})\.?[ _](?:[^\W\d_]\. ?)?[^\W\d_a-zß-ÿ][^\W\d_]",
+    rf"\b(?:{_TITLE})\.?[ _](?:[^\W\d_]\. ?|(?:de|van|von|der|den|di|da) ){{0,2}}[^\W\d_a-zß-ÿ][^\W\d_]",
     flags=0,
 )
 _UID = _any(
@@ -63,11 +62,13 @@ _UID = _any(
 )
 _NO = r"(?:id|no|nr|num(?:ber|mer)?)"
 _RECORD = (
-    rf"m\.?r\.?n\.?|med(?:ical)?[ _-]?rec(?:ord)?s?|acc(?:ession)?|acsn|pat(?:ient)?s?[ _.'-]?{_NO}|pid|ssn|nhs"
-    r"|kvnr|ipp|nip"
+    rf"m\.?r\.?n\.?|med(?:ical)?[ _-]?rec(?:ord)?s?|acc(?:ession)?|acsn|a/n|pat(?:ient)?s?[ _.'-]{{0,2}}{_NO}|pid"
+    r"|ssn|sin|nhs|nhi|chi|medicare|kvnr|ipp|nip|nir|cpr|bsn|pesel|cpf|dni|nie|ahv|avs|ur|hn|rut|curp|aadhaar"
+    r"|codice[ _]fiscale|personnummer|fødselsn(?:umme)?r|steuer-?id"
     rf"|(?:hosp|hospital|case|insurance|policy|chart|encounter|visit|fall|patienten|versicherten)[ _-]?{_NO}"
+    r"|(?:aufnahme|kranken|fall|akten|auftrags?|untersuchungs|pasient|journal)-?(?:nummer|nr)"
 )
-_BIRTH = r"(?:date of )?birth[ _-]?(?:date|day)?|dob|d\.o\.b|born|geb(?:oren|urtsdatum|\.)?|n[ée]e? le"
+_BIRTH = r"(?:date of )?birth[ _-]?(?:date|day)?|dob|d\.o\.b|born|geb(?:oren|urtsdatum|urtsjahr|\.)?|n[ée]e? le"
 _NUMBER = _any(
     rf"(?<![^\W_])(?:{_RECORD})(?:[ _.]?{_NO})?[\W_]{{0,3}}[A-Z]{{0,3}}[-_]?\d{{3}}",
     rf"(?<![^\W\d_])(?:accession[ _-]?{_NO}?|patient[ _']?s?[ _-]?{_NO})(?![^\W\d_])"
@@ -76,21 +77,34 @@ _NUMBER = _any(
     r"(?<![^\W\d_])patient[ _']?s?[ _]?name[ _]?[:=]\W{0,2}[^\W_]",
     rf"(?<![^\W\d_])(?:{_BIRTH})(?![^\W\d_])[\W_]{{0,3}}(?:am |on |in )?\d",
     r"(?<![\d-])(?!9|000|666)\d{3}-(?!00)\d{2}-\d{4}(?![\d-])",
+    rf"(?<![\d-]){_DAY}{_MONTH}\d\d[-+]\d{{4}}(?![\d-])",
+    rf"(?<![\d-])(?:19|20)?\d\d{_MONTH}{_DAY}[-+]\d{{4}}(?![\d-])",
+    r"\b[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]\b",
+    r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d\d(?!\d)",
+    r"(?<![\w])[12] \d\d (?:0[1-9]|1[0-2]) \w\d \d{3} \d{3}(?!\d)",
     r"(?<![\d.])756\.\d{4}\.\d{4}\.\d\d(?!\d)",
 )
-_MAIL = _any(r"[\w.+-]{1,64} ?(?:@|\(at\)|\[at\]) ?[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_MAIL = _any(
+    r"[\w.+-]{1,64} ?(?:@|\(at\)|\[at\]|(?<= )at(?= [\w-]{1,63}\.[a-z])) ?[\w-]{1,63}(?:\.[\w-]{1,63})+",
+    r"(?<![\w.])[a-z][\w.]{1,40}@[a-z][\w-]{2,63}",
+)
 _PHONE = _any(
     r"(?<![\w.])\+\d{1,3}[ ./-]?\(?\d[\d ()./-]{5,20}\d",
     r"(?<!\w)\(\d{3,5}\) ?\d{3,9}[ -]?\d{2}",
     r"(?<![\w.-])\d{3}[-. ]\d{3}[-. ]\d{4}(?![\w.-])",
-    r"(?<![\w.])0\d{2,4}[/ ]\d{3,9}(?:[- ]\d{2,6})?(?!\w)",
-    r"\b(?:tel|phone|fax|mobile|telefon)\b\W{0,3}\+?\d[\d ()/-]{4}",
+    r"(?<![\w.])0\d{2,4}(?: ?/ ?| )\d{3,9}(?:[- ]\d{2,6})?(?!\w)",
+    r"(?<![\w.])0\d{2,4}-\d{2}(?:\d{4,6}|-\d{4,7})(?!\w)",
+    r"(?<![\w.])00[1-9]\d{0,2} \d{2,4} ?\d{5}",
+    r"\b(?:t[eé]l|phone|fax|mobile|telefono?|telefoon|tlf|puh|handy)\b\W{0,3}\+?\d[\d ()/-]{4}",
 )
 _CAPITAL = r"[^\W\d_a-zß-ÿ][\w'’]{1,30}"
 _STREET = "Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Boulevard|Blvd|Court|Square|Place|Crescent|Terrace|Highway"
-_STRASSE = r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|damm|ufer|straat|laan|gatan)"
+_STRASSE = (
+    r"(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|damm|ufer|chaussee|straat|laan|gracht|plein|kade|gatan|v[äa]gen|gade"
+    r"| Stra(?:ß|ss)e| Allee| Platz| Weg| Damm)"
+)
 _ADDRESS = _any(
-    rf"(?<!\w)\d{{1,5}}[a-z]?,? (?:[NSEW]\.? )?(?:{_CAPITAL} ){{1,3}}(?:{_STREET})\b",
+    rf"(?<!\w)\d{{1,5}}[A-Za-z]?,? (?:[NSEW]\.? )?(?:{_CAPITAL} ){{1,3}}(?:{_STREET})\b",
     rf"(?<!\w)[^\W\d_]{{3,40}}?{_STRASSE} ?\d{{1,4}}\b",
     r"(?<!\w)\d{1,4}(?: bis| ter)?,? ?(?:rue|avenue|boulevard|chemin|all[ée]e|impasse|quai) [^\W\d_]{2}",
     rf"\b(?:Calle|Avenida|Plaza|Paseo|Via|Viale|Piazza|Corso|Rua) (?:{_CAPITAL},? |d[a-z]{{1,4}} ){{1,4}}\d",
@@ -101,18 +115,18 @@ _ADDRESS = _any(
     rf"(?<![\w.,/])\d{{5}} {_CAPITAL}(?:$|[,;.])",
     flags=0,
 )
-_USERS = "homes?|users?|benutzer|utilisateurs|usuarios|utenti|people|staff|personal"
+_USERS = "homes?|users?|benutzer|utilisateurs|usuarios|utenti|people|staff|personal|gebruikers|brukere"
 _USER_PATH = _any(
     rf"[/\\](?:{_USERS})[/\\]{{1,4}}(?!shared\b|public\b)[^/\\\s\"']",
     r"[/\\]nfs[/\\]{1,4}users?\b",
-    r"[A-Za-z]:[\\/]{1,4}(?:Users|Documents and Settings)[\\/]{1,4}[^\\/\s]",
+    rf"[A-Za-z]:[\\/]{{1,4}}(?:{_USERS}|Documents and Settings|Dokumente und Einstellungen)[\\/]{{1,4}}[^\\/\s]",
     r"(?<![\w/])~\w{1,40}/",
 )
-_SEGMENT = re.compile(r"(?<=[/\\])[a-z.]{6,20}(?=[/\\]|$)")
+_SEGMENT = re.compile(r"(?<=[/\\])[a-z._]{6,20}(?=[/\\]|$)", re.IGNORECASE)
 _TOP = "com|org|net|edu|gov|info|io|cloud|eu|de|at|ch|uk|fr|it|es|nl|be|se|no|dk|fi|pl|us|ca|au|jp|cn|in|br"
 _PRIVATE = "local|lan|localdomain|internal|intranet|intern|corp|home|hospital|clinic|private|priv"
 _PUBLIC = (
-    "github|gitlab|python|readthedocs|cancerimagingarchive|doi|arxiv|nature|synapse|kaggle|zenodo|wikipedia|nih|amazonaws"
+    "github|gitlab|python|readthedocs|cancer|cancerimagingarchive|physionet|doi|arxiv|nature|synapse|kaggle|zenodo|wikipedia|nih|amazonaws"
     "|huggingface|pytorch|nema|med-decathlon|rsna|sciencedirect|springer|wiley|osf|docker|debian|anaconda|apache|google"
     "|googleapis|dask|openvinotoolkit|w3"
 )

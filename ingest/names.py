@@ -1,4 +1,4 @@
-"""Which words are people's names. Faker's lists know some 40,000 given and family names that Latin letters write.
+"""Which words are people's names. Faker's lists know some 50,000 given and family names, in letters of many scripts.
 
 Many names are words as well (Case, Field, Green), and places and hospitals are named after people. So a name is a pair:
 a given name beside a family name, written in the same way, in a text that speaks of no institution.
@@ -29,9 +29,24 @@ _LISTS = {
 NO_PERSON = _LISTS["ordinary"] | _LISTS["places"]
 """Names that are words, cities or countries too, and are not taken for a person's."""
 
+MONTHS = _LISTS["months"]
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _CAMEL = re.compile(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])")
-_BETWEEN = re.compile(r"[\s,;._^+-]*(?:\d{1,8}[\s,;._^+-]+)?")
+_BETWEEN = re.compile(r"[\s,;._^+-]*(?:\d{1,8}[\s,;._^+-]+|[^\W\d_]\.?[\s._^-]+)?")
+_HAN = r"[\u3005\u4e00-\u9fff\uac00-\ud7a3]"
+_EASTERN = re.compile(rf"(?<!\w){_HAN}{{1,4}}[ \u3000]?{_HAN}{{1,3}}(?!\w)")
+_FAMILY = re.compile(
+    r".{2,}(?:[dklmnprtvz]ov[aá]?|sson|sen|enko|icz|(?:opoul|iad|itri|imitri)[oi]u?s?|[aeo]vi[cć]|[cń]sk[iay]|shvili|[lr]yan)"
+)
+"""Endings that, in most cases, make a word a family name."""
+
+_LATIN = str.maketrans(
+    dict(zip("абвгдеёзийклмнопрстуфыэії", "abvgdeeziyklmnoprstufyeii", strict=True))
+    | {"ж": "zh", "х": "kh", "ц": "ts", "ч": "ch", "ш": "sh", "щ": "shch", "ю": "yu", "я": "ya", "ъ": "", "ь": ""}
+)
+"""Cyrillic letters as passports write them in Latin ones."""
+
 _SHORT = 40
 """Letters up to which a text is a cell or a file's name, and no prose."""
 
@@ -40,18 +55,28 @@ def person_in(text: str) -> str:
     """The first pair of words in a text that is a person's name; "" where there is none."""
     if INSTITUTION.search(text):
         return ""
-    words = [*_WORD.finditer(_CAMEL.sub(" ", text))]
+    if found := next((found[0] for found in _EASTERN.finditer(text) if _is_eastern(found[0])), ""):
+        return found
     spaced = _CAMEL.sub(" ", text)
-    for one, two in pairwise(words):
+    words = [*_WORD.finditer(spaced)]
+    for one, two in (*pairwise(words), *pairwise(word for word in words if len(word[0]) > 1)):
         between = spaced[one.end() : two.start()]
         if _BETWEEN.fullmatch(between) and _are_person(one[0], two[0], between, len(text) <= _SHORT):
             return spaced[one.start() : two.end()]
     return ""
 
 
+def _is_eastern(text: str) -> bool:
+    """Whether a family name is followed by a given name, as Chinese, Japanese and Korean people are written."""
+    letters = "".join(text.split())
+    return any(_is_family(letters[:place]) and _is_given(letters[place:]) for place in range(1, len(letters)))
+
+
 def login_in(segment: str) -> bool:
     """Whether a folder's name is made of a family name and an initial, or of both names: jsmith, smithj, john.smith."""
     letters = _plain(segment)
+    if letters in NO_PERSON:
+        return False
     return letters.isalpha() and len(letters) >= 6 and (_is_family(letters[1:]) or _is_family(letters[:-1]))
 
 
@@ -72,7 +97,10 @@ def _half_known(one: str, two: str, between: str) -> bool:
         return False
     if re.search("[,^_]", between) and len(one) >= 4 and (_is_given(two) or _is_family(one)):
         return True
-    return "," not in between and min(len(one), len(two)) >= 4 and two.istitle() and _is_given(one)
+    if "," in between or min(len(one), len(two)) < 4:
+        return False
+    likely = _FAMILY.fullmatch(one.casefold()) and _is_given(two)
+    return (two.istitle() and _is_given(one)) or likely is not None
 
 
 @lru_cache(maxsize=1 << 16)
@@ -104,7 +132,7 @@ def _names() -> tuple[frozenset[str], frozenset[str]]:
         for kind, names in zip(("first_name", "last_name"), found, strict=True):
             for attribute in dir(provider):
                 listed = getattr(provider, attribute)
-                if attribute.startswith(kind) and isinstance(listed, tuple | list | dict):
+                if attribute.replace("romanized_", "").startswith(kind) and isinstance(listed, tuple | list | dict):
                     names.update(_plain(name) for name in listed if isinstance(name, str))
-    given, family = (frozenset(name for name in names if name.isascii()) for names in found)
+    given, family = (frozenset(names | {name.translate(_LATIN) for name in names}) for names in found)
     return given | _LISTS["given"], family | _LISTS["family"]
