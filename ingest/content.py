@@ -17,7 +17,6 @@ from itertools import product
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from ingest.nifti import Volume, turn_to_lps
 
@@ -77,13 +76,12 @@ def distance(one: Floats, other: Floats) -> float:
 def same_content(contents: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     """(n, ``LENGTH``) -> (n,): a number for each image; those of the same content, over any others, have the same."""
     packed = np.ascontiguousarray(contents, "<f4").reshape(-1, LENGTH)
-    rows = pa.Array.from_buffers(pa.binary(4 * LENGTH), len(packed), [None, pa.py_buffer(packed)])
-    encoded = rows.dictionary_encode()  # what is equal to the last bit is compared once
-    indices = encoded.indices.to_numpy()
-    distinct = np.frombuffer(encoded.dictionary.buffers()[1], "<f4").reshape(-1, LENGTH)
+    numbers: dict[bytes, int] = {}  # what is equal to the last bit is compared once
+    indices = np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in packed], np.intp)
+    distinct = np.frombuffer(b"".join(numbers), "<f4").reshape(-1, LENGTH)
     pairs = np.concatenate([_near(distinct, shift) for shift in range(_KEYED + 1)], axis=1)
     if not pairs.size:
-        return indices.astype(np.intp)
+        return indices
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components  # a fifth of a second, where it is needed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -38,3 +39,11 @@ def idle(command: Any) -> Any:
     for below in getattr(command, "commands", {}).values():
         idle(below).callback = lambda **_: None
     return command
+
+
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    page = (PROJECT / "docs/security.md").read_text("utf-8")
+    named = set(re.findall(r"`(?:tests/[\w/]*?)?(test_\w+\.py)`", page))
+    there = {path.name for path in (PROJECT / "tests").rglob("test_*.py")}
+    assert len(named) > 30
+    assert named <= there
