@@ -705,7 +705,7 @@ def sql(
         if form == "table" and output is None:
             note(asked)
     else:
-        asked = sys.stdin.read() if statement == "-" else statement or ""
+        asked = query.typed() if statement == "-" else statement or ""
     if output is not None:
         check_target(output, overwrite=overwrite, inputs=[Path("/dev/stdin")] if statement == "-" else [])
     opened = _lake(lake)
@@ -716,7 +716,7 @@ def sql(
     elif form == "table":
         query.show(answer, _console())
     else:
-        query.write(answer, form, sys.stdout.buffer)
+        query.print_as(answer, form)
     if not answer.num_rows and (missing := query.nothing_found(opened, asked)):
         note(missing)
 

@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from ingest.images import SYNTHETIC
-from ingest.synthetic import SyntheticCohorts, write_cohorts
+from ingest.synthetic import SyntheticCohorts, is_of_cohorts, write_cohorts
 from lake.atomic import Own, check_target
 from lake.errors import GliolakeError
+from lake.names import kind
 from lake.store import Lake
 from modeling.report import Line, Report
 
 MARKER = "DEMO.txt"
 MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when asked by --overwrite. All scans are SYNTHETIC.\n"
-PARTS = ("cohorts", "lake", "control-cohorts", "control-lake")
-ENDINGS = (".nii.gz", ".csv", ".txt", ".json", ".parquet")
-"""Of the files that a demo makes."""
+COHORTS, LAKES = ("cohorts", "control-cohorts"), ("lake", "control-lake")
+PARTS = (*COHORTS, *LAKES)
 
 LEAST_AUC = 0.8
 """Internal AUC that the SNN must reach on the planted signal."""
@@ -278,15 +278,19 @@ def _prepare(root: Path, overwrite: bool) -> Path:
 
 def _is_ours(root: Path) -> bool:
     """Whether the folder holds what a demo made, and nothing else: no other file, link, or scan of a real person."""
-    there = list(root.rglob("*"))
-    lakes = [Lake(root / part) for part in PARTS if (root / part / "_log").is_dir()]
+    lakes = [Lake(root / part) for part in LAKES if (root / part / "_log").is_dir()]
     return (
         {path.name for path in root.iterdir()} <= {MARKER, *PARTS}
         and (root / MARKER).read_text("utf-8") == MARKER_TEXT
-        and not any(path.is_symlink() for path in there)
-        and all(path.is_dir() or path.name.endswith(ENDINGS) for path in there)
+        and all(is_of_cohorts(root / part, name) for part in COHORTS for name in _names(root / part))
+        and all(kind(name) not in ("foreign", "quarantined") for part in LAKES for name in _names(root / part))
         and all(SYNTHETIC in row["warnings"] for lake in lakes for row in lake.read("scans").to_pylist())
     )
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """What lies below a folder and is none itself, or is a link."""
+    return (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
 
 
 DEMO = Own(kind="the folder of a demo", recognises=_is_ours)

@@ -149,6 +149,9 @@ def _checksums(place: Path) -> dict[str, str]:
 @contextmanager
 def _alone(place: Path) -> Iterator[None]:
     """Inside, no other process of this machine makes the same network; the lock ends with its process."""
-    with place.with_name(f"{place.name}.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    lock = os.open(place.with_name(f"{place.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)

@@ -22,7 +22,6 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 import numpy as np
@@ -30,6 +29,7 @@ import numpy.typing as npt
 
 from lake import limits
 from lake.errors import InputError
+from lake.stopping import temporary_folder
 
 Tensor = npt.NDArray[np.float32]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -134,14 +134,14 @@ def unpacked(archive: Path) -> Iterator[Path]:
     Raises:
         InputError: the archive is damaged, or holds none or several.
     """
-    with TemporaryDirectory(prefix="gliolake-weights-") as folder:
+    with temporary_folder("weights") as folder:
         try:
             with zipfile.ZipFile(archive) as packed:
                 inside = [entry for entry in packed.infolist() if entry.filename.endswith(".params")]
                 if len(inside) != 1:
                     raise InputError(f"{archive.name} holds {len(inside)} .params files where one is expected.")
                 _check_entry(archive, inside[0])
-                path = Path(folder) / PurePath(inside[0].filename).name
+                path = folder / PurePath(inside[0].filename).name
                 with packed.open(inside[0]) as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target)
         except InputError:

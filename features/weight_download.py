@@ -5,6 +5,7 @@ from __future__ import annotations
 import urllib.error
 import urllib.request
 import uuid
+from http.client import HTTPException
 from pathlib import Path
 
 from features.weight_sources import source_of
@@ -49,10 +50,10 @@ def _download(address: str, part: Path, limit: int) -> None:
                 if written > limit:
                     raise InputError(f"{address} sends more than {limit} bytes, which are no weights of this network.")
                 file.write(block)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, TimeoutError, ConnectionError, HTTPException) as error:
         raise InputError(
             f"{address} cannot be fetched: {getattr(error, 'reason', error)}.",
             hint="Fetch it on a machine with a network, then run gliolake weights add.",
         ) from None
-    if expected is not None and written != int(expected):
+    if expected is not None and str(written) != expected.strip():
         raise InputError(f"{address} broke off after {written} of {expected} bytes.", hint="Try again.")

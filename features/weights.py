@@ -190,8 +190,9 @@ def add_weights(
     file = kept_as.name + SUFFIXES[kind]
     with room_in(place):
         place.mkdir(parents=True, exist_ok=True)
-        ours = _ours(name, place) | ({path.name} if path.parent.samefile(place) else set())
-        kind_of_file = Own(kind="a file of weights", recognises=lambda path: path.name in ours)
+        ours = _ours(name, place)
+        # The file that is added may have its name there already.
+        kind_of_file = Own(kind="a file of weights", recognises=lambda at: at.name in ours or at.samefile(path))
         for each in (file, f"{kept_as.name}.json"):
             check_target(place / each, overwrite=True, own=kind_of_file)
         with replaced_path(place / file, overwrite=True, own=kind_of_file) as new:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -44,6 +46,13 @@ _TAKEN_NUMBERS = {138, 175, 181, 278, 289, 315, 391, 396, 409, 429, 431, 433}
 _README = """These scans and labels are SYNTHETIC. They were made up by gliolake (ingest.synthetic) for tests and demos.
 They show no patient, and nothing found in them says anything about MRI or MGMT.
 """
+
+
+_IMAGES = re.compile(
+    rf"brats21/images/(BraTS2021_\d{{5}})/\1_({'|'.join(_BRATS_NAMES.values())})\.nii\.gz|"
+    rf"ucsf_pdgm/images/(UCSF-PDGM-\d{{4}}(?:_FU\d{{3}}d)?)_nifti/\3_({'|'.join(_UCSF_NAMES.values())})\.nii\.gz"
+)
+_TABLES = {"brats21/train_labels.csv": BRATS_HEADER, "ucsf_pdgm/UCSF-PDGM-metadata_v5.csv": UCSF_HEADER}
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,21 @@ def write_cohorts(
     cohorts.add_overlaps()
     cohorts.add_external(external)
     return cohorts.write(workers, progress)
+
+
+def is_of_cohorts(folder: Path, name: str) -> bool:
+    """Whether the file of this name below the folder is one that ``write_cohorts`` writes, whole or broken off."""
+    file = folder / name
+    if file.is_symlink() or not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        begin = opened.read(1 << 12)
+    if name in _TABLES:
+        return begin.startswith(",".join(_TABLES[name]).encode()) or not begin
+    if _IMAGES.fullmatch(name):
+        with suppress(zlib.error):
+            return zlib.decompressobj(31).decompress(begin, 348)[148:].startswith(DESCRIPTION) or not begin
+    return name == "README.txt" and _README.encode().startswith(begin)
 
 
 @dataclass

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+
+from lake.stopping import temporary_folder
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -27,8 +28,8 @@ def certificates_in(folder: str | Path) -> Iterator[Security]:
     from distributed import Security
 
     made = Security.temporary().get_tls_config_for_role("scheduler")
-    with TemporaryDirectory(prefix=".gliolake-tls-", dir=folder) as own:
-        files = {name: Path(own) / f"{name}.pem" for name in ("ca_file", "cert", "key")}
+    with temporary_folder("tls", within=folder) as own:
+        files = {name: own / f"{name}.pem" for name in ("ca_file", "cert", "key")}
         for name, file in files.items():
             file.write_text(made[name], "ascii")
         pairs = {f"tls_{role}_{name}": str(files[name]) for role in ROLES for name in ("cert", "key")}

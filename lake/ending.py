@@ -14,7 +14,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from lake.errors import GliolakeError, InputError
+from lake.errors import GliolakeError, InputError, first_line, within
 from lake.progress import complain
 from lake.stopping import in_words, listen, stopped_by
 
@@ -123,7 +123,8 @@ def _words(error: BaseException) -> tuple[str, str] | None:
         case MemoryError():
             return "The memory of this machine does not suffice.", "Use fewer --workers, or a larger machine."
     if type(error).__module__ in ("duckdb", "_duckdb"):
-        return f"DuckDB: {str(error).splitlines()[0]}", ""
+        ours = within(str(error))
+        return (str(ours), ours.hint) if ours else (f"DuckDB: {first_line(str(error))}", "")
     return None
 
 

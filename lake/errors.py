@@ -6,6 +6,7 @@ A message says what is wrong and where; ``hint`` says what to do next. The comma
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -87,6 +88,32 @@ class DuplicateKey(GliolakeError, ValueError):
 
 class ClusterError(GliolakeError):
     """The Dask cluster cannot be reached, or lost its workers."""
+
+
+NEXT_STEPS: dict[type[GliolakeError], str] = {
+    Obstructed: "Look who put it there, and take it away. Links that you made on purpose are allowed by --linked-lake "
+    "(GLIOLAKE_LINKED_LAKE=1).",
+    DamagedFile: "`gliolake verify --repair` takes it out, to be made again.",
+    StaleSnapshot: "Ask again; a connection has to be opened again for it.",
+    StorageUnreachable: "Run the same command again.",
+}
+"""Of errors that come as text alone."""
+
+
+def within(text: str) -> GliolakeError | None:
+    """The error of ours that another library's text is about: DuckDB repeats what was raised as it read our files."""
+    for name, said in re.findall(r"^(\w+): (.*)", text, re.MULTILINE):
+        kind = globals().get(name)
+        if isinstance(kind, type) and issubclass(kind, GliolakeError):
+            hint = next((step for parent, step in NEXT_STEPS.items() if issubclass(kind, parent)), "")
+            return kind(said, hint=hint)
+    return None
+
+
+def first_line(text: str) -> str:
+    """What a library's error says in a line; of a traceback in it, the last one."""
+    lines = text.strip().split("\n\n")[0].splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> InputError:

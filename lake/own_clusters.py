@@ -11,8 +11,6 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lake.certificates import certificates_in
@@ -20,6 +18,7 @@ from lake.errors import ClusterError, InputError
 from lake.private import cache_folder
 from lake.processes import unwatched
 from lake.settings import KUBERNETES, SLURM, ClusterSettings, KubernetesPods, SlurmJob
+from lake.stopping import temporary_folder
 
 if TYPE_CHECKING:
     from dask_jobqueue.slurm import SLURMCluster
@@ -95,8 +94,8 @@ def _try_job(script: str) -> None:
     """Ask SLURM whether it would take the job: what it refuses later, nobody sees."""
     if shutil.which("sbatch") is None:
         raise ClusterError("There is no sbatch here.", hint="Run the command where SLURM jobs are submitted.")
-    with TemporaryDirectory(prefix="gliolake-slurm-") as folder:
-        file = Path(folder) / "worker.sh"
+    with temporary_folder("slurm") as folder:
+        file = folder / "worker.sh"
         file.write_text(script, encoding="utf-8")
         asked = subprocess.run(["sbatch", "--test-only", file], capture_output=True, encoding="utf-8", check=False)
     if asked.returncode:

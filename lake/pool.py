@@ -16,16 +16,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from lake import private
 from lake.certificates import certificates_in
 from lake.cluster import open_cluster, pool_workers
 from lake.errors import ClusterError, InputError
 from lake.patience import PATIENCE
-from lake.private import temporary_folder
 from lake.processes import DEATHS, NO_WORKERS_SECONDS, unwatched
 from lake.settings import EMBEDDED, choose_cluster
+from lake.stopping import temporary_folder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -90,7 +90,7 @@ def open_pool(environment: Environment, scheduler: str | None = None, workers: i
     settings = {"distributed.scheduler.allowed-failures": DEATHS - 1, PATIENCE: NO_WORKERS_SECONDS, **unwatched()}
     with (
         dask.config.set(settings),
-        certificates_in(temporary_folder("pool")) as security,
+        certificates_in(private.temporary_folder("pool")) as security,
         LocalCluster(
             n_workers=0,
             security=security,
@@ -115,10 +115,10 @@ def start_workers(client: Client, environment: Environment, count: int) -> Itera
         raise InputError(f"--workers is {count}; it has to be at least 1.")
     if not environment.python.is_file():
         raise ClusterError(f"There is no {environment.python} to start workers with.", hint=environment.remedy)
-    with TemporaryDirectory(prefix="gliolake-pool-", ignore_cleanup_errors=True) as folder, ExitStack() as running:
-        command = environment.command(str(client.scheduler_info(n_workers=-1)["address"]), folder)
+    with temporary_folder("pool") as folder, ExitStack() as running:
+        command = environment.command(str(client.scheduler_info(n_workers=-1)["address"]), str(folder))
         command += _certificates(client)
-        logs = [Path(folder) / f"worker-{number}.log" for number in range(count)]
+        logs = [folder / f"worker-{number}.log" for number in range(count)]
         processes = [running.enter_context(_process(command, log)) for log in logs]
         wanted = len(pool_workers(client, environment.resource)) + count
         deadline = time.monotonic() + SECONDS_TO_START

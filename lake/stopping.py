@@ -106,10 +106,13 @@ def out_of_reach() -> Iterator[None]:
 
 
 @contextmanager
-def temporary_folder(purpose: str) -> Iterator[Path]:
-    """A folder for temporary files that only we can read (mode 0700), gone in the end, whatever the end is."""
+def temporary_folder(purpose: str, within: str | Path | None = None) -> Iterator[Path]:
+    """A folder for temporary files that only we can read (mode 0700), gone in the end, whatever the end is.
+
+    within: where it is to lie, if not where the system's temporary files do.
+    """
     with unbroken():
-        folder = tempfile.TemporaryDirectory(prefix=f"gliolake-{purpose}-", ignore_cleanup_errors=True)
+        folder = tempfile.TemporaryDirectory(prefix=f"gliolake-{purpose}-", dir=within, ignore_cleanup_errors=True)
     with folder as name, doomed(Path(name)):
         yield Path(name)
 

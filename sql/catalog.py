@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,7 +21,7 @@ import pyarrow as pa
 from features.kinetics import kinetics_labels
 from lake.atomic import Own, replaced_path
 from lake.collections import COLLECTIONS, parts
-from lake.errors import DamagedFile, StaleSnapshot
+from lake.errors import within
 from lake.store import Lake
 from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
 from sql.committed_files import SCHEME, CommittedFiles
@@ -87,14 +86,12 @@ def _statements() -> tuple[str, ...]:
 
 @contextmanager
 def damage_named() -> Iterator[None]:
-    """Inside, DuckDB's report of a file that cannot be read becomes the error that was raised when it was."""
+    """Inside, DuckDB's report of a file that cannot be read becomes the error that was raised when it was read."""
     try:
         yield
     except duckdb.Error as error:
-        if damage := re.search(r"DamagedFile: (.*)", str(error)):
-            raise DamagedFile(damage[1], hint="`gliolake verify --repair` takes it out, to be made again.") from None
-        if stale := re.search(r"StaleSnapshot: (.*)", str(error)):
-            raise StaleSnapshot(stale[1], hint="Ask again; a connection has to be opened again for it.") from None
+        if ours := within(str(error)):
+            raise ours from None
         raise
 
 

@@ -8,7 +8,6 @@ reads.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from lake.atomic import marked, replaced
+from lake.stopping import temporary_folder
 from lake.store import Lake
 from lake.tables import TABLES
 from sql.catalog import connect
@@ -117,8 +117,8 @@ def dictionary(connection: duckdb.DuckDBPyConnection | None = None) -> dict[str,
         connection: one to any lake; to an empty one that is made for it where None. It tells the types.
     """
     if connection is None:
-        with tempfile.TemporaryDirectory(prefix="gliolake-dictionary-") as folder:
-            lake = Lake(Path(folder, "lake"), create=True)
+        with temporary_folder("dictionary") as folder:
+            lake = Lake(folder / "lake", create=True)
             with connect(lake) as empty:
                 return dictionary(empty)
     types = _types(connection)

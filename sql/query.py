@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import re
+import sys
 from typing import Any, BinaryIO
 
 import duckdb
@@ -13,7 +15,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lake.errors import InputError, unknown_name
+from lake.errors import InputError, first_line, unknown_name
 from lake.shown import shown
 from lake.store import Lake
 from sql.catalog import connect, damage_named, relations
@@ -82,7 +84,7 @@ def _refusal(error: duckdb.Error, names: list[str]) -> InputError:
         return unknown_name("table or view", unknown[1], near, hint="`gliolake sql 'SHOW TABLES'` names all.")
     first, *rest = str(error).strip().split("\n\n")
     if first.startswith("Traceback"):  # of the file system, as DuckDB hands it on
-        first = first.splitlines()[-1]
+        first = first_line(first)
     place = [part for part in rest if part.startswith("LINE ")]
     elsewhere = isinstance(error, duckdb.PermissionException) or "extension" in first or "read-only" in first
     return InputError("\n".join([first, *place]), hint=ELSEWHERE if elsewhere else "")
@@ -102,6 +104,34 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
         except pa.ArrowException as error:
             raise InputError(f"The answer has no form in {form}: {str(error).splitlines()[0]}.", hint=AS_TEXT) from None
     stream.flush()
+
+
+def print_as(answer: pa.Table, form: str) -> None:
+    """Print an answer on standard output, as ``write`` does; a terminal gets text that does not steer it.
+
+    Raises:
+        InputError: the format has no form for a column, or is none for a terminal.
+    """
+    if not sys.stdout.isatty():
+        write(answer, form, sys.stdout.buffer)
+        return
+    if form == "parquet":
+        raise InputError("Parquet is nothing for a terminal.", hint="Give --output FILE, or pipe it elsewhere.")
+    text = io.BytesIO()
+    write(answer, form, text)
+    sys.stdout.write(text.getvalue().decode())
+
+
+def typed() -> str:
+    """The statement that comes on standard input.
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"The statement on standard input is no UTF-8: {error}.", hint="Convert it first.") from None
 
 
 def show(answer: pa.Table, console: Console) -> None:

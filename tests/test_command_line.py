@@ -273,6 +273,11 @@ def test_links_in_the_path_of_a_lake_are_gone_through_when_the_user_says_so(labe
     refused = labelled(*question)
     assert (refused.code, "Traceback" in refused.err) == (2, False)
     assert f"{lake / 'labels'} is a symbolic link" in refused.err
+    for asked in (["status"], ["export", "labels", "--to", "csv", "--output", tmp_path / "a.csv"]):
+        refused = labelled(*asked)
+        assert (refused.code, "Traceback" in refused.err) == (2, False), asked
+        assert f"{lake / 'labels'} is a symbolic link" in refused.err
+        assert "--linked-lake" in refused.err
     assert labelled("--linked-lake", *question).out.split()[-1] == "3"
     del os.environ["GLIOLAKE_LINKED_LAKE"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from analysis import demo as module
 from analysis.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
+from ingest.synthetic import write_cohorts
 from lake.errors import InputError
 from lake.store import Lake
 from modeling.report import Line, Report
@@ -30,7 +32,12 @@ def test_the_demo_goes_all_the_way_and_says_that_everything_is_synthetic(
     assert lake.read("metrics", {"split": "external"}).num_rows > 0
     assert {path.name for path in (tmp_path / "demo").iterdir()} == {module.MARKER, *module.PARTS}
     assert module.DEMO.is_at(tmp_path / "demo")
-    for mine in ("cohorts/thesis.docx", "lake/labels/mine", "notes.csv"):
+    for mine in (
+        "cohorts/thesis.docx", "lake/labels/mine", "notes.csv", "cohorts/notes.csv", "control-lake/figure.json",
+        "lake/labels/mine.parquet", "cohorts/brats21/images/BraTS2021_00000/BraTS2021_00000_dwi.nii.gz",
+        "cohorts/brats21/images/BraTS2021_00000/notes.txt", "lake/_quarantine/labels",
+    ):  # fmt: skip
+        (tmp_path / "demo" / mine).parent.mkdir(exist_ok=True)
         (tmp_path / "demo" / mine).write_text("years of work", encoding="utf-8")
         assert not module.DEMO.is_at(tmp_path / "demo")
         (tmp_path / "demo" / mine).unlink()
@@ -46,6 +53,19 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
         demo(tmp_path, overwrite=True)
     assert (tmp_path / "lake").is_dir()
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_real_scan_under_a_name_of_the_demo_keeps_its_folder(tmp_path: Path) -> None:
+    write_cohorts(tmp_path / "cohorts", patients=8, external=4)
+    (tmp_path / module.MARKER).write_text(module.MARKER_TEXT, encoding="utf-8")
+    assert module.DEMO.is_at(tmp_path)
+    scan = next((tmp_path / "cohorts").rglob("*_t1ce.nii.gz"))
+    header = bytearray(gzip.decompress(scan.read_bytes()))
+    header[148:228] = b"FSL5.0".ljust(80, b"\0")
+    real = scan.parents[1] / "BraTS2021_01666" / "BraTS2021_01666_t1ce.nii.gz"
+    real.parent.mkdir()
+    real.write_bytes(gzip.compress(header))
+    assert not module.DEMO.is_at(tmp_path)
 
 
 def report(internal: tuple[float, float, float]) -> Report:

@@ -228,7 +228,7 @@ def test_jobs_of_slurm_start_encrypted_workers_and_end_with_the_command(slurm: P
         assert client.scheduler.address.startswith("tls://")
         assert dict(map_tasks(client, abs, [-1, -2, -3], description="counting")) == {-1: 1, -2: 2, -3: 3}
     assert "dask_worker" in (slurm / "job.sh").read_text("utf-8")
-    assert not list(slurm.glob(".gliolake-tls-*")), "no key is left"
+    assert not list(slurm.glob("gliolake-tls-*")), "no key is left"
     (slurm / FILE).write_text(settings + "queue = 'absent'\n")
     with pytest.raises(ClusterError, match=r"SLURM would not take.*invalid partition"), open_cluster():
         pass

@@ -156,6 +156,20 @@ def test_the_kept_network_is_made_once_and_again_if_it_was_damaged(
     assert again.vectors([head()]).tobytes() == before.tobytes(), "whoever made the file, the bits are the same"
 
 
+def test_a_lock_that_is_a_link_to_my_file_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "thesis.docx"
+    mine.write_text("years of work")
+    monkeypatch.setattr(kept_networks, "_make", lambda order, place: None)
+    monkeypatch.setenv("GLIOLAKE_NETWORKS", str(tmp_path / "networks"))
+    place = kept_network(Order(SLOWFAST, "untrained:7"), {})
+    lock = place.with_name(f"{place.name}.lock")
+    lock.unlink()
+    lock.symlink_to(mine)
+    with pytest.raises(OSError, match="symbolic links"):
+        kept_network(Order(SLOWFAST, "untrained:7"), {})
+    assert mine.read_text() == "years of work"
+
+
 def test_a_conversion_that_cannot_be_says_why_in_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLIOLAKE_NETWORKS", str(tmp_path / "networks"))
     with pytest.raises(InputError, match="weights of slowfast_4x16_resnet50_kinetics400 are not in") as caught:

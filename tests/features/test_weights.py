@@ -219,6 +219,18 @@ def test_a_file_of_another_format_that_was_not_added_is_not_removed(saved: Path,
     assert mine.read_bytes() == b"weeks of training"
 
 
+def test_a_file_that_lies_in_the_weights_folder_already_stays_when_it_is_added(
+    saved: Path, kept: Path, state: dict[str, torch.Tensor]
+) -> None:
+    mine = kept / "my_best.safetensors"
+    save_file({name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}, mine)
+    content = mine.read_bytes()
+    add_weights(mine, SLOWFAST, kept, any_checksum=True)
+    assert mine.read_bytes() == content
+    assert add_weights(kept / f"{SLOWFAST}.safetensors", SLOWFAST, kept, any_checksum=True).bytes == len(content)
+    assert {path.name for path in kept.iterdir()} == {mine.name, f"{SLOWFAST}.json", f"{SLOWFAST}.safetensors"}
+
+
 def test_the_published_names_of_vivit_become_what_transformers_makes_of_them(tmp_path: Path) -> None:
     from transformers import VivitConfig, VivitForVideoClassification
 

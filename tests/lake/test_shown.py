@@ -161,6 +161,8 @@ def test_commands_show_hostile_names_in_a_terminal_and_are_not_steered(tmp_path:
         (("status", "--lake", str(folder)), "lake\\x1b[8m[bold]"),
         (("ingest", "--lake", str(folder), "--cohort", "brats21", "--labels", str(missing)), f"no{seen}"),
         (("sql", "--lake", str(folder), "SELECT 1", name), seen),
+        (("sql", "--lake", str(folder), f"SELECT '{name}' AS \"{name}\"", "--format", "csv"), seen),
+        (("sql", "--lake", str(folder), "SELECT 1", "--format", "parquet"), "Parquet is nothing for a terminal"),
     ]):  # fmt: skip
         printed = in_a_terminal(tmp_path, *arguments)
         assert said in printed, (number, printed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -14,8 +15,12 @@ import duckdb
 import pytest
 
 import gliolake
+from lake import ending
+from lake.errors import InputError, Obstructed, StorageUnreachable
 from lake.store import Lake
-from sql.query import query
+from sql.catalog import connect, damage_named
+from sql.committed_files import CommittedFiles
+from sql.query import query, typed
 
 REFUSED_BY_KIND = [
     "CREATE TABLE mine (a INTEGER)",
@@ -287,3 +292,32 @@ def test_status_says_what_comes_next(
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
     assert "Next: gliolake ingest --cohort COHORT --images DIR" in status(lake.root)
     assert "Next:" not in status(os.environ["GLIOLAKE_LAKE"])
+
+
+def test_a_store_that_fails_within_a_question_is_named_and_its_traceback_is_not(
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
+    for error in (StorageUnreachable("The store is away."), Obstructed("labels is a pipe."), MemoryError("none left")):
+        with connect(lake) as connection, monkeypatch.context() as patched:
+            patched.setattr(CommittedFiles, "_content", raising(error))
+            with pytest.raises((type(error), duckdb.Error), match=str(error)) as caught, damage_named():
+                connection.sql("SELECT count(source) FROM labels").fetchall()
+            assert ending._words(caught.value)[0].endswith(str(error))  # type: ignore[index]
+
+
+def raising(error: Exception) -> Any:
+    """A method that raises it."""
+
+    def method(*_: Any) -> Any:
+        raise error
+
+    return method
+
+
+def test_a_statement_on_standard_input_that_is_no_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"SELECT '\xff'"), "ascii", "surrogateescape"))
+    with pytest.raises(InputError, match="is no UTF-8"):
+        typed()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("\ufeffSELECT 'ł'".encode()), "ascii"))
+    assert typed() == "SELECT 'ł'"
