@@ -36,7 +36,7 @@ if __name__ == "__main__" or "".join(sys.argv[:1]).endswith("/gliolake"):
 import typer
 from typer.core import TyperGroup
 
-from lake.shown import guarded, shown
+from lake.shown import guarded, shown, without_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def _fit_for_a_terminal() -> Iterator[None]:
     try:
         yield
     except typer.TyperException as error:
-        error.message = shown(error.message)
+        error.message = shown(without_passwords(error.message))
         raise
 
 
@@ -1054,7 +1054,7 @@ def _run() -> int:
     try:
         for argument in (*sys.argv[1:], os.environ.get("GLIOLAKE_LAKE", "")):
             check_text(argument)
-        begin_journal(" ".join(sys.argv[1:2]))
+        begin_journal(_command())
         ending.choose_temporary_folder()
         app()
     except BaseException as error:
@@ -1063,6 +1063,13 @@ def _run() -> int:
             raise
         return code or ending.flushed()
     return 0
+
+
+def _command() -> str:
+    """The command's name. What stands before and behind it may hold secrets."""
+    named = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    named |= {group.name or "" for group in app.registered_groups}
+    return next((word for word in sys.argv[1:] if word in named), "")
 
 
 if __name__ == "__main__":

@@ -281,6 +281,7 @@ def _is_ours(root: Path) -> bool:
     lakes = [Lake(root / part) for part in LAKES if (root / part / "_log").is_dir()]
     return (
         {path.name for path in root.iterdir()} <= {MARKER, *PARTS}
+        and not any(path.is_symlink() for path in root.iterdir())
         and (root / MARKER).read_text("utf-8") == MARKER_TEXT
         and all(is_of_cohorts(root / part, name) for part in COHORTS for name in _names(root / part))
         and all(kind(name) not in ("foreign", "quarantined") for part in LAKES for name in _names(root / part))

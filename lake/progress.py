@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lake.journal import is_kept, tell
-from lake.shown import shown
+from lake.shown import shown, without_passwords
 
 INTERVAL = 30.0
 """Seconds between lines of a journal that tell how far the work is."""
@@ -94,6 +94,7 @@ def warn(text: str) -> None:
 
 
 def _say(text: str, event: str, level: int) -> None:
+    text = without_passwords(text)
     if is_kept():
         tell(event, level, message=text)
         return
@@ -105,6 +106,7 @@ def _say(text: str, event: str, level: int) -> None:
 
 def complain(text: str, hint: str = "") -> None:
     """What ends a command, and what to do next."""
+    text = without_passwords(text)
     if is_kept():
         tell("error", logging.ERROR, message=text, hint=hint)
         return

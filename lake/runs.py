@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.journal import tell, telling_of
+from lake.shown import without_passwords
 from lake.state import Record
 from lake.store import Lake
 from lake.transaction import Transaction
@@ -118,8 +119,8 @@ def _as_json(arguments: Mapping[str, Any]) -> str:
 
 
 def _text(written: str) -> str:
-    """The text, which DuckDB has to be able to read back: bytes of a path that are no UTF-8 become question marks."""
-    return written.encode(errors="replace").decode()
+    """The text as others may read it: without passwords of addresses, and with question marks for what is no UTF-8."""
+    return without_passwords(written.encode(errors="replace").decode())
 
 
 @cache

@@ -43,6 +43,11 @@ def _visible(character: str) -> str:
     return f"\\x{code:02x}" if code < 1 << 8 else f"\\u{code:04x}" if code < 1 << 16 else f"\\U{code:08x}"
 
 
+def without_passwords(text: str) -> str:
+    """The text, in which addresses name no user and no password, whatever option they were given to."""
+    return re.sub(r"(\b[A-Za-z][A-Za-z0-9+.-]+:/{1,3})[^\s\"']*@", r"\1…@", text)
+
+
 def shown_within(value: Any) -> Any:
     """A report with all its texts ``shown``: those in dataclasses, lists, tuples and dictionaries.
 

@@ -93,16 +93,21 @@ def unbroken() -> Iterator[None]:
 def out_of_reach() -> Iterator[None]:
     """Threads and processes that are started inside are not reached by Ctrl-C in a terminal, or its end.
 
-    These are sent to all processes at once; but workers are ended by the command, in order and without a word.
+    These are sent to all processes at once; but workers are ended by the command, in order and without a word. Nor do
+    they import anything from the current folder, where a script or a notebook of the user's may work.
     """
     from multiprocessing import resource_tracker
 
+    safe = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
     resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
     reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, reached)
+        if safe is None:
+            del os.environ["PYTHONSAFEPATH"]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lake.errors import InputError, known_name
-from lake.section import Section
+from lake.section import Section, parse_toml, read_toml
 from lake.tables import BRANCHES, LABEL_RULES
 from modeling.crossval import SPLITS
 from modeling.experiment import Experiment
@@ -95,28 +94,18 @@ def read_study(path: str | Path | None = None) -> Study:
         InputError: it cannot be read, or says something that is not understood; the message names the place, and the
             nearest word that is.
     """
-    try:
-        text = files("modeling").joinpath(SHIPPED).read_text("utf-8") if path is None else Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.",
-            hint="Give a study file, or none for the shipped one.",
-        ) from None
-    file = SHIPPED if path is None else Path(path).name
-    try:
-        root = Section(file, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(
-            f"{file} is no TOML file: {error}.", hint="Correct it, or compare it with a shipped one."
-        ) from None
+    if path is None:
+        root = parse_toml(files("modeling").joinpath(SHIPPED).read_text("utf-8"), SHIPPED)
+    else:
+        root = read_toml(Path(path))
     name = root.text("study")
     features = _features(root)
-    common = root.section("defaults") if "defaults" in root else Section(file, "defaults", {})
+    common = root.section("defaults") if "defaults" in root else Section(root.file, "defaults", {})
     rows = [_quoted(section, position) for position, section in enumerate(root.sections("quoted"))]
     for section in root.sections("experiment"):
         rows.append(_row(section.over(common), features, len(rows)))
     root.end()
-    _check(file, rows)
+    _check(Path(root.file).name, rows)
     return Study(name, tuple(rows), features)
 
 

@@ -16,6 +16,7 @@ import pytest
 
 import gliolake
 from lake import log
+from lake.runs import Run
 from lake.store import Lake
 from tests.conftest import label
 
@@ -292,3 +293,23 @@ def test_a_password_in_the_address_of_a_lake_is_shown_nowhere(
         assert refused.code == 2
         assert "s3://bucket/prefix" in refused.err
         assert "hunter2" not in refused.out + refused.err
+    monkeypatch.setenv("GLIOLAKE_CONFIG", "")  # which --config sets, as this process
+    for misplaced in (
+        [f"--lake={address}", "status"], [address], ["status", address], ["ingest", "--lake", address],
+        ["ingest", "--lake", "new", "--cohort", "brats21", "--images", address],
+        ["extract", "--lake", "new", "--backbone", "random_conv", "--scheduler", "tls://ann:hunter2@host:1"],
+        ["predict", "--model", address], ["study", "run", "--lake", "new", address], ["--config", address, "status"],
+    ):  # fmt: skip
+        refused = command(*misplaced)
+        assert refused.code == 2, misplaced
+        assert "hunter2" not in refused.out + refused.err, misplaced
+
+
+def test_a_run_keeps_no_password_of_an_address(lake: Lake) -> None:
+    arguments = {"images": "https://ann:hunter2@host/a", "labels": ["s3:/ann:hunter2@b"]}
+    run = Run(lake, "ingest", arguments)
+    run.transact(lambda tx: tx.append("labels", [label(1)]))
+    run.finish("OSError: tls://ann:hunter2@host is gone")
+    (row,) = lake.read("runs").to_pylist()
+    assert "hunter2" not in str(row)
+    assert ("https://…@host/a" in row["arguments"], "tls://…@host is gone" in row["outcome"]) == (True, True)

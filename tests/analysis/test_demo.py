@@ -66,6 +66,11 @@ def test_a_real_scan_under_a_name_of_the_demo_keeps_its_folder(tmp_path: Path) -
     real.parent.mkdir()
     real.write_bytes(gzip.compress(header))
     assert not module.DEMO.is_at(tmp_path)
+    real.unlink()
+    assert module.DEMO.is_at(tmp_path)
+    (tmp_path / "cohorts").rename(tmp_path.with_name("elsewhere"))
+    (tmp_path / "cohorts").symlink_to(tmp_path.with_name("elsewhere"))
+    assert not module.DEMO.is_at(tmp_path)
 
 
 def report(internal: tuple[float, float, float]) -> Report:

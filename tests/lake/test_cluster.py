@@ -431,3 +431,24 @@ def test_a_cluster_that_is_up_is_used_as_it_is_and_said_to_be_open_without_certi
 
 
 TLS_KEYS = {"ca_file": "ca_file", "certificate": "cert", "key": "key"}
+
+
+def test_workers_of_a_script_that_runs_in_a_strangers_folder_import_nothing_from_there(tmp_path: Path) -> None:
+    script, archive = tmp_path / "mine" / "script.py", tmp_path / "archive"
+    for folder in (script.parent, archive):
+        folder.mkdir()
+    script.write_text(
+        "if __name__ == '__main__':\n"
+        "    from lake.cluster import open_cluster\n"
+        "    with open_cluster(None, 1) as client:\n"
+        "        print(client.submit(abs, -7).result())\n"
+    )
+    for name in ("multiprocessing", "tempfile", "dask", "lake"):
+        (archive / f"{name}.py").write_text(f"open({str(tmp_path / 'planted')!r}, 'a').write({name!r})\n")
+    unsafe = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    unsafe["PYTHONPATH"] = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, script], cwd=archive, env=unsafe, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert not (tmp_path / "planted").exists()
+    assert done.stdout == "7\n", done.stderr

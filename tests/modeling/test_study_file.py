@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import pytest
@@ -81,7 +82,7 @@ def test_the_shipped_study_asks_for_external_scans_by_both_rules_and_for_every_d
         ("folds = 1", "folds is 1; expected at least 2", ""),
         ('modalities = ["T1"]\nwithheld = ["T1"]', "withheld leaves no modality", ""),
         ('[[experiment]]\nname = "one"\ntable = "t"\nfeatures = "ours"\nmodel = "mlp"', "two rows are named 'one'", ""),
-        ("epochs = ", "small.toml is no TOML file", ""),
+        ("epochs = ", "small.toml cannot be read: it is not a TOML file", ""),
     ],
 )
 def test_a_mistake_is_told_by_its_place_with_the_nearest_word(tmp_path: Path, text: str, place: str, hint: str) -> None:
@@ -105,3 +106,12 @@ def test_some_tables_bring_the_rows_they_are_compared_with() -> None:
     with pytest.raises(InputError, match="no row or table of the study named 'table_5'") as error:
         read_study().only(["table_5"])
     assert "table_" in error.value.hint
+
+
+def test_a_file_that_is_a_pipe_or_nested_without_end_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "long.toml").write_text(f"a = {'9' * 5000}")
+    for name in ("pipe", "deep", "long"):
+        with pytest.raises(InputError, match=f"{name}.toml cannot be read"):
+            read_study(tmp_path / f"{name}.toml")
