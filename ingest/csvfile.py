@@ -32,6 +32,8 @@ _ABOVE = 50
 _SHOWN = 20
 _NEAR = 0.75
 _LONG_ENOUGH = 4
+_SURPLUS = 2
+"""Letters by which a misspelt name of a column is longer than the right one: more may be a person's, beside it."""
 
 
 @dataclass(frozen=True)
@@ -231,7 +233,8 @@ def _title(title: str, lacking: Sequence[str]) -> str:
     """A column's name, where it is much like one that is lacking; of any other its shape: it may be a cell."""
     has = _plain(title)
     for wants in map(_plain, lacking):
-        near = difflib.SequenceMatcher(None, has, wants).ratio() >= _NEAR or has in wants
+        misspelt = len(has) - len(wants) <= _SURPLUS and difflib.SequenceMatcher(None, has, wants).ratio() >= _NEAR
+        near = misspelt or has in wants
         if near and min(len(has), len(wants)) >= _LONG_ENOUGH:
             return repr(title)
     return shape_of(title)

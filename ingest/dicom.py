@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
-from ingest.litter import is_litter
+from ingest.litter import is_half, is_litter
 from ingest.nifti import (
     EMPTY,
     NOT_3D,
@@ -145,8 +145,8 @@ def _bad(reason: str, folder: Path, what: str) -> BadImage:
 
 def _files(folder: Path) -> list[Path]:
     try:
-        names = (path for path in folder.iterdir() if path.name != "DICOMDIR" and not is_litter(path.name))
-        paths = sorted(path for path in names if path.is_file())
+        names = (path for path in folder.iterdir() if path.name != "DICOMDIR")
+        paths = sorted(path for path in names if path.is_file() and (is_half(path.name) or not is_litter(path.name)))
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
         raise _bad(UNREADABLE, folder, error.strerror or str(error)) from error
@@ -183,6 +183,8 @@ def _header(path: Path) -> _Slice | None:
 
     What should be a slice and cannot be read is an error: passed over, it would leave a hole, or shorten the series.
     """
+    if is_half(path.name):
+        raise _BadSlice("its name says that it is half of a download or of a copy")
     try:
         with limits.open_regular(path) as file:
             start = file.read(_META)
@@ -239,8 +241,8 @@ def _perhaps_missing(slices: list[_Slice]) -> Iterator[str]:
     """What numbers in headers say of slices that may be missing at an end, where positions show no gap."""
     numbers = [one.number for one in slices if one.number is not None]
     acquired = max((one.acquired or 0 for one in slices), default=0)
-    if len(numbers) == len(slices) and min(numbers) > 1:
-        yield f"its {len(slices)} slices are numbered from {min(numbers)}: some may be missing"
+    if len(numbers) == len(slices) and (min(numbers) > 1 or max(numbers) - min(numbers) >= len(slices)):
+        yield f"its {len(slices)} slices are numbered from {min(numbers)} to {max(numbers)}: some may be missing"
     elif acquired > len(slices):
         yield f"its headers speak of {acquired} images, and {len(slices)} are here: some may be missing"
 

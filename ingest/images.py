@@ -226,7 +226,7 @@ def _file_entry(file: FoundFile, volume: Volume) -> dict[str, Any]:
         "mtime_ns": file.mtime_ns,
         "sha256": volume.sha256,
         "dtype": volume.voxels.dtype.name,
-        "content": content_of(volume),
+        "content": content_of(volume.voxels),
     }
 
 

@@ -13,11 +13,27 @@ _NAMES = frozenset(
 _BEGINNINGS = (".", "~$")
 """Hidden, such as ._x, .DS_Store, .git, .nfs0012, .Trash-1000, rsync's .name.Xy12ab; and locks of office programs."""
 
-_ENDINGS = (
-    "~", ".part", ".partial", ".crdownload", ".filepart", ".download", ".opdownload", ".aria2", ".!ut", ".tmp", ".temp",
-    ".swp", ".swo", ".bak", ".orig", ".rej",
-)  # fmt: skip
-"""Half of a download, and what editors keep."""
+_HALVES = (
+    ".part",
+    ".partial",
+    ".crdownload",
+    ".filepart",
+    ".download",
+    ".opdownload",
+    ".aria2",
+    ".!ut",
+    ".tmp",
+    ".temp",
+)
+"""Of what is not there in whole: downloads, and copies that broke off."""
+
+_ENDINGS = (*_HALVES, "~", ".swp", ".swo", ".bak", ".orig", ".rej")
+"""These, and what editors keep."""
+
+
+def is_half(name: str) -> bool:
+    """Whether a file of this name is what is left of a download or a copy that broke off."""
+    return name.lower().endswith(_HALVES) and not name.startswith(_BEGINNINGS)
 
 
 def is_litter(name: str) -> bool:

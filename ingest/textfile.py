@@ -64,7 +64,7 @@ class TextFile:
 
     def text(self, encoding: str = "") -> str:
         """The text, composed (NFC) and with line ends as ``\\n``. What the encoding lacks becomes U+FFFD."""
-        text = self.data.decode(encoding or self.encoding, "replace").removeprefix("\ufeff").rstrip("\x1a")
+        text = self.data.decode(encoding or self.encoding, "replace").removeprefix("\ufeff").rstrip("\x1a\0")
         return unicodedata.normalize("NFC", re.sub(r"\r*\n|\r", "\n", text) if "\r" in text else text)
 
 
@@ -97,7 +97,8 @@ def read_text(path: Path, encoding: str = "") -> TextFile:
 
 def _encoding(path: Path, data: bytes, given: str) -> str:
     marked = next((name for mark, name in _MARKS if data.startswith(mark)), "")
-    if not marked and data[:200].count(b"\0") * 4 >= len(data[:200]) > 1:  # of ASCII in UTF-16, every second byte is 0
+    start = data[:200].rstrip(b"\0")
+    if not marked and start.count(b"\0") * 4 >= len(start) > 1:  # of ASCII in UTF-16, every second byte is 0
         marked = "utf-16-be" if data[0] == 0 else "utf-16-le"
     for encoding in [marked] if marked else ["utf-8", *filter(None, [given])]:
         try:

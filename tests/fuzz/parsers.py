@@ -53,7 +53,7 @@ def _volume(data: bytes) -> str:
     except nifti.BadImage as error:
         return nifti.REASONS[nifti.REASONS.index(error.reason)]  # one of them, or the rule is broken
     assert volume.voxels.ndim == 3
-    known_by = content_of(volume)
+    known_by = content_of(volume.voxels)
     assert len(known_by) in (0, LENGTH)
     assert np.isfinite(known_by).all()
     return hashlib.sha256(volume.voxels.tobytes() + volume.affine.tobytes() + repr(known_by).encode()).hexdigest()

@@ -50,6 +50,7 @@ PLAIN = "BraTS21ID,MGMT_value\n00000,1\n00002,0\n00007,NA\n"
         'Table 1. "Labels", by scan\n' + PLAIN,
         PLAIN.replace("\n", ",,\n") + ",,,\n,\n",
         PLAIN + "\x1a",
+        PLAIN.encode() + bytes(40),
         '"","BraTS21ID","MGMT_value"\n"1","00000",1\n"2","00002",0\n"3","00007",NA\n',
         '"BraTS21ID","MGMT_value"\n"1","00000",1\n"2","00002",0\n"3","00007",NA\n',
         '"BraTS21ID" "MGMT_value"\n"1" "00000" 1\n"2" "00002" 0\n"3" "00007" NA\n',
@@ -64,7 +65,8 @@ PLAIN = "BraTS21ID,MGMT_value\n00000,1\n00002,0\n00007,NA\n"
     ],
     ids=[
         "CR", "CR CR LF", "mixed ends", "sep=;", "quoted sep=", "sep=tab", "title rows", "title with quotes",
-        "trailing cells", "Ctrl-Z", "R's row names", "R's row names, unnamed", "R's blanks", "decimal commas",
+        "trailing cells", "Ctrl-Z", "padded with zeros", "R's row names", "R's row names, unnamed",
+        "R's blanks", "decimal commas",
         "R's names", "R's logicals", "texts forced", "odd blanks", "UTF-16", "UTF-16 without mark", "unread bytes",
     ],
 )  # fmt: skip

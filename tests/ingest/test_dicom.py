@@ -91,7 +91,7 @@ def test_a_series_is_the_same_volume_as_its_nifti(tmp_path: Path, direction: np.
     nib.Nifti1Image(image(), affine).to_filename(tmp_path / "same.nii.gz")
     same = read_volume(str(tmp_path / "same.nii.gz"))
     np.testing.assert_allclose(volume.affine, same.affine, atol=1e-4)
-    assert content_of(volume) == content_of(same)
+    assert content_of(volume.voxels) == content_of(same.voxels)
     ours, theirs = (turn_to_lps(one.voxels, one.affine) for one in (volume, same))
     np.testing.assert_array_equal(ours[0], theirs[0])
     np.testing.assert_allclose(ours[1], theirs[1], atol=1e-4)
@@ -265,6 +265,23 @@ def test_numbers_that_speak_of_more_slices_are_a_note(
     notes = read_dicom_series(tmp_path / "series").notes
     assert bool(notes) is (note is not None)
     assert note is None or note in notes[0]
+
+
+def test_every_second_slice_missing_leaves_no_gap_but_a_note(tmp_path: Path) -> None:
+    for path in write(tmp_path / "series", image(), first=1)[1::2]:
+        path.unlink()
+    volume = read_dicom_series(tmp_path / "series")
+    assert volume.notes == ("its 3 slices are numbered from 1 to 5: some may be missing",)
+
+
+@pytest.mark.parametrize("name", ["im95.dcm.part", "im99.dcm.crdownload", "IM0007.tmp"])
+def test_a_slice_whose_download_broke_off_costs_the_series_whichever_it_is(tmp_path: Path, name: str) -> None:
+    *_, last = write(tmp_path / "series", image())
+    last.rename(last.with_name(name))
+    (last.parent / ".im95.dcm.part").write_bytes(b"of a system")
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.UNREADABLE
+    assert "half of a download" in str(error)
 
 
 COHORT = r"""

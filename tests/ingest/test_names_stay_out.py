@@ -100,6 +100,7 @@ def test_in_any_cell_of_a_label_file(told: Callable[..., str], tmp_path: Path, n
     [
         f"{NAME},x\n00001,1\n",
         f"BraTS21ID,{NAME}\n00001,1\n",
+        "BraTS21ID,MGMT_value Quuxley\n00001,1\n",
         f"BraTS21ID,MGMT_value,{NAME},{NAME}\n00001,1,,\n{NAME},1,,\n",
         f"Patient: {NAME}\nBraTS21ID,MGMT_value\n{NAME},1\n",
         f"{NAME}\n",
