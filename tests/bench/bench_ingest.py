@@ -21,12 +21,13 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from distributed import Client, LocalCluster
 
 from ingest.cohort import load_cohort
 from ingest.folders import FoundScan, find_scans
 from ingest.images import read_scan
 from ingest.ingest import ingest
-from lake.cluster import map_tasks, open_cluster
+from lake.cluster import map_tasks
 from lake.store import Lake
 
 REFERENCE = Path(os.environ.get("GLIOLAKE_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
@@ -98,7 +99,10 @@ def end_to_end(root: Path, scratch: Path, rounds: int = 2) -> tuple[float, float
     """
     ours, theirs, memory = [], [], 0
     scans = find_scans(BRATS, root).scans
-    with open_cluster() as client:
+    with (
+        LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40) as cluster,
+        Client(cluster) as client,
+    ):
         client.run(importlib.import_module, "ingest.images")  # a cohort has a thousand scans, and imports once
         address = client.scheduler.address
         for number in range(rounds):
