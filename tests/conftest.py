@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import uuid
 from collections import Counter
@@ -15,6 +16,11 @@ import pytest
 
 from lake.store import Lake
 from tests.bench.s3_server import s3_server
+
+# Whoever starts the tests in the background may have signals ignored, and commands keep that up: they would not end.
+for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @pytest.fixture(scope="session")

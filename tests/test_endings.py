@@ -24,6 +24,7 @@ class Commands:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.tmp = folder, folder / "tmp"
+        self.begun: list[subprocess.Popen[str]] = []
         self.tmp.mkdir()
         self.environment = os.environ | {"TMPDIR": str(self.tmp), "GLIOLAKE_LAKE": str(folder / "lake")}
         (folder / "labels.csv").write_text(LABELS)
@@ -37,9 +38,18 @@ class Commands:
         """Start one; standard output and error are pipes unless said otherwise."""
         command = [sys.executable, "-m", "gliolake", *map(str, arguments)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment, **more}
-        return subprocess.Popen(  # type: ignore[call-overload, no-any-return]
+        process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
             command, text=True, cwd=Path(__file__).parents[1], start_new_session=True, **options
         )
+        self.begun.append(process)
+        return process
+
+    def kill(self) -> None:
+        """End what a failed test has left at work."""
+        for process in self.begun:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
     def run(self, *arguments: object, **more: object) -> tuple[int, str]:
         """Run one to its end: exit code, and what it said on standard error."""
@@ -58,6 +68,7 @@ def commands(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     made = Commands(tmp_path_factory.mktemp("endings"))
     assert made.run("ingest", "--cohort", "brats21", "--labels", made.folder / "labels.csv")[0] == 0
     yield made
+    made.kill()
     assert not made.left()
 
 
