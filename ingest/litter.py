@@ -6,7 +6,7 @@ _NAMES = frozenset(
     {
         "__macosx", "icon\r", "network trash folder", "temporary items", "thevolumesettingsfolder",
         "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information",
-        "lost+found", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "__pycache__", "cvs",
+        "lost+found", "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "backups.backupdb", "__pycache__", "cvs",
     }
 )  # fmt: skip
 

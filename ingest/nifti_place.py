@@ -26,7 +26,7 @@ _HALF_TURN = 3 * float(np.finfo(np.float32).eps)
 _UNITS = {1: ("metres", 1e3), 3: ("micrometres", 1e-3)}
 """Codes of xyzt_units that are not millimetres, and the millimetres that they stand for. 0 is taken for millimetres."""
 
-_VOXELS = (1e-3, 100.0)
+_VOXELS = (1e-2, 100.0)
 """Millimetres between which a voxel's edges lie, where the header gives another unit."""
 
 

@@ -183,6 +183,14 @@ def test_sizes_in_metres_and_micrometres_become_millimetres(
     np.testing.assert_allclose(of_itk(path)[:3, :3], PLACE[:3, :3], rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("edge", [0.5, 1.0, 6.0])
+def test_millimetres_that_are_called_micrometres_are_refused_whatever_their_size(edge: float) -> None:
+    made = header(xyzt_units=3)
+    made.set_sform(np.diag([edge, edge, edge, 1]), 1)
+    with pytest.raises(BadImage, match="voxel sizes are given in micrometres"):
+        parse_volume(bytes(made.binaryblock) + bytes(4) + VOXELS.tobytes(order="F"), "made.nii")
+
+
 @given(
     turn=st.tuples(*[st.floats(-1, 1)] * 3),
     sizes=st.tuples(*[st.floats(0.3, 8)] * 3),
