@@ -216,17 +216,18 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("JOBS", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / FILE))
     return tmp_path
 
 
 def test_jobs_of_slurm_start_encrypted_workers_and_end_with_the_command(slurm: Path) -> None:
     settings = "[cluster]\nscheduler = 'slurm'\n[cluster.slurm]\nmemory = '2GB'\nprocesses = 2\n"
+    settings += f"shared_directory = '{slurm}'\n"
     (slurm / FILE).write_text(settings)
     with open_cluster() as client:
         assert client.scheduler.address.startswith("tls://")
         assert dict(map_tasks(client, abs, [-1, -2, -3], description="counting")) == {-1: 1, -2: 2, -3: 3}
+        assert [*slurm.glob("gliolake-tls-*/key.pem")]
     assert "dask_worker" in (slurm / "job.sh").read_text("utf-8")
     assert not list(slurm.glob("gliolake-tls-*")), "no key is left"
     (slurm / FILE).write_text(settings + "queue = 'absent'\n")
