@@ -40,7 +40,8 @@ def leave_current_folder() -> None:
     for name in LISTS:
         _set(name, os.pathsep.join(filter(None, map(_absolute, _entries(name)))))
     for name in FOLDERS:
-        _set(name, _absolute(os.environ.get(name, "")))
+        given = os.environ.get(name, "")
+        _set(name, given if Path(given).is_absolute() else "")
     try:
         Path.home()
     except RuntimeError:

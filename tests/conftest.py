@@ -8,7 +8,7 @@ import signal
 import subprocess
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,17 +102,33 @@ def label_maker() -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many faults of each kind the tests injected that then looked whether a row was lost or doubled.
+    """How many faults of each kind the tests injected that then looked whether a row was lost or doubled; and storms.
 
     A test tells its own in the end: one that fails tells none, and is a failure of the run.
     """
-    survived: Counter[str] = Counter()
-    for report in terminalreporter.stats.get("passed", ()):
-        for name, number in report.user_properties if report.when == "call" else ():
-            if name.startswith("faults: "):
-                survived[name.removeprefix("faults: ")] += number
+    told = [
+        property_of_test
+        for report in terminalreporter.stats.get("passed", ())
+        if report.when == "call"
+        for property_of_test in report.user_properties
+    ]
+    survived, storms = (_sums(told, beginning) for beginning in ("faults: ", "storms: "))
     if survived:
         terminalreporter.section("faults injected; after each of them rows lost 0, rows doubled 0")
         for kind, number in sorted(survived.items()):
             terminalreporter.write_line(f"{number:7,}  {kind}")
         terminalreporter.write_line(f"{survived.total():7,}  in all")
+    if storms:
+        terminalreporter.section(
+            "storms of commands in three loops at once, on a lake in a folder and on another in S3"
+        )
+        for name, number in storms.items():
+            terminalreporter.write_line(f"{number:7,}  {name}")
+
+
+def _sums(told: Iterable[tuple[str, object]], beginning: str) -> Counter[str]:
+    sums: Counter[str] = Counter()
+    for name, number in told:
+        if name.startswith(beginning) and isinstance(number, int):
+            sums[name.removeprefix(beginning)] += number
+    return sums

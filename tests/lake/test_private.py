@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from lake import private
 from lake.private import cache_folder, is_beyond_others, temporary_folder
+from lake.start import OWN
 
 STRANGER = 65534
 
@@ -94,3 +97,17 @@ def test_no_folder_is_looked_for_in_the_current_one(tmp_path: Path, monkeypatch:
     assert not list(cache_folder("numba").iterdir())
     assert cache_folder("numba").parent == archive
     assert not (tmp_path / "absent").exists()
+
+
+@pytest.mark.parametrize("given", [None, "", ".", "cache"])
+def test_a_cache_lies_below_the_home_also_for_who_works_where_gliolake_lies(tmp_path: Path, given: str | None) -> None:
+    environment = {"HOME": str(tmp_path)} if given is None else {"HOME": str(tmp_path), "XDG_CACHE_HOME": given}
+    asked = """
+from lake.start import leave_current_folder
+leave_current_folder()
+from lake.private import cache_folder
+print(cache_folder("numba"))"""
+    told = subprocess.run(
+        [sys.executable, "-c", asked], env=environment, cwd=OWN, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == f"{tmp_path}/.cache/gliolake/numba\n"
