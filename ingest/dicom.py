@@ -146,7 +146,7 @@ def _bad(reason: str, folder: Path, what: str) -> BadImage:
 def _files(folder: Path) -> list[Path]:
     try:
         names = (path for path in folder.iterdir() if path.name != "DICOMDIR")
-        paths = sorted(path for path in names if path.is_file() and (is_half(path.name) or not is_litter(path.name)))
+        paths = sorted(path for path in names if path.is_file() and (_is_lost(path) or not is_litter(path.name)))
         size = sum(path.stat().st_size for path in paths)
     except OSError as error:
         raise _bad(UNREADABLE, folder, error.strerror or str(error)) from error
@@ -154,6 +154,11 @@ def _files(folder: Path) -> list[Path]:
         most = f"the limits are {limits.SLICES:,} and {limits.IMAGE:,}"
         raise _bad(TOO_LARGE, folder, f"it holds {len(paths):,} files of {size:,} bytes in all; {most}")
     return paths
+
+
+def _is_lost(path: Path) -> bool:
+    """Whether it is half of a file whose whole does not lie beside it."""
+    return is_half(path.name) and not path.with_suffix("").exists()
 
 
 def _headers(folder: Path) -> list[_Slice]:
