@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import dask
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.panel import Panel
 from rich.table import Table
@@ -66,6 +66,7 @@ def test_names_of_all_languages_stay_as_they_are(text: str) -> None:
     assert shown(text) == text
 
 
+@settings(deadline=None)
 @given(st.lists(steering, min_size=1, max_size=4))
 @example(list(HOSTILE))
 def test_a_console_shows_what_it_is_given_and_is_not_steered_by_it(texts: list[str]) -> None:
