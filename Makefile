@@ -33,8 +33,8 @@ demo: $(READY)
 test: $(READY) lint $(if $(MXNET_RUNS),mxnet)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
-# Every injected fault at full length (eleven minutes on two cores, and longer for storms of 600 commands), and at the end
-# how many there were and what they cost.
+# Every injected fault at full length (fifteen minutes on two cores with 200 generated cohorts, and longer for storms of 600
+# commands), and at the end how many there were and what they cost.
 test-faults: $(READY)
 	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults --numprocesses auto --dist load --durations 10
 

@@ -143,10 +143,11 @@ def find_scans(
 
 @dataclass
 class _Named:
-    """The files that bear a name, and the folders that they lie in."""
+    """The files that bear a name, the folders that have it, and those of them that hold files."""
 
     files: list[FoundFile] = field(default_factory=list)
     places: set[str] = field(default_factory=set)
+    places_of_files: set[str] = field(default_factory=set)
 
 
 class _Sorting:
@@ -157,6 +158,7 @@ class _Sorting:
         self.names: dict[str, _Named] = defaultdict(_Named)
         self.strange: list[Row] = []
         self.unlisted: list[str] = []
+        self.found: set[str] = set()
         self._roles = {normalize("NFC", name): role for role, names in rules.roles.items() for name in names}
         self._patterns = Patterns(rules)
 
@@ -168,19 +170,31 @@ class _Sorting:
             self.strange.append(exclusion(self.cohort.name, "", STEP, UNLISTED, detail, source=listing.path))
         elif match := first_match(self._patterns.series, listing.below[:-1]):
             role = self._roles[match["role"]]
-            self._take(match["scan_id"], listing.path.rpartition("/")[0], found_series(role, listing))
-        elif match := first_match(self._patterns.folders, listing.below[:-1]):
+            if self._is_new(listing, match["scan_id"], listing.real):
+                self._take(match["scan_id"], listing.path.rpartition("/")[0], found_series(role, listing))
+        elif not listing.again and (match := first_match(self._patterns.folders, listing.below[:-1])):
             self._take(match["scan_id"], listing.path)
         for entry in listing.files:
             self._take_file(listing, entry)
         for entry in listing.folders:
-            if entry.refused:
+            if entry.refused and not listing.again:
                 self._take_refused(listing, entry)
+
+    def _is_new(self, listing: Listing, name: str, real: str) -> bool:
+        """Whether what is matched in a folder that a link leads to was not found as a scan's under its own name."""
+        if self.cohort.ids.parse(name) is None:
+            return not listing.again
+        is_new = not (listing.again and real in self.found)
+        self.found.add(real)
+        return is_new
 
     def _take_file(self, listing: Listing, entry: Entry) -> None:
         if entry.refused == UNREADABLE_NAME:
-            self._take_strange(listing, entry)
-        elif match := first_match(self._patterns.files, listing.below + entry.name):
+            if not listing.again:
+                self._take_strange(listing, entry)
+        elif (match := first_match(self._patterns.files, listing.below + entry.name)) and self._is_new(
+            listing, match["scan_id"], f"{listing.real}/{entry.name}"
+        ):
             path = f"{listing.path}/{entry.name}"
             file = FoundFile(self._roles[match["role"]], path, entry.bytes, entry.mtime_ns, entry.refused)
             self._take(match["scan_id"], listing.path, file)
@@ -202,6 +216,7 @@ class _Sorting:
         named = self.names[name]
         named.places.add(place)
         named.files += files
+        named.places_of_files |= {place} if files else set()
 
     def _take_strange(self, listing: Listing, entry: Entry) -> None:
         """A row for something that no scan's name leads to."""
@@ -234,10 +249,10 @@ def _grouped(sorting: _Sorting, known: Mapping[str, Container[str]]) -> Found:
         parsed = cohort.ids.parse(name)
         if parsed is not None and (named.files or name == parsed.written_id):
             names_of[parsed.scan_id].append((name, parsed, named))
-        elif named.files:
+        elif any(os.path.realpath(file.uri) not in sorting.found for file in named.files):
             detail = f"{name!r} is no scan id of {cohort.name}, though its files are named like those of a scan."
-            source = min(named.places)
-            found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=source))
+            for source in sorted(named.places_of_files):
+                found.exclusions.append(exclusion(cohort.name, name, STEP, UNREADABLE_ID, detail, source=source))
     spelt: dict[str, list[str]] = defaultdict(list)
     for scan_id in sorted(names_of):
         spelt[scan_id.casefold()].append(scan_id)

@@ -1,7 +1,7 @@
 """What an images folder holds: its folders, one after the other, and the files in each. Nothing is opened.
 
-Links within the images folder are followed; one that leaves it is refused, and so is what is neither file nor folder: a
-stranger's archive could name any file so.
+Links within the images folder are followed, and what they lead to may be known by their names. A link that leaves the
+folder is refused, and so is what is neither file nor folder: a stranger's archive could name any file so.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,7 @@ class Entry(NamedTuple):
 class Listing:
     """A folder: its path, the same from the images folder on, with a / at the end, and what is in it, by name.
 
+    real: its path, links resolved. again: whether it was listed before, under another name.
     error: why it could not be listed, or "": then nothing is in it. A folder that could be listed in part counts as
     one that could not.
     """
@@ -49,12 +51,16 @@ class Listing:
     files: list[Entry] = field(default_factory=list)
     folders: list[Entry] = field(default_factory=list)
     error: str = ""
+    real: str = ""
+    again: bool = False
 
 
 def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
     """Every folder below ``root``, after the one that it lies in; ``root`` first.
 
-    No folder is entered twice: a loop of links ends. Litter of systems is passed over (``ingest.litter``).
+    Links to folders come last, so that each folder is found under its own name first. A folder that a link leads to is
+    listed ``again`` under the link's name, which may be the one that says what it is. From there no link is followed,
+    and none is that leads back to where it lies, so that a loop ends. Litter is passed over (``ingest.litter``).
 
     Args:
         root: the images folder, as an absolute path.
@@ -66,10 +72,16 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
     real_root = os.path.realpath(root)
     inside = None if linked else real_root
     entered, seen = {real_root}, 0
-    waiting = [(str(root), real_root, "")]
-    while waiting:
-        path, real_path, below = waiting.pop()
+    waiting = [(str(root), real_root, "", False)]
+    links: deque[tuple[str, str, str]] = deque()
+    while waiting or links:
+        if not waiting:
+            path, real_path, below = links.popleft()
+            waiting.append((path, real_path, below, real_path in entered))
+            entered.add(real_path)
+        path, real_path, below, again = waiting.pop()
         listing = list_folder(path, below, inside)
+        listing.real, listing.again = real_path, again
         seen += len(listing.files) + len(listing.folders)
         if seen > limits.ENTRIES:
             raise InputError(
@@ -77,13 +89,20 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
                 hint="Give the cohort's own folder as --images.",
             )
         yield listing
-        inner: list[tuple[str, str, str]] = []
+        inner: list[tuple[str, str, str, bool]] = []
         for folder in listing.folders:
-            its_path = f"{path}/{folder.name}"
-            real = os.path.realpath(its_path) if folder.is_link else f"{real_path}/{folder.name}"
-            if not folder.refused and real not in entered:
+            if folder.refused:
+                continue
+            its_path, its_below = f"{path}/{folder.name}", f"{below}{folder.name}/"
+            if folder.is_link:
+                real = os.path.realpath(its_path)
+                if not again and not _within(real_path, real):  # a loop
+                    links.append((its_path, real, its_below))
+                continue
+            real = f"{real_path}/{folder.name}"
+            if again or real not in entered:
                 entered.add(real)
-                inner.append((its_path, real, f"{below}{folder.name}/"))
+                inner.append((its_path, real, its_below, again))
         waiting += reversed(inner)
 
 

@@ -37,10 +37,12 @@ def affine_of(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[str, ...]]:
         ValueError: the header gives no position, or an impossible one; says why.
     """
     notes: list[str] = []
-    sform = _sform(header) if header["sform_code"] > 0 else None
-    qform = _qform(header) if header["qform_code"] > 0 else None
+    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("millimetres", 1.0))
+    to_mm = np.array([[factor], [factor], [factor], [1.0]])
+    sform = to_mm * _sform(header) if header["sform_code"] > 0 else None
+    qform = to_mm * _qform(header) if header["qform_code"] > 0 else None
     if sform is None and qform is None:
-        affine = _guess(header)
+        affine = to_mm * _guess(header)
         notes.append(
             "position guessed: its header gives none, so its axes are taken to run left, front and up, as nibabel "
             "does (ITK: left, back and up)"
@@ -57,9 +59,7 @@ def affine_of(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[str, ...]]:
         raise ValueError("its header gives no position in space (its affine is singular or not finite)")
     if affine is not sform and (header["pixdim"][1:4] < 0).any():
         notes.append("negative voxel sizes: their absolute values are used")
-    unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("millimetres", 1.0))
     if factor != 1:
-        affine = np.diag([factor, factor, factor, 1.0]) @ affine
         sizes = nib.affines.voxel_sizes(affine)
         if not (_VOXELS[0] <= sizes.min() and sizes.max() <= _VOXELS[1]):
             raise ValueError(f"its voxel sizes are given in {unit}, which makes them {sizes.max():g} mm")

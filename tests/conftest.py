@@ -102,7 +102,7 @@ def label_maker() -> Any:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """How many faults of each kind the tests injected that then looked whether a row was lost or doubled; and storms.
+    """How many faults of each kind the tests injected that then looked whether a row was lost or doubled, and the like.
 
     A test tells its own in the end: one that fails tells none, and is a failure of the run.
     """
@@ -112,7 +112,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if report.when == "call"
         for property_of_test in report.user_properties
     ]
-    survived, storms = (_sums(told, beginning) for beginning in ("faults: ", "storms: "))
+    survived, storms, generated = (_sums(told, kind) for kind in ("faults: ", "storms: ", "generated cohorts: "))
+    if generated:
+        terminalreporter.section("generated cohorts; each scan and label is the right row, or a named exclusion")
+        for what, number in sorted(generated.items()):
+            terminalreporter.write_line(f"{number:7,}  {what}")
     if survived:
         terminalreporter.section("faults injected; after each of them rows lost 0, rows doubled 0")
         for kind, number in sorted(survived.items()):

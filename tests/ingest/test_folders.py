@@ -147,3 +147,44 @@ def test_many_names_that_take_a_little_too_long_each_are_stopped_all_together(
 def test_an_honest_pattern_is_given_time_for_any_number_of_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patterns, "_SECONDS", 0.02)
     assert all(BRATS.ids.parse(f"BraTS2021_{number:05d}") for number in range(5000))
+
+
+@pytest.mark.parametrize("store", ["raw", "zz", ".annex", "a/b"])
+@pytest.mark.parametrize("first", [False, True], ids=["", "and by another link that comes first"])
+def test_a_scan_whose_name_only_a_link_to_its_folder_bears_is_found_once(
+    tmp_path: Path, store: str, first: bool
+) -> None:
+    images, scan_id = tmp_path / "images", "BraTS2021_00007"
+    there = images / store / "session 1"
+    there.mkdir(parents=True)
+    for role in ("flair", "t1", "t1ce", "t2", "seg"):
+        (there / f"{scan_id}_{role}.nii.gz").write_bytes(b"x")
+    (images / "site").mkdir()
+    (images / "site" / scan_id).symlink_to(there)
+    (images / "site" / "loop").symlink_to("..")
+    if first:
+        (images / "all").symlink_to(there.parent)
+    found = find_scans(BRATS, images)
+    assert [(scan.scan_id, len(scan.files)) for scan in found.scans] == [(scan_id, 5)]
+    assert found.exclusions == []
+
+
+def test_a_scan_that_links_lead_to_besides_is_found_under_its_own_name_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "site b" / "BraTS2021_00007"
+    folder.mkdir(parents=True)
+    (folder / "BraTS2021_00007_t1.nii").write_bytes(b"x")
+    (tmp_path / "latest").symlink_to(folder)
+    (tmp_path / "all").symlink_to("site b")
+    (tmp_path / "BraTS2021_00007").symlink_to(folder)
+    (scan,) = find_scans(BRATS, tmp_path).scans
+    assert [file.uri for file in scan.files] == [str(folder / "BraTS2021_00007_t1.nii")]
+
+
+def test_files_of_a_name_that_is_no_id_are_named_in_each_folder_that_holds_any(tmp_path: Path) -> None:
+    for site in ("a", "b", "c"):
+        folder = tmp_path / site / "BraTS2021_x"
+        folder.mkdir(parents=True)
+        if site != "a":
+            (folder / "BraTS2021_x_t1.nii").write_bytes(b"x")
+    rows = find_scans(BRATS, tmp_path).exclusions
+    assert [row["source"] for row in rows] == [str(tmp_path / site / "BraTS2021_x") for site in ("b", "c")]

@@ -166,21 +166,23 @@ def test_a_header_without_a_place_is_read_as_nibabel_guesses_and_says_so(
         assert nib.aff2axcodes(of_itk(path)) == ("L", "P", "S"), "what the warning says of ITK"
 
 
-@pytest.mark.parametrize(("unit", "factor", "named"), [(1, 1e-3, "metres"), (3, 1e3, "micrometres")])
-@pytest.mark.parametrize("form", ["sform", "qform"])
+@pytest.mark.parametrize("unit", [(1, 1e-3, "metres"), (3, 1e3, "micrometres")])
+@pytest.mark.parametrize(("form", "size"), [("sform", 1.0), ("qform", 1.0), ("sform", 0.3), ("qform", 0.3)])
 def test_sizes_in_metres_and_micrometres_become_millimetres(
-    tmp_path: Path, unit: int, factor: float, named: str, form: str
+    tmp_path: Path, unit: tuple[int, float, str], form: str, size: float
 ) -> None:
-    made = header(xyzt_units=unit)
-    scaled = np.diag([factor, factor, factor, 1]) @ PLACE
+    code, factor, named = unit
+    made = header(xyzt_units=code)
+    place = PLACE @ np.diag([size, size, size, 1])
+    scaled = np.diag([factor, factor, factor, 1]) @ place
     made.set_sform(scaled, int(form == "sform"))
     made.set_qform(scaled, int(form == "qform"))
     volume = parse_volume(bytes(made.binaryblock) + bytes(4) + VOXELS.tobytes(order="F"), "made.nii")
-    np.testing.assert_allclose(volume.affine, PLACE, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(volume.affine, place, rtol=1e-5, atol=1e-4)
     assert volume.notes == (f"sizes given in {named}: turned into millimetres",)
     path = tmp_path / "a.nii"
     path.write_bytes(bytes(made.binaryblock) + bytes(4) + VOXELS.tobytes(order="F"))
-    np.testing.assert_allclose(of_itk(path)[:3, :3], PLACE[:3, :3], rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(of_itk(path)[:3, :3], place[:3, :3], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("edge", [0.5, 1.0, 6.0])

@@ -25,8 +25,8 @@ from ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_sch
 from lake.errors import InputError
 from lake.store import Lake
 from sql.status import status
+from tests.nobody import nobody
 
-NOBODY = 65534
 IDS = [f"BraTS2021_{number:05d}" for number in range(8)]
 
 
@@ -384,21 +384,6 @@ def test_one_id_in_two_folders_of_one_ingest_names_both(lake: Lake, images: Path
     assert {(one["scan_id"], one["reason"]) for one in (row, *more)} == {(IDS[0], "two files for one modality")}
     assert f"{images}/{IDS[0]}/" in row["detail"]
     assert f"{images}/second/{IDS[0]}/" in row["detail"]
-
-
-@contextmanager
-def nobody() -> Iterator[None]:
-    """Without the rights of root, for which permissions are words."""
-    if os.geteuid() != 0:
-        yield
-        return
-    os.setegid(NOBODY)
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 @pytest.fixture
