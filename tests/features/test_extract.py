@@ -152,11 +152,12 @@ def test_several_backbones_share_one_reading_of_the_images_and_make_a_feature_se
     world: tuple[Lake, Path], inline: None, look: Any, second: CheapBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from features import volumes
+    from ingest.images import read_image
 
     lake, _ = world
     look.keep_scans(lake, "BraTS2021_00000", "BraTS2021_00001")
     read: list[str] = []
-    monkeypatch.setattr(volumes, "read_image", lambda uri: read.append(uri) or read_volume(uri))
+    monkeypatch.setattr(volumes, "read_image", lambda uri, *more: read.append(uri) or read_image(uri, *more))
     report = extract(lake, ["random_conv", "slow"], settings=SMALL)
     assert [(one.computed, one.present) for one in report.feature_sets] == [(2, 0), (2, 0)]
     assert len(read) == len(set(read)) == 2 * 4
