@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lake.journal import JsonLines
 from lake.store import Lake
 from tests.bench.s3_server import s3_server
 
@@ -43,6 +46,15 @@ def networks_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     yield
     del os.environ["GLIOLAKE_NETWORKS"]
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_journal_stays() -> Iterator[None]:
+    """A command that is run in the tests' own process begins a journal for all of it."""
+    hook = sys.excepthook
+    yield
+    logging.root.handlers[:] = [each for each in logging.root.handlers if not isinstance(each.formatter, JsonLines)]
+    sys.excepthook = hook
 
 
 @pytest.fixture
