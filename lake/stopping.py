@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -54,10 +54,11 @@ def listen() -> None:
     atexit.register(_end)  # the first one to be registered is the last one to run
     for number in heard:
         signal.signal(number, _stop)
+    sys.unraisablehook = _raise_again_or(sys.unraisablehook)
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     os.set_blocking(reading, True)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(reading,), name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=(reading, threading.get_ident()), name="signals", daemon=True).start()
 
 
 def _end() -> None:
@@ -133,9 +134,8 @@ def doomed(folder: Path) -> Iterator[None]:
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    if not _State.received:  # the first signal is cleaned up after; the next ones change nothing
-        _State.received = number
-        _raise_if_due()
+    _State.received = _State.received or number  # the first one is cleaned up after; the next ones change nothing
+    _raise_if_due()
 
 
 def _raise_if_due() -> None:
@@ -144,13 +144,27 @@ def _raise_if_due() -> None:
         raise Stopped(128 + _State.received)
 
 
-def _watch(reading: int) -> None:
+def _raise_again_or(usual: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], object]:
+    """Python lets go of what is raised while it clears an object away; ``_watch`` then has the signal raised again."""
+
+    def hook(ignored: sys.UnraisableHookArgs) -> None:
+        if isinstance(ignored.exc_value, Stopped):
+            _State.raised = False
+        else:
+            usual(ignored)
+
+    return hook
+
+
+def _watch(reading: int, main: int) -> None:
     """The thread that ends what does not end by itself."""
     while (number := os.read(reading, 1)[0]) not in SIGNALS:
         pass
     began = time.monotonic()
     while time.monotonic() - began < (SECONDS_TO_END if _State.raised else SECONDS_TO_NOTICE):
         time.sleep(0.1)
+        if not _State.raised:
+            signal.pthread_kill(main, number)
     if multiprocessing := sys.modules.get("multiprocessing"):
         for worker in multiprocessing.active_children():
             worker.kill()

@@ -208,3 +208,36 @@ def test_what_the_system_refuses_is_said_with_the_name(
 ) -> None:
     code, err = commands.run(*arguments)
     assert (code, said in err, "Traceback" in err) == (2, True, False), err
+
+
+CLEARED_AWAY = """
+import os, signal, sys, time, weakref
+from lake import stopping
+stopping.listen()
+
+def stop(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+class Thing:
+    if sys.argv[1] == "method":
+        __del__ = stop
+
+thing = Thing()
+watched = weakref.ref(thing, stop) if sys.argv[1] == "callback" else None
+del thing
+try:
+    time.sleep(60)
+except stopping.Stopped:
+    print("in order")
+    raise
+"""
+
+
+@pytest.mark.parametrize("way", ["method", "callback"])
+def test_a_signal_that_comes_while_python_clears_an_object_away_ends_a_command_in_order_all_the_same(way: str) -> None:
+    command = [sys.executable, "-c", CLEARED_AWAY, way]
+    began = time.monotonic()
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    assert (ended.returncode, ended.stdout) == (143, "in order\n"), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert time.monotonic() - began < 30
