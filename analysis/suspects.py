@@ -6,6 +6,7 @@ review, the view ``suspects``.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -71,13 +72,21 @@ def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: fl
     rows = [_link(chosen, suspect, len(compared)) for suspect in suspects]
     arguments = {"feature_set": chosen, "false_pairs": false_pairs}
     arguments |= {"compared": dict(Counter(cohort for cohort, _ in compared))}
-    with start_run(lake, "suspects", arguments, recorded=True) as run:
+    with start_run(lake, "suspects", arguments, recorded=not _made_last(lake, arguments)) as run:
         run.transact(lambda tx: _commit(tx, chosen, rows))
     return SuspectsReport(
         feature_set=chosen, others=others, basis=basis, false_pairs=false_pairs,
         cohorts={cohort: count for cohort, count in sorted(counts.items()) if count >= FEWEST}, few=few, blank=blank,
         told=told, suspects=tuple(suspects), known=known,
     )  # fmt: skip
+
+
+def _made_last(lake: Lake, arguments: Mapping[str, Any]) -> bool:
+    """Whether the last search of the lake was this one, so that it need not be recorded again (``sql.cautions``)."""
+    where = {"command": "suspects", "outcome": "done"}
+    made = lake.read("runs", where, ["started", "run_id", "arguments"]).to_pylist()
+    last = max(made, key=lambda row: (row["started"], row["run_id"]), default=None)
+    return last is not None and json.loads(last["arguments"]) == arguments
 
 
 def best_founded(lake: Lake, asked: str | None) -> tuple[str, int]:
