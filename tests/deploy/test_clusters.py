@@ -129,6 +129,7 @@ def test_a_command_runs_on_an_encrypted_cluster_and_who_has_no_certificate_of_it
     with cluster(tmp_path, roles, workers=2) as address:
         assert address.startswith("tls://")
         (tmp_path / FILE).write_text(tls_settings(certificates))
+        monkeypatch.setenv(VARIABLE, str(tmp_path / FILE))
         until(
             lambda: (
                 "Registered"
@@ -140,7 +141,6 @@ def test_a_command_runs_on_an_encrypted_cluster_and_who_has_no_certificate_of_it
         assert json.loads(done.stdout)["read"] == 2
         assert len(Lake(tmp_path / "lake").read("scans")) == 2
 
-        monkeypatch.setenv(VARIABLE, str(tmp_path / FILE))
         with open_cluster(address) as client:
             info = client.scheduler_info(n_workers=-1)
         for one in (info, *info["workers"].values()):  # as the health checks ask
