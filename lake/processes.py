@@ -14,6 +14,7 @@ from lake.patience import PATIENCE
 from lake.private import temporary_folder
 from lake.settings import ClusterSettings
 from lake.stopping import out_of_reach
+from lake.threads import while_any_is_inside
 
 if TYPE_CHECKING:
     from distributed import LocalCluster
@@ -54,7 +55,7 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
     # Their errors are outcomes, or told in the journal; as they end, they complain of each other.
     quiet = logging.ERROR if is_kept() else logging.CRITICAL
     # Worker processes leave the numerical libraries one thread each: Dask decides how many tasks run at once.
-    with dask.config.set(settings), loop_out_of_reach() as loop, ExitStack() as running:
+    with dask.config.set(settings), same_environment(), loop_out_of_reach() as loop, ExitStack() as running:
         try:
             cluster = LocalCluster(
                 n_workers=chosen.least if chosen.most else number,
@@ -85,6 +86,27 @@ def unwatched(watched: bool = False) -> dict[str, list[str]]:
     """Dask's configuration for schedulers and workers that serve no pages: whoever has an account here could read them,
     and paths of files and names of scans may stand there."""
     return {} if watched else {"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []}
+
+
+@while_any_is_inside
+@contextmanager
+def same_environment() -> Iterator[None]:
+    """Afterwards variables that Dask sets for its workers are as before: it sets them in this process and leaves them.
+
+    What a notebook starts next would else not import from its own folder, and compute on one thread.
+    """
+    import dask
+
+    names = {"PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ")}
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

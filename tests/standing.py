@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from distributed import Client, LocalCluster
 
+from lake.processes import same_environment
+
 if TYPE_CHECKING:
     from distributed import Security
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 def standing_cluster(workers: int = 1, security: Security | None = None) -> Iterator[Client]:
     """A client of it; ``client.scheduler.address`` is where. Without certificates unless some are given."""
     with (
+        same_environment(),
         LocalCluster(
             n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40, security=security
         ) as cluster,

@@ -268,13 +268,21 @@ def test_an_environment_that_is_missing_or_broken_is_named(tmp_path: Path) -> No
         pytest.fail("no workers, no work")
 
 
-def test_a_running_cluster_is_used_if_it_has_mxnet_workers_and_refused_with_the_command_if_not(client: Client) -> None:
+def test_a_running_cluster_is_used_if_it_has_mxnet_workers_and_refused_with_the_command_if_not(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from distributed import Client as Connection
     from distributed import LocalCluster
 
-    address = client.scheduler_info(n_workers=-1)["address"]
-    with open_mxnet(address) as other:
-        assert pool_workers(other, "MXNET") == pool_workers(client, "MXNET")
+    files = client.security.get_tls_config_for_role("client")
+    names = {"ca_file": "ca_file", "certificate": "cert", "key": "key"}
+    settings = tmp_path / "gliolake.toml"
+    settings.write_text("[cluster.tls]\n" + "".join(f"{key} = '{files[name]}'\n" for key, name in names.items()))
+    settings.chmod(0o600)
+    with monkeypatch.context() as with_certificates:
+        with_certificates.setenv("GLIOLAKE_CONFIG", str(settings))
+        with open_mxnet(client.scheduler_info(n_workers=-1)["address"]) as other:
+            assert pool_workers(other, "MXNET") == pool_workers(client, "MXNET")
     with LocalCluster(n_workers=1, processes=False, dashboard_address=":0") as plain, Connection(plain):
         command = f"-m dask worker {plain.scheduler_address} .*--resources MXNET=1"
         refused = pytest.raises(ClusterError, match="has no worker with the resource MXNET")

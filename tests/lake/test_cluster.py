@@ -70,6 +70,23 @@ def test_every_item_has_one_outcome_and_a_failure_stays_its_own(client: Client) 
     assert (str(odd), odd.hint) == ("7 is odd.", "Give an even number.")
 
 
+def test_what_dask_sets_for_its_workers_does_not_stay_in_the_environment_of_who_started_them() -> None:
+    program = (
+        "if __name__ == '__main__':\n"
+        "    import os\n"
+        "    from lake.cluster import open_cluster\n"
+        "    before = dict(os.environ, NEW='mine')\n"
+        "    for _ in range(2):\n"
+        "        with open_cluster(workers=1) as client:\n"
+        "            os.environ['NEW'] = 'mine'\n"
+        "            assert client.submit(os.environ.get, 'PYTHONSAFEPATH').result() == '1'\n"
+        "        os.environ.pop('__DASK_PARENT_PID', None)  # Dask's mark of its process\n"
+        "        assert dict(os.environ) == before, set(os.environ.items()) ^ set(before.items())\n"
+    )
+    mine = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    subprocess.run([sys.executable, "-c", program], cwd=Path(__file__).parents[2], env=mine, check=True, timeout=120)
+
+
 def fail(number: int) -> int:
     raise ValueError(f"{number} is a bug")
 
@@ -144,16 +161,13 @@ def test_abstract_resources_decide_where_a_task_runs() -> None:
 
 
 def test_a_dashboard_is_served_where_the_settings_ask_for_it_and_no_page_where_they_do_not(
-    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert dashboard_of(client) is None
-    answers = set()
-    ours = psutil.Process()
-    for process in (ours, *ours.children(recursive=True)):
-        for one in process.net_connections("inet"):
-            if one.status == psutil.CONN_LISTEN:
-                for page in ("", "status", "health", "metrics", "info/main/workers.html", "json/index.html"):
-                    answers.add(answer_of(one.laddr.port, page))
+    others = listening()
+    with open_cluster(workers=1) as unwatched:
+        assert dashboard_of(unwatched) is None
+        pages = ("", "status", "health", "metrics", "info/main/workers.html", "json/index.html")
+        answers = {answer_of(port, page) for port in listening() - others for page in pages}
     assert answers <= {404, None}, "nobody is answered anything"
     assert 404 in answers
 
@@ -162,7 +176,7 @@ def test_a_dashboard_is_served_where_the_settings_ask_for_it_and_no_page_where_t
     settings.chmod(0o600)
     monkeypatch.setenv(VARIABLE, str(settings))
     usual = {f"distributed.{role}.http.routes": defaults["distributed"][role]["http"]["routes"] for role in ROLES}
-    with dask.config.set(usual), open_cluster() as watched:  # the other cluster's settings are this process's
+    with dask.config.set(usual), open_cluster() as watched:  # another test's cluster has set this process's
         address = dashboard_of(watched)
         assert address is not None
         with urllib.request.urlopen(address) as page:
@@ -172,6 +186,13 @@ def test_a_dashboard_is_served_where_the_settings_ask_for_it_and_no_page_where_t
 
 
 ROLES = ("scheduler", "worker")
+
+
+def listening() -> set[int]:
+    """The ports on which this process and its children wait for connections."""
+    ours = psutil.Process()
+    found = (one for each in (ours, *ours.children(recursive=True)) for one in each.net_connections("inet"))
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
 
 
 def answer_of(port: int, page: str) -> int | None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
 from rich.console import Console
 
 from lake.store import Lake
 from lake.transaction import Transaction
 from modeling.study import run_study
 from modeling.train import train
+from tests.standing import standing_cluster
 
 STUDY = """
 study = "small"
@@ -40,8 +40,8 @@ published = { auc = 0.6 }
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[str]:
     """Address of a running cluster of one worker process."""
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0") as running:
-        yield running.scheduler_address
+    with standing_cluster() as client:
+        yield client.scheduler.address
 
 
 @pytest.fixture
