@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import locale
 import logging
 import os
 import shutil
@@ -49,12 +50,16 @@ def networks_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def no_journal_stays() -> Iterator[None]:
-    """A command that is run in the tests' own process begins a journal for all of it."""
-    hook = sys.excepthook
+def same_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command that is run in the tests' own process begins a journal for all of it, and makes it and its children
+    import nothing from the current folder; SimpleITK changes the locale as it writes DICOM."""
+    hook, path, language = sys.excepthook, sys.path[:], locale.setlocale(locale.LC_ALL)
+    monkeypatch.setenv("PYTHONSAFEPATH", "")  # for it to be put back
+    monkeypatch.delenv("PYTHONSAFEPATH")
     yield
     logging.root.handlers[:] = [each for each in logging.root.handlers if not isinstance(each.formatter, JsonLines)]
-    sys.excepthook = hook
+    sys.excepthook, sys.path[:] = hook, path
+    locale.setlocale(locale.LC_ALL, language)
 
 
 @pytest.fixture
