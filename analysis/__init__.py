@@ -1,1 +1,1 @@
-"""Last room: what is said about features and predictions, and the demo of all steps on synthetic scans."""
+"""What is said about features and predictions: agreement, statistics, figures, reports, and the demo."""

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.images import SYNTHETIC
-from ingest.synthetic import SyntheticCohorts, is_of_cohorts, write_cohorts
-from lake.atomic import Own, check_target
-from lake.errors import GliolakeError
-from lake.names import kind
-from lake.store import Lake
-from modeling.report import Line, Report
+from gliolake.atomic import Own, check_target
+from gliolake.errors import GliolakeError
+from gliolake.ingest.scans.images import SYNTHETIC
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts, is_of_cohorts, write_cohorts
+from gliolake.modeling.report import Line, Report
+from gliolake.storage.lake import Lake
+from gliolake.storage.layout import kind
 
 MARKER = "DEMO.txt"
 MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when asked by --overwrite. All scans are SYNTHETIC.\n"
@@ -85,7 +85,7 @@ class Demo:
     """The steps, and what they print."""
 
     def __init__(self, root: Path, seed: int, size: Size) -> None:
-        from lake.terminal import output
+        from gliolake.log.console import output
 
         self.root, self.seed, self.size = root, seed, size
         self.console = output(width=120)

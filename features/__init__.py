@@ -1,4 +1,1 @@
-"""Third room: scans become clips, clips become 400 numbers per backbone and branch.
-
-`features.clips` cuts and scales, `features.backbones` names the networks, `features.extract` does the work.
-"""
+"""Scans become clips, and clips become vectors of 400 numbers per backbone and branch."""

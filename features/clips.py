@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lake.errors import InputError, known_name
-from lake.tables import BRANCHES
+from gliolake.errors import InputError, known_name
+from gliolake.schema.tables import BRANCHES
 
 Volumes = Mapping[str, npt.NDArray[Any]]
 Clip = npt.NDArray[np.uint8]

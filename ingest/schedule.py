@@ -15,19 +15,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ingest.ingest import ingest
-from ingest.notice import is_safe, post
-from ingest.report import IngestReport
-from lake.errors import GliolakeError, InputError
-from lake.journal import tell
-from lake.progress import warn
-from lake.runs import Run
-from lake.section import Section, read_toml
+from gliolake.errors import GliolakeError, InputError
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.report import IngestReport
+from gliolake.ingest.webhook import is_safe, post
+from gliolake.log.journal import tell
+from gliolake.log.progress import warn
+from gliolake.runs import Run
+from gliolake.toml_file import Section, read_toml
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def run_schedule(
         lake: the lake.
         schedule: from ``read_schedule``.
         steps: what other rooms do.
-        scheduler, workers: see ``lake.cluster.open_cluster``.
+        scheduler, workers: see ``gliolake.cluster.client.open_cluster``.
     """
     run = Run(lake, "schedule", {})
     with run.under_way():

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lake.errors import InputError
-from lake.tables import TABLES
-from modeling.crossval import Result, cross_validate_all, restricted
-from modeling.inputs import Cohorts
-from modeling.settings import Settings
+from gliolake.errors import InputError
+from gliolake.modeling.data.inputs import Cohorts
+from gliolake.modeling.evaluation.crossval import Result, cross_validate_all, restricted
+from gliolake.modeling.models.settings import Settings
+from gliolake.schema.tables import TABLES
 
 Rows = dict[str, Any]
 """Rows by table, each a list of dicts or an Arrow table."""
@@ -28,9 +28,9 @@ class Experiment:
     """What is tried, by all that decides its numbers but the rows of the lake and the code.
 
     Attributes:
-        model: a name of ``modeling.settings.DEFAULTS``; settings: what it is trained with.
+        model: a name of ``gliolake.modeling.models.settings.DEFAULTS``; settings: what it is trained with.
         feature_sets: whose vectors are its input, side by side.
-        label_rule, delta: see ``modeling.inputs.read_cohorts``.
+        label_rule, delta: see ``gliolake.modeling.data.inputs.read_cohorts``.
         external: view of the external scans it is tested on; diagnosis: only those whose diagnosis begins so.
         repeats, folds, seed: of the cross-validation.
     """
@@ -60,7 +60,7 @@ class Experiment:
 def code_digest() -> str:
     """Short sha256 over the source of this room."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -79,7 +79,7 @@ def run_experiments(
         cohorts: their rows.
         experiments: at least one.
         only: some of the repeats; None for all.
-        threads, advance: see ``modeling.crossval.cross_validate_all``.
+        threads, advance: see ``gliolake.modeling.evaluation.crossval.cross_validate_all``.
 
     Raises:
         InputError: one class, too few patients, or none of the external scans that an experiment asks for.

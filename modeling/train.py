@@ -7,22 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lake.progress import track, warn
-from lake.runs import start_run
-from lake.tables import TABLES
-from modeling.crossval import Result
-from modeling.experiment import Experiment, experiment_row, result_rows, run_experiments
-from modeling.fitting import steps
-from modeling.inputs import Cohorts, read_cohorts
-from modeling.report import Line, Report
-from modeling.settings import with_options
-from modeling.summaries import MetricSummary, as_row, of_result
+from gliolake.log.progress import track, warn
+from gliolake.modeling.data.inputs import Cohorts, read_cohorts
+from gliolake.modeling.evaluation.crossval import Result
+from gliolake.modeling.evaluation.summaries import MetricSummary, as_row, of_result
+from gliolake.modeling.experiment import Experiment, experiment_row, result_rows, run_experiments
+from gliolake.modeling.models.fitting import steps
+from gliolake.modeling.models.settings import with_options
+from gliolake.modeling.report import Line, Report
+from gliolake.runs import start_run
+from gliolake.schema.tables import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lake.store import Lake
-    from lake.transaction import Transaction
+    from gliolake.storage.lake import Lake
+    from gliolake.storage.transaction import Transaction
 
 
 def train(

@@ -1,8 +1,8 @@
 """`gliolake audit --phi`: every text that a lake holds, looked through for what may tell who a patient is.
 
-Texts of all committed tables are held against ``ingest.identity``, and the headers of kept volumes against the few
-words that gliolake writes into them. No finding shows its value: an audit that spread what it found would be worse
-than none.
+Texts of all committed tables are held against ``gliolake.sql.phi.patterns``, and the headers of kept volumes against
+the few words that gliolake writes into them. No finding shows its value: an audit that spread what it found would be
+worse than none.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from ingest.identity import HOST, KINDS, TEXT, kinds_in, shape_in
-from ingest.shape import shape_of
-from lake.progress import track
-from lake.store import Lake
-from lake.tables import TABLES
+from gliolake.log.progress import track
+from gliolake.schema.tables import TABLES
+from gliolake.sql.phi.patterns import HOST, KINDS, TEXT, kinds_in, shape_in
+from gliolake.storage.lake import Lake
+from gliolake.text_shape import shape_of
 
 OWN = {
     "run_id": re.compile(r"\d{8}T\d{6}-[a-z-]+-[0-9a-f]{8}"),
@@ -47,7 +47,7 @@ _VOXELS_AT = 352
 
 @dataclass(frozen=True)
 class Identity:
-    """Something found: where, of what kind, in how many rows, and its shape (``ingest.shape.shape_of``)."""
+    """Something found: where, of what kind, in how many rows, and its shape (``gliolake.text_shape.shape_of``)."""
 
     table: str
     column: str

@@ -18,17 +18,17 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from features.kinetics import kinetics_labels
-from lake.atomic import Own, replaced_path
-from lake.collections import COLLECTIONS, parts
-from lake.errors import within
-from lake.store import Lake
-from lake.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
-from sql.committed_files import SCHEME, CommittedFiles
-from sql.connection import opened, waited_for
-from sql.definitions import definitions, view_statements
-from sql.memory_file import NO_JOURNAL
-from sql.statements import identifier, literal
+from gliolake.atomic import Own, replaced_path
+from gliolake.collections import COLLECTIONS, parts
+from gliolake.errors import within
+from gliolake.schema.kinetics import kinetics_labels
+from gliolake.schema.tables import FEATURE_LENGTH, LABEL_RULES, TABLES, Table
+from gliolake.sql.committed_files import SCHEME, CommittedFiles
+from gliolake.sql.connection import opened, waited_for
+from gliolake.sql.definitions import definitions, view_statements
+from gliolake.sql.memory_file import NO_JOURNAL
+from gliolake.sql.statements import identifier, literal
+from gliolake.storage.lake import Lake
 
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
-from lake import tables
-from lake.parquet import check_file
-from lake.state import State
-from lake.store import Lake
-from sql.memory_file import MemoryFile
+from gliolake.schema import tables
+from gliolake.sql.memory_file import MemoryFile
+from gliolake.storage.lake import Lake
+from gliolake.storage.parquet import check_file
+from gliolake.storage.snapshot import State
 
 SCHEME = "lake://"
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 import duckdb
 from fsspec.spec import AbstractFileSystem
 
-from sql.statements import literal
+from gliolake.sql.statements import literal
 
 Answer = TypeVar("Answer")
 

@@ -40,7 +40,7 @@ class Definition:
 @cache
 def view_statements() -> tuple[tuple[str, str], ...]:
     """The SQL files of this room, name and text, in order."""
-    folder = resource_files("sql")
+    folder = resource_files("gliolake.sql").joinpath("views")
     names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
     return tuple((name, folder.joinpath(name).read_text("utf-8")) for name in names)
 

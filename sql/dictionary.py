@@ -1,8 +1,8 @@
 """The data dictionary: what every table and view holds, column by column, for people, scripts and exported files.
 
-Tables are described in ``lake.tables``; views by the comments above them in the SQL files (``sql.definitions``). A
-view's column that its comment does not describe is described as the column of the same name and type in what the view
-reads.
+Tables are described in ``gliolake.schema.tables``; views by the comments above them in the SQL files
+(``gliolake.sql.definitions``). A view's column that its comment does not describe is described as the column of the
+same name and type in what the view reads.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 
-from lake.atomic import marked, replaced
-from lake.stopping import temporary_folder
-from lake.store import Lake
-from lake.tables import TABLES
-from sql.catalog import connect
-from sql.definitions import Definition, definitions
-from sql.export_cells import RULES
+from gliolake.atomic import marked, replaced
+from gliolake.process.signals import temporary_folder
+from gliolake.schema.tables import TABLES
+from gliolake.sql.catalog import connect
+from gliolake.sql.definitions import Definition, definitions
+from gliolake.sql.export.cells import RULES
+from gliolake.storage.lake import Lake
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -184,7 +184,7 @@ def _escaped(text: str) -> str:
 
 _INTRODUCTION = f"""# Data dictionary
 
-What every table and view of a lake holds. Made from `lake/tables.py` and the comments in `sql/*.sql` by
+What every table and view of a lake holds. Made from `gliolake/schema/tables.py` and the comments in `sql/*.sql` by
 `{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
 
 A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, when a

@@ -12,7 +12,7 @@ from typing import Any
 
 from fsspec.spec import AbstractFileSystem
 
-from sql.connection import opened
+from gliolake.sql.connection import opened
 
 NO_JOURNAL = {"checkpoint_threshold": "0b", "auto_checkpoint_skip_wal_threshold": "0"}
 """Settings of a DuckDB that writes each commit into its file at once. Beside a file in memory no other can lie."""

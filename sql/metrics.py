@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from lake.atomic import Own, replaced_path
-from lake.errors import InputError
-from lake.tables import BRANCHES
-from sql.status import Status
+from gliolake.atomic import Own, replaced_path
+from gliolake.errors import InputError
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.status import Status
 
 ENDING = ".prom"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from lake.tables import TABLES
-from sql.definitions import definitions
+from gliolake.schema.tables import TABLES
+from gliolake.sql.definitions import definitions
 
 INGEST = "gliolake ingest --cohort COHORT --images DIR --labels CSV"
 STUDY = "gliolake study run"

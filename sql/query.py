@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lake.errors import InputError, first_line, unknown_name
-from lake.shown import shown
-from lake.store import Lake
-from sql.catalog import connect, damage_named, relations
-from sql.connection import waited_for
-from sql.export import write as write_rows
-from sql.export_cells import plain
-from sql.next_step import why_empty
+from gliolake.errors import InputError, first_line, unknown_name
+from gliolake.log.plain_text import shown
+from gliolake.sql.catalog import connect, damage_named, relations
+from gliolake.sql.connection import waited_for
+from gliolake.sql.export.cells import plain
+from gliolake.sql.export.table import write as write_rows
+from gliolake.sql.next_step import why_empty
+from gliolake.storage.lake import Lake
 
 FORMATS = ("table", "csv", "json", "parquet")
 MOST_ROWS = 50
@@ -91,7 +91,8 @@ def _refusal(error: duckdb.Error, names: list[str]) -> InputError:
 
 
 def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
-    """Write an answer to a byte stream as ``json`` (a list of objects) or in one of ``sql.export.FORMATS``.
+    """Write an answer to a byte stream as ``json`` (a list of objects) or in one of
+    ``gliolake.sql.export.table.FORMATS``.
 
     Raises:
         InputError: the format has no form for a column.

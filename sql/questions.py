@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resource_files
 
-from lake.errors import known_name
+from gliolake.errors import known_name
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Question:
 @cache
 def questions() -> Mapping[str, Question]:
     """All example queries by name."""
-    folder = resource_files("sql").joinpath("examples")
+    folder = resource_files("gliolake.sql").joinpath("examples")
     texts = {item.name.removesuffix(".sql"): item.read_text("utf-8") for item in folder.iterdir()}
     return {name: Question(name, _asked(texts[name]), texts[name]) for name in sorted(texts)}
 

@@ -12,11 +12,11 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lake.store import Lake
-from lake.tables import BRANCHES
-from sql.catalog import connect
-from sql.next_step import next_step
-from sql.statements import statement
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.catalog import connect
+from gliolake.sql.next_step import next_step
+from gliolake.sql.statements import statement
+from gliolake.storage.lake import Lake
 
 SPLITS = ("training_scans", "training", "overlap", "external", "external_strict", "external_listed")
 

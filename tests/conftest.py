@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from lake.journal import JsonLines
-from lake.store import Lake
+from gliolake.log.journal import JsonLines
+from gliolake.storage.lake import Lake
 from tests.bench.s3_server import s3_server
 
 # Whoever starts the tests in the background may have signals ignored, and commands keep that up: they would not end.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from lake.tables import FEATURE_LENGTH, Table, moment
+from gliolake.schema.tables import FEATURE_LENGTH, Table, moment
 
 
 def row(table: Table, number: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from distributed import Client, LocalCluster
 
-from lake.processes import same_environment
+from gliolake.cluster.local import same_environment
 
 if TYPE_CHECKING:
     from distributed import Security

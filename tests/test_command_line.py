@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-import gliolake
-from lake import log
-from lake.runs import Run
-from lake.store import Lake
+from gliolake.cli import app as gliolake
+from gliolake.runs import Run
+from gliolake.storage import commit_log as log
+from gliolake.storage.lake import Lake
 from tests.conftest import label
 
 

@@ -212,7 +212,7 @@ def test_what_the_system_refuses_is_said_with_the_name(
 
 CLEARED_AWAY = """
 import os, signal, sys, time, weakref
-from lake import stopping
+from gliolake.process import signals as stopping
 stopping.listen()
 
 def stop(*_):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.synthetic import write_cohorts
+from gliolake.ingest.synthetic.cohort import write_cohorts
 
 STRANGER = """
 import os, sys

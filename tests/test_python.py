@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-import gliolake
-from lake.errors import NotALake
-from lake.store import Lake
+from gliolake.cli import app as gliolake
+from gliolake.errors import NotALake
+from gliolake.storage.lake import Lake
 
 TYPED = """
 import gliolake

@@ -21,8 +21,8 @@ from typing import Any
 import pytest
 import typer
 
-import gliolake
-from ingest.synthetic import write_cohorts
+from gliolake.cli import app as gliolake
+from gliolake.ingest.synthetic.cohort import write_cohorts
 
 COMMAND = shutil.which("gliolake", path=Path(sys.executable).parent) or shutil.which("gliolake")
 OURS = ("gliolake", "lake", "ingest", "features", "sql", "modeling", "analysis", "tests")
@@ -265,7 +265,7 @@ def test_variables_that_name_the_current_folder_without_saying_so_are_passed_ove
 
 STARTED = """
 import json, os, sys
-from lake.start import LISTS, leave_current_folder
+from gliolake.process.isolation import LISTS, leave_current_folder
 sys.path.insert(0, "")
 leave_current_folder()
 names = (*LISTS, "HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
@@ -280,12 +280,12 @@ import sys
 from pathlib import Path
 sys.argv[0] = "gliolake"
 import gliolake
-from lake.start import leave_current_folder
+from gliolake.process.isolation import leave_current_folder
 leave_current_folder()
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from features.kept_networks import Order, _run_conversion
-from lake.errors import InputError
+from gliolake.features.backbones.openvino_cache import Order, _run_conversion
+from gliolake.errors import InputError
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         assert pool.submit(abs, -1).result() == 1

@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from modeling.ensemble.card import NOT_A_DEVICE, RULES, right_about
-from modeling.ensemble.neighbours import NEAREST, Surroundings
-from modeling.ensemble.recalibration import COVERS, Estimate
+from gliolake.modeling.export.card import NOT_A_DEVICE, RULES, right_about
+from gliolake.modeling.export.neighbours import NEAREST, Surroundings
+from gliolake.modeling.export.recalibration import COVERS, Estimate
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from analysis.case.images import CaseImages
-    from modeling.ensemble.model import Model
+    from gliolake.analysis.case.images import CaseImages
+    from gliolake.modeling.export.model import Model
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Answer:
         }  # fmt: skip
 
     def __rich__(self) -> RenderableType:
-        from analysis.case.terminal import shown
+        from gliolake.analysis.case.terminal import shown
 
         return shown(self)
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.boxes import GivenBox
-from ingest.cohort import MASK, Cohort, ImageRules, load_cohort, shipped_cohorts
-from ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
-from ingest.folders import FoundFile, FoundScan, found_series
-from ingest.images import SYNTHETIC, read_scan
-from ingest.listing import list_folder
-from lake.errors import InputError
-from lake.paths import absolute
-from lake.tables import MODALITIES
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import MASK, Cohort, ImageRules, load_cohort, shipped_cohorts
+from gliolake.ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
+from gliolake.ingest.scans.boxes import GivenBox
+from gliolake.ingest.scans.discovery import FoundFile, FoundScan, found_series
+from gliolake.ingest.scans.images import SYNTHETIC, read_scan
+from gliolake.ingest.scans.listing import list_folder
+from gliolake.paths import absolute
+from gliolake.schema.tables import MODALITIES
 
 HINTS = {
     TWO_FILES: "Leave one of them in the folder, or put the others elsewhere.",

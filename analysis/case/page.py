@@ -10,19 +10,19 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from analysis.case.answer import Answer, nearest_title
-from features.clips import ClipSettings
-from lake.atomic import PNG, Own, check_target, marked, replaced
-from modeling.ensemble.card import NOT_A_DEVICE
-from modeling.ensemble.neighbours import NEAREST
-from modeling.ensemble.recalibration import COVERS
+from gliolake.analysis.case.answer import Answer, nearest_title
+from gliolake.atomic import PNG, Own, check_target, marked, replaced
+from gliolake.features.clips import ClipSettings
+from gliolake.modeling.export.card import NOT_A_DEVICE
+from gliolake.modeling.export.neighbours import NEAREST
+from gliolake.modeling.export.recalibration import COVERS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
-    from analysis.case.images import CaseImages
+    from gliolake.analysis.case.images import CaseImages
 
 SIZE = (13.6, 9.2)
 """Inches of the PNG page."""
@@ -62,7 +62,7 @@ def write_page(
         InputError: a file may not be written there.
         StorageFull: no space is left.
     """
-    from analysis.case.panels import slices
+    from gliolake.analysis.case.panels import slices
 
     sheet = slices(seen, settings)
     files = _files(target)
@@ -78,8 +78,8 @@ def draw_page(answer: Answer, sheet: Image) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from analysis.case.panels import PANELS
-    from analysis.figures.style import SHARP, styled
+    from gliolake.analysis.case.panels import PANELS
+    from gliolake.analysis.figures.style import SHARP, styled
 
     with styled():
         figure = Figure(figsize=SIZE, dpi=SHARP)
@@ -110,7 +110,7 @@ def html_page(answer: Answer, sheet: Image) -> str:
     """The page as HTML: text from files is escaped, pictures lie within, and its policy lets nothing else in."""
     from jinja2 import Environment, StrictUndefined
 
-    folder = files("analysis.case")
+    folder = files("gliolake.analysis.case")
     style = folder.joinpath("page.css").read_text("utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     packed = BytesIO()
@@ -135,8 +135,8 @@ def _pictures(answer: Answer) -> list[dict[str, str]]:
     """The panels, each a picture of its own with a title and a sentence for those who cannot see it."""
     from matplotlib.figure import Figure
 
-    from analysis.case.panels import PANELS
-    from analysis.figures.style import WIDTH, saved, styled
+    from gliolake.analysis.case.panels import PANELS
+    from gliolake.analysis.figures.style import WIDTH, saved, styled
 
     told = answer.estimate
     parts = [f"{share.modality} {share.mean:.2f}" for share in answer.shares if share.mean is not None]
@@ -162,7 +162,7 @@ def _data(content: bytes, kind: str) -> str:
 
 
 def _head(figure: Figure, answer: Answer, red: str) -> None:
-    from analysis.figures.style import PENCIL, RED, readable
+    from gliolake.analysis.figures.style import PENCIL, RED, readable
 
     description = answer.model.description
     figure.text(0.02, 0.965, readable(answer.case.name, 60), fontsize=17, weight="bold", va="center")
@@ -174,7 +174,7 @@ def _head(figure: Figure, answer: Answer, red: str) -> None:
 
 def _table(axes: Axes, answer: Answer) -> None:
     """The nearest patients, a line each."""
-    from analysis.figures.style import INK, PENCIL, VERMILION, readable
+    from gliolake.analysis.figures.style import INK, PENCIL, VERMILION, readable
 
     axes.axis("off")
     axes.set_title(nearest_title(answer))
@@ -189,7 +189,7 @@ def _table(axes: Axes, answer: Answer) -> None:
 
 
 def _foot(figure: Figure, answer: Answer) -> None:
-    from analysis.figures.style import PENCIL, RED
+    from gliolake.analysis.figures.style import PENCIL, RED
 
     notes = " ".join(answer.notes)
     figure.text(0.02, 0.115, fill(f"{answer.right} {notes}", 190), fontsize=9, va="top", linespacing=1.4)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.case.answer import Answer
-from analysis.case.images import CaseImages
-from analysis.figures.style import BLUE, HAIR, INK, ORANGE, PENCIL, RED, VERMILION, readable
-from features.clips import ClipSettings
-from features.preview import shown_slices
-from features.preview_sheet import SheetRow, contact_sheet
-from features.volumes import read_image
-from ingest.cohort import MASK
-from ingest.nifti import turn_to_lps
-from lake.tables import MODALITIES
+from gliolake.analysis.case.answer import Answer
+from gliolake.analysis.case.images import CaseImages
+from gliolake.analysis.figures.style import BLUE, HAIR, INK, ORANGE, PENCIL, RED, VERMILION, readable
+from gliolake.features.clips import ClipSettings
+from gliolake.features.preprocessing.volumes import read_image
+from gliolake.features.preview.command import shown_slices
+from gliolake.features.preview.sheet import SheetRow, contact_sheet
+from gliolake.ingest.cohorts.description import MASK
+from gliolake.ingest.readers.nifti import turn_to_lps
+from gliolake.schema.tables import MODALITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.case.answer import Answer, Share
-from analysis.case.images import CaseImages, read_case
-from analysis.case.page import check_output, write_page
-from analysis.case.vectors import case_vectors, own_recipes, ready
-from lake.errors import InputError
-from lake.progress import track
-from modeling.ensemble.model import Model, load_model
-from modeling.problem import modality_of
+from gliolake.analysis.case.answer import Answer, Share
+from gliolake.analysis.case.images import CaseImages, read_case
+from gliolake.analysis.case.page import check_output, write_page
+from gliolake.analysis.case.vectors import case_vectors, own_recipes, ready
+from gliolake.errors import InputError
+from gliolake.log.progress import track
+from gliolake.modeling.export.model import Model, load_model
+from gliolake.modeling.models.problem import modality_of
 
 
 def predict(
@@ -34,7 +34,7 @@ def predict(
     """What a model says of the case in a folder.
 
     Args:
-        folder, mask, box, cohort, linked: see ``analysis.case.images.read_case``.
+        folder, mask, box, cohort, linked: see ``gliolake.analysis.case.images.read_case``.
         model: folder of an exported model.
         output: path, without their endings, of the page and the picture that show it; None for neither.
         overwrite: replace those of an earlier answer that are there.

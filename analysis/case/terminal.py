@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.case.answer import Answer, nearest_title
-from analysis.show_tables import number
-from modeling.ensemble.card import NOT_A_DEVICE
-from modeling.ensemble.recalibration import COVERS
+from gliolake.analysis.case.answer import Answer, nearest_title
+from gliolake.analysis.study.tables import number
+from gliolake.modeling.export.card import NOT_A_DEVICE
+from gliolake.modeling.export.recalibration import COVERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from analysis.case.images import CaseImages
-from features.backbones import BACKBONES, BackboneOptions
-from features.clips import ClipSettings
-from features.preflight import expect
-from features.preprocess_settings import PreprocessSettings
-from features.recipe import Choice, make_recipe
-from features.scan_task import ScanFile, ScanTask, Wanted, compute, possible_branches
-from ingest.cohort import CLIP_STEPS
-from ingest.images import REFERENCE
-from lake.errors import GliolakeError, InputError
-from lake.stopping import temporary_folder
-from lake.tables import FEATURE_LENGTH
-from modeling.ensemble.description import Description
-from modeling.problem import modality_of
+from gliolake.analysis.case.images import CaseImages
+from gliolake.errors import GliolakeError, InputError
+from gliolake.features.backbones.registry import BACKBONES, BackboneOptions
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.preflight import expect
+from gliolake.features.extraction.recipe import Choice, make_recipe
+from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, compute, possible_branches
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.ingest.cohorts.description import CLIP_STEPS
+from gliolake.ingest.scans.images import REFERENCE
+from gliolake.modeling.export.description import Description
+from gliolake.modeling.models.problem import modality_of
+from gliolake.process.signals import temporary_folder
+from gliolake.schema.tables import FEATURE_LENGTH
 
 
 class OtherRecipe(GliolakeError):
@@ -122,7 +122,7 @@ def ready(case: CaseImages, description: Description) -> Iterator[CaseImages]:
     if CLIP_STEPS.issuperset(settings.steps):
         yield case
         return
-    from features.volumes_task import SessionTask, preprocess_session
+    from gliolake.features.preprocessing.task import SessionTask, preprocess_session
 
     files = tuple((file["role"], file["uri"], file["sha256"]) for file in case.files)
     done = preprocess_session(SessionTask("case", case.name, files, case.tumour_box, settings, "", ""))

@@ -2,7 +2,7 @@
 
 from importlib import import_module
 
-from lake.start import away_from_current_folder
+from gliolake.process.isolation import away_from_current_folder
 
 with away_from_current_folder():  # matplotlib takes settings from a file in the current folder
     import_module("matplotlib")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.figures.style import BROKEN, INK, PAPER, SPLITS, Row, Sketch, blank, number, readable
+from gliolake.analysis.figures.style import BROKEN, INK, PAPER, SPLITS, Row, Sketch, blank, number, readable
 
 
 def attention(rows: Sequence[Row]) -> Sketch:

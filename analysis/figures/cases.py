@@ -11,12 +11,25 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 from matplotlib.patches import Rectangle
 
-from analysis.figures.pictures import Slices, slices
-from analysis.figures.style import BLUE, BROKEN, INK, ORANGE, PENCIL, SKY, WHITE, WIDTH, Row, Sketch, number, readable
-from lake.tables import MODALITIES
+from gliolake.analysis.figures.pictures import Slices, slices
+from gliolake.analysis.figures.style import (
+    BLUE,
+    BROKEN,
+    INK,
+    ORANGE,
+    PENCIL,
+    SKY,
+    WHITE,
+    WIDTH,
+    Row,
+    Sketch,
+    number,
+    readable,
+)
+from gliolake.schema.tables import MODALITIES
 
 if TYPE_CHECKING:
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 
 def cases(rows: Sequence[Row], lake: Lake) -> Sketch:

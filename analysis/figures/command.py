@@ -9,17 +9,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.figures.registry import FIGURES, Drawn, drawn
-from analysis.figures.style import SVG
-from analysis.show import the_study
-from lake.atomic import PNG, Own, check_target, replaced
-from lake.errors import InputError, known_name
-from lake.progress import track
+from gliolake.analysis.figures.registry import FIGURES, Drawn, drawn
+from gliolake.analysis.figures.style import SVG
+from gliolake.analysis.study.published import the_study
+from gliolake.atomic import PNG, Own, check_target, replaced
+from gliolake.errors import InputError, known_name
+from gliolake.log.progress import track
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def write_figures(
             written, and then none is.
         StorageFull: no space is left.
     """
-    from sql.catalog import connect
+    from gliolake.sql.catalog import connect
 
     for name in names:
         known_name("figure", name, FIGURES)

@@ -9,7 +9,19 @@ from operator import itemgetter
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.figures.style import BROKEN, HAIR, INK, PAPER, SPLITS, Row, Sketch, blank, interval, number, readable
+from gliolake.analysis.figures.style import (
+    BROKEN,
+    HAIR,
+    INK,
+    PAPER,
+    SPLITS,
+    Row,
+    Sketch,
+    blank,
+    interval,
+    number,
+    readable,
+)
 
 HALVES = (0, 0.5, 1)
 TALLEST = 0.22

@@ -8,7 +8,7 @@ from itertools import groupby
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import DASHES, INK, PALETTE, PENCIL, Row, Sketch, blank, number, readable
+from gliolake.analysis.figures.style import DASHES, INK, PALETTE, PENCIL, Row, Sketch, blank, number, readable
 
 NO_MODEL = ((PENCIL, "-", 1.0), (INK, "-", 1.0))
 """Colour, dashes and width of treating all and treating none."""

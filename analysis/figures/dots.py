@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import BLUE, BROKEN, INK, PAPER, PENCIL, VERMILION, WHITE, blank, number
+from gliolake.analysis.figures.style import BLUE, BROKEN, INK, PAPER, PENCIL, VERMILION, WHITE, blank, number
 
 LINE = 0.2
 """Inches between two lines."""

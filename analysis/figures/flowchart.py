@@ -10,7 +10,7 @@ from textwrap import wrap
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import BLUE, INK, PAPER, PENCIL, RED, WIDTH, Row, Sketch, blank, readable
+from gliolake.analysis.figures.style import BLUE, INK, PAPER, PENCIL, RED, WIDTH, Row, Sketch, blank, readable
 
 LINE, PAD, GAP = 0.145, 0.07, 0.2
 """Inches: a line of a box, between its letters and its rim, and between boxes."""

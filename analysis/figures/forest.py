@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from analysis.figures.dots import Group, Line, dots, told
-from analysis.figures.style import Row, Sketch, number, readable
+from gliolake.analysis.figures.dots import Group, Line, dots, told
+from gliolake.analysis.figures.style import Row, Sketch, number, readable
 
 AUC = "AUC, mean over folds"
 

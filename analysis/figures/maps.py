@@ -9,7 +9,7 @@ from itertools import groupby
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from analysis.figures.style import BLUE, PALETTE, PAPER, PENCIL, VERMILION, Row, Sketch, blank, readable
+from gliolake.analysis.figures.style import BLUE, PALETTE, PAPER, PENCIL, VERMILION, Row, Sketch, blank, readable
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """Of the same places in the palette."""

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from features.clips import ClipSettings, intensity_range, to_grey
-from features.volumes import choose_volume_set, read_unchanged, ready_scans
-from ingest.cohort import MASK
-from ingest.nifti import BadImage, turn_to_lps
-from lake.errors import DamagedFile, InputError
-from lake.tables import MODALITIES
+from gliolake.errors import DamagedFile, InputError
+from gliolake.features.clips import ClipSettings, intensity_range, to_grey
+from gliolake.features.preprocessing.volumes import choose_volume_set, read_unchanged, ready_scans
+from gliolake.ingest.cohorts.description import MASK
+from gliolake.ingest.readers.nifti import BadImage, turn_to_lps
+from gliolake.schema.tables import MODALITIES
 
 if TYPE_CHECKING:
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 
 @dataclass(frozen=True)

@@ -6,22 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.figures.attention import attention
-from analysis.figures.cases import cases
-from analysis.figures.curves import calibration, roc
-from analysis.figures.decision import decision
-from analysis.figures.flowchart import flowchart
-from analysis.figures.forest import agreement, delta, forest, subgroups
-from analysis.figures.maps import scan_map
-from analysis.figures.style import Row, Sketch, saved, stamp, styled
-from analysis.show import the_study
-from lake.errors import InputError, known_name
-from sql.statements import statement
+from gliolake.analysis.figures.attention import attention
+from gliolake.analysis.figures.cases import cases
+from gliolake.analysis.figures.curves import calibration, roc
+from gliolake.analysis.figures.decision import decision
+from gliolake.analysis.figures.flowchart import flowchart
+from gliolake.analysis.figures.forest import agreement, delta, forest, subgroups
+from gliolake.analysis.figures.maps import scan_map
+from gliolake.analysis.figures.style import Row, Sketch, saved, stamp, styled
+from gliolake.analysis.study.published import the_study
+from gliolake.errors import InputError, known_name
+from gliolake.sql.statements import statement
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 SILENT = ("", "trained weights")
 """What a figure may rest on without saying so."""
@@ -166,7 +166,7 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
     """Draw a figure.
 
     Args:
-        connection: of the lake (``sql.catalog.connect``).
+        connection: of the lake (``gliolake.sql.catalog.connect``).
         lake: the lake, for figures that show images.
         name: of the figure.
         study: of which study; None for the only one of the lake. Of no concern to figures that are of no study.

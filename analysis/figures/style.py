@@ -22,8 +22,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from analysis.show_tables import number as plain_number
-from lake.atomic import marked
+from gliolake.analysis.study.tables import number as plain_number
+from gliolake.atomic import marked
 
 Row = dict[str, Any]
 

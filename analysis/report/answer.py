@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.report.table import shown
-from analysis.show import ask
-from analysis.show_tables import Row, number
+from gliolake.analysis.report.table import shown
+from gliolake.analysis.study.published import ask
+from gliolake.analysis.study.tables import Row, number
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

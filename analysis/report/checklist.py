@@ -38,7 +38,7 @@ def checklist(filled: Collection[str]) -> tuple[Item, ...]:
     Args:
         filled: anchors of the page with something to see.
     """
-    text = files("analysis.report").joinpath("tripod.toml").read_text("utf-8")
+    text = files("gliolake.analysis.report").joinpath("tripod.toml").read_text("utf-8")
     items = []
     for entry in tomllib.loads(text)["item"]:
         there = tuple(anchor for anchor in entry["where"] if anchor in filled)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.report.table import Cell, Column, Table, count, figure, make_table, shown, text
-from analysis.show import ask
-from analysis.show_tables import Row
-from sql.cautions import cautions, shared_patients
+from gliolake.analysis.report.table import Cell, Column, Table, count, figure, make_table, shown, text
+from gliolake.analysis.study.published import ask
+from gliolake.analysis.study.tables import Row
+from gliolake.sql.cautions import cautions, shared_patients
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

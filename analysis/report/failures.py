@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.report.standing import moment
-from analysis.report.table import Cell, Column, Table, count, make_table, spelled, text
-from analysis.show import ask
+from gliolake.analysis.report.standing import moment
+from gliolake.analysis.report.table import Cell, Column, Table, count, make_table, spelled, text
+from gliolake.analysis.study.published import ask
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.report.answer import Answer, answer
-from analysis.report.basis import bases
-from analysis.report.checklist import Item, checklist
-from analysis.report.cohort import audit_verdict, cohort_tables, split_cautions
-from analysis.report.failures import failed_rows, failures
-from analysis.report.pictures import Picture, pictures
-from analysis.report.provenance import Documents, provenance
-from analysis.report.results import comparisons, correlations, optimism, published_tables, subgroups
-from analysis.report.standing import Standing, standing
-from analysis.report.table import Table
-from analysis.show_tables import FOOT
-from lake.log import read_record
+from gliolake.analysis.report.answer import Answer, answer
+from gliolake.analysis.report.basis import bases
+from gliolake.analysis.report.checklist import Item, checklist
+from gliolake.analysis.report.cohort import audit_verdict, cohort_tables, split_cautions
+from gliolake.analysis.report.failures import failed_rows, failures
+from gliolake.analysis.report.pictures import Picture, pictures
+from gliolake.analysis.report.provenance import Documents, provenance
+from gliolake.analysis.report.results import comparisons, correlations, optimism, published_tables, subgroups
+from gliolake.analysis.report.standing import Standing, standing
+from gliolake.analysis.report.table import Table
+from gliolake.analysis.study.tables import FOOT
+from gliolake.storage.commit_log import read_record
 
 if TYPE_CHECKING:
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 Part = Table | Picture | Documents
 
@@ -72,7 +72,7 @@ def gather(lake: Lake, study: str | None = None, *, force: bool = False, progres
     Raises:
         InputError: no study or several, or one that is still being computed.
     """
-    from sql.catalog import connect, damage_named
+    from gliolake.sql.catalog import connect, damage_named
 
     commit = lake.version
     with damage_named(), connect(lake) as connection:

@@ -7,14 +7,14 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.report.table import spelled, without_folders
-from lake.errors import InputError
-from lake.progress import track
+from gliolake.analysis.report.table import spelled, without_folders
+from gliolake.errors import InputError
+from gliolake.log.progress import track
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 LARGEST_SVG = 200_000
 """Bytes of a drawing beyond which the page takes it as pixels where these are fewer bytes: maps of many points."""
@@ -25,7 +25,7 @@ class Picture:
     """A figure on the page.
 
     Attributes:
-        name: its anchor. title, caption, alt, basis: see ``analysis.figures.registry.Drawn``.
+        name: its anchor. title, caption, alt, basis: see ``gliolake.analysis.figures.registry.Drawn``.
         source: the picture as a data: URI. An image cannot run what may stand in it.
         query: the SQL that gives its numbers.
     """
@@ -43,7 +43,7 @@ def pictures(
     connection: DuckDBPyConnection, lake: Lake, study: str, *, progress: bool = True
 ) -> tuple[list[Picture], list[str]]:
     """All figures that the lake has something to draw for, and a line on each of the others."""
-    from analysis.figures.registry import FIGURES, drawn
+    from gliolake.analysis.figures.registry import FIGURES, drawn
 
     found, missing = [], []
     bar = track("drawing figures", len(FIGURES)) if progress else nullcontext(lambda: None)

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.report.sources import unexplained
-from analysis.report.standing import moment
-from analysis.report.table import Cell, Column, Table, basis, count, digest, make_table, shown, spelled, text
-from analysis.show import ask
-from analysis.show_tables import Row
+from gliolake.analysis.report.sources import unexplained
+from gliolake.analysis.report.standing import moment
+from gliolake.analysis.report.table import Cell, Column, Table, basis, count, digest, make_table, shown, spelled, text
+from gliolake.analysis.study.published import ask
+from gliolake.analysis.study.tables import Row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 MOST_FILES = 400
 """Files that the page lists; a study of whole cohorts has thousands."""

@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.report.page import gather
-from analysis.report.pictures import Picture
-from analysis.report.rendering import MARK, render
-from analysis.report.table import Table
-from lake.atomic import marked, replaced
+from gliolake.analysis.report.page import gather
+from gliolake.analysis.report.pictures import Picture
+from gliolake.analysis.report.rendering import MARK, render
+from gliolake.analysis.report.table import Table
+from gliolake.atomic import marked, replaced
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 REPORT = marked("a report", opens=b"<!doctype html>", bears=f'content="{MARK}"'.encode(), ends=b"</html>")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from analysis.report.table import (
+from gliolake.analysis.report.table import (
     Cell,
     Column,
     Table,
@@ -20,8 +20,8 @@ from analysis.report.table import (
     text,
     without_folders,
 )
-from analysis.show import MISSING, QUERIES, ask, by_reason
-from analysis.show_tables import FOOT, Row, placed, plus_minus, reproduced
+from gliolake.analysis.study.published import MISSING, QUERIES, ask, by_reason
+from gliolake.analysis.study.tables import FOOT, Row, placed, plus_minus, reproduced
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -6,17 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.show import ask
-from analysis.show_tables import Row
-from features.plan import files_of, scans_of
-from features.scan_task import input_digest, possible_branches
-from features.volumes import ready_scans
-from lake.errors import InputError
+from gliolake.analysis.study.published import ask
+from gliolake.analysis.study.tables import Row
+from gliolake.errors import InputError
+from gliolake.features.extraction.plan import files_of, scans_of
+from gliolake.features.extraction.scan_task import input_digest, possible_branches
+from gliolake.features.preprocessing.volumes import ready_scans
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
 Source = tuple[str, str, str, str]
 """Cohort, scan id, branch, and the digest of the files that its vector is computed from."""

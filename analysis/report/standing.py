@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from analysis.report.table import without_folders
-from analysis.show import ask, the_study
-from analysis.show_tables import Row
-from lake.errors import InputError
+from gliolake.analysis.report.table import without_folders
+from gliolake.analysis.study.published import ask, the_study
+from gliolake.analysis.study.tables import Row
+from gliolake.errors import InputError
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

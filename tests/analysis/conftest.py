@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lake.store import Lake
-from lake.tables import BRANCHES
-from modeling.experiment import Experiment, as_json
-from modeling.scores import METRICS, scores
-from modeling.settings import Settings
+from gliolake.modeling.evaluation.scores import METRICS, scores
+from gliolake.modeling.experiment import Experiment, as_json
+from gliolake.modeling.models.settings import Settings
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 INTERNAL, EXTERNAL = 24, 14
 FILLED = (
@@ -51,7 +51,7 @@ class MadeStudy:
     ) -> str:  # fmt: skip
         """An experiment whose predictions are noise and some signal.
 
-        folds_of: another number cuts other folds. settings: of ``modeling.settings.Settings``.
+        folds_of: another number cuts other folds. settings: of ``gliolake.modeling.models.settings.Settings``.
         """
         told = Experiment(model, tuple(feature_sets), Settings(**settings), repeats=2, folds=2)
         self.rows["experiments"].append(
@@ -193,7 +193,7 @@ def made(lake: Lake) -> MadeStudy:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
     """A study with rows of all kinds, committed and analysed; to be read only."""
-    from analysis.study import analyse
+    from gliolake.analysis.study.command import analyse
 
     made = MadeStudy(Lake(tmp_path_factory.mktemp("study") / "lake", create=True))
     made.experiment("one", seed=1, signal=0.2, external=True)

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis import agreement_plan
-from analysis.agreement import compare
-from analysis.study import analyse
-from lake.agreement import concordance
-from lake.compaction import compact
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES, MODALITIES
-from sql.query import query
+from gliolake.analysis.agreement import plan as agreement_plan
+from gliolake.analysis.agreement.command import compare
+from gliolake.analysis.study.command import analyse
+from gliolake.concordance import concordance
+from gliolake.errors import InputError
+from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.sql.query import query
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.compaction import compact
 
 Vectors = dict[tuple[str, str, str], np.ndarray]
 """By scan, modality and feature set."""

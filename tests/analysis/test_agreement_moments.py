@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from analysis.agreement_moments import Moments, grouped, interval, mean_known, without_each
-from lake.agreement import concordance
+from gliolake.analysis.agreement.moments import Moments, grouped, interval, mean_known, without_each
+from gliolake.concordance import concordance
 
 
 @settings(max_examples=80, deadline=None)

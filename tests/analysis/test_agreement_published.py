@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-import sql.catalog
-from analysis.agreement_published import PAIRS, ingest_published
-from features.kinetics import kinetics_labels
-from lake.errors import InputError
-from lake.store import Lake
-from modeling.study_file import read_study
-from sql.query import query
+from gliolake.analysis.agreement.published import PAIRS, ingest_published
+from gliolake.errors import InputError
+from gliolake.modeling.study.file import read_study
+from gliolake.schema.kinetics import kinetics_labels
+from gliolake.sql import catalog
+from gliolake.sql.query import query
+from gliolake.storage.lake import Lake
 
 MEANS = {
     ("ViViT", "SlowFast"): 0.1059, ("ViViT", "IRCSN"): 0.0092, ("ViViT", "I3D"): 0.0497,
@@ -48,7 +48,7 @@ def test_each_feature_has_its_published_figures_and_its_name(
     assert [{name: row[name] for name in ("feature", *PAIRS)} for row in found] == printed
     assert [row["label"] for row in found] == labels == list(kinetics_labels())
     # Without GluonCV, as on MXNet's workers.
-    monkeypatch.setattr(sql.catalog, "kinetics_labels", tuple)
+    monkeypatch.setattr(catalog, "kinetics_labels", tuple)
     assert {row["label"] for row in query(lake, "FROM ccc_table_s4").to_pylist()} == {None}
 
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from analysis.curves import decision_curve
-from lake.errors import InputError
+from gliolake.analysis.curves.decision import decision_curve
+from gliolake.errors import InputError
 
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=1, max_size=40)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from analysis.curves_calibration import calibration
-from lake.errors import InputError
+from gliolake.analysis.curves.calibration import calibration
+from gliolake.errors import InputError
 
 ROWS = st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60)
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as reference
 
-from analysis.curves_roc import GRID, roc_curve
-from modeling.bootstrap import patient_bootstrap, weighted_auc
+from gliolake.analysis.curves.roc import GRID, roc_curve
+from gliolake.modeling.evaluation.bootstrap import patient_bootstrap, weighted_auc
 
 ROWS = st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=2, max_size=40)
 

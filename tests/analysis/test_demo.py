@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from analysis import demo as module
-from analysis.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
-from ingest.synthetic import write_cohorts
-from lake.errors import InputError
-from lake.store import Lake
-from modeling.report import Line, Report
+from gliolake.analysis import demo as module
+from gliolake.analysis.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
+from gliolake.errors import InputError
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.modeling.report import Line, Report
+from gliolake.storage.lake import Lake
 
 
 def test_the_demo_goes_all_the_way_and_says_that_everything_is_synthetic(

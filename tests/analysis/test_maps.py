@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from analysis import maps
-from analysis.maps import layout, map_feature_sets
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
-from sql.catalog import connect
+from gliolake.analysis import embedding as maps
+from gliolake.analysis.embedding import layout, map_feature_sets
+from gliolake.errors import InputError
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-import gliolake
-from analysis.show import Shown, show
-from analysis.study import analyse
-from lake.errors import InputError
-from lake.store import Lake
+from gliolake.analysis.study.command import analyse
+from gliolake.analysis.study.published import Shown, show
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import compared, corrected_t_test, holm, mean_sem, rank_sum
-from lake.errors import InputError
-from modeling.scores import corrected_interval
+from gliolake.analysis.statistics.summary import compared, corrected_t_test, holm, mean_sem, rank_sum
+from gliolake.errors import InputError
+from gliolake.modeling.evaluation.scores import corrected_interval
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=6)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.statistics_correlation import KINETICS_TOP1, correlation, drops
-from features.backbones import BACKBONES
-from lake.errors import InputError
-from lake.tables import BRANCHES
+from gliolake.analysis.statistics.correlation import KINETICS_TOP1, correlation, drops
+from gliolake.errors import InputError
+from gliolake.features.backbones.registry import BACKBONES
+from gliolake.schema.tables import BRANCHES
 
 MODALITIES = ("FLAIR", "T1", "T2", "T1wCE", "Delta T1")
 

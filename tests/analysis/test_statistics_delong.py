@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from analysis.statistics import auc_difference
-from analysis.statistics_delong import delong_test
-from lake.errors import InputError
+from gliolake.analysis.statistics.delong import delong_test
+from gliolake.analysis.statistics.summary import auc_difference
+from gliolake.errors import InputError
 
 
 def two_models(seed: int, patients: int, scans: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from analysis.statistics import auc_difference
-from modeling.scores import auc
+from gliolake.analysis.statistics.summary import auc_difference
+from gliolake.modeling.evaluation.scores import auc
 
 
 def test_the_difference_is_scored_on_the_same_resamples() -> None:

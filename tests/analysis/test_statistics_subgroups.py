@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from analysis.statistics_subgroups import age_bands, subgroups
-from lake.errors import InputError
-from modeling.bootstrap import patient_bootstrap, weighted_auc
-from modeling.scores import auc
+from gliolake.analysis.statistics.subgroups import age_bands, subgroups
+from gliolake.errors import InputError
+from gliolake.modeling.evaluation.bootstrap import patient_bootstrap, weighted_auc
+from gliolake.modeling.evaluation.scores import auc
 
 
 def cohort() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -12,14 +12,14 @@ import pytest
 from scipy.stats import mannwhitneyu, norm, t
 from sklearn.metrics import roc_auc_score
 
-from analysis.outcomes import Pooled
-from analysis.statistics_delong import Sample, unpaired_delong_test
-from analysis.study import analyse
-from analysis.study_groups import subgroup_rows
-from lake.compaction import compact
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
+from gliolake.analysis.statistics.delong import Sample, unpaired_delong_test
+from gliolake.analysis.study.command import analyse
+from gliolake.analysis.study.groups import subgroup_rows
+from gliolake.analysis.study.results import Pooled
+from gliolake.errors import InputError
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.compaction import compact
 
 TABLES = ("comparisons", "correlations", "subgroups", "curves")
 

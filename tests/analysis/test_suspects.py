@@ -15,19 +15,19 @@ from hypothesis import strategies as st
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-import gliolake
-from analysis import suspects_search
-from analysis.suspects import find_suspects, score
-from analysis.suspects_search import Search, Tail, search
-from analysis.suspects_vectors import Places, whiten
-from features.clips import ClipSettings
-from features.extract import extract
-from ingest.ingest import ingest
-from ingest.synthetic import write_cohorts
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH
-from sql.catalog import connect
+from gliolake.analysis.duplicates import search as suspects_search
+from gliolake.analysis.duplicates.command import find_suspects, score
+from gliolake.analysis.duplicates.search import Search, Tail, search
+from gliolake.analysis.duplicates.vectors import Places, whiten
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.command import extract
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 SET = "random_conv-made"
 MISSING = -12345.0

@@ -11,23 +11,23 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from analysis.agreement import compare
-from analysis.figures.command import write_figures
-from analysis.maps import map_feature_sets
-from analysis.report.report import report
-from analysis.show import show
-from analysis.study import analyse
-from features.backbones import BackboneOptions
-from features.clips import ClipSettings
-from features.extract import extract
-from ingest.ingest import ingest
-from ingest.lists import ingest_list
-from ingest.synthetic import write_cohorts
-from lake.store import Lake
-from modeling.study import run_study
-from modeling.study_file import read_study
-from modeling.study_report import StudyReport
-from sql.catalog import connect
+from gliolake.analysis.agreement.command import compare
+from gliolake.analysis.embedding import map_feature_sets
+from gliolake.analysis.figures.command import write_figures
+from gliolake.analysis.report.report import report
+from gliolake.analysis.study.command import analyse
+from gliolake.analysis.study.published import show
+from gliolake.features.backbones.registry import BackboneOptions
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.command import extract
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scan_lists import ingest_list
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.modeling.study.command import run_study
+from gliolake.modeling.study.file import read_study
+from gliolake.modeling.study.report import StudyReport
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 RULES = ("ucsf", "brats21")
 
@@ -58,7 +58,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path, dict[st
     for seed, name in enumerate(read_study().features if FULL else ("ViViT",)):
         report = extract(lake, settings=CUT, options=BackboneOptions(seed=seed), workers=2)
         sets[name] = report.feature_sets[0].feature_set
-    text = files("modeling").joinpath("study.toml").read_text("utf-8")
+    text = files("gliolake.modeling").joinpath("study.toml").read_text("utf-8")
     short = folder / "study.toml"
     short.write_text(text.replace("[defaults]\n", "[defaults]\nepochs = 2\n").replace("repeats = 4", "repeats = 1"))
     return lake, short, sets

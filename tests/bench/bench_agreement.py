@@ -25,8 +25,8 @@ import psutil
 from large_lake import SETS, large_lake
 from telling import tell
 
-from lake.store import Lake
-from lake.tables import BRANCHES
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 AT_MOST_SECONDS = 60
 AT_MOST_MIB = 2048

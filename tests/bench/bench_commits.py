@@ -31,13 +31,13 @@ import pyarrow.parquet as pq
 from s3_server import new_bucket, requests_so_far, s3_server
 from telling import tell
 
-from features.extract import BATCH_SCANS, commit
-from features.plan import Plan
-from features.recipe import Recipe
-from features.scan_task import ScanOutcome, ScanTask, input_digest
-from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH, TABLES
-from lake.transaction import Transaction
+from gliolake.features.extraction.command import BATCH_SCANS, commit
+from gliolake.features.extraction.plan import Plan
+from gliolake.features.extraction.recipe import Recipe
+from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, input_digest
+from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH, TABLES
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 RECIPE = Recipe("random_conv", "untrained", "{}")
 TABLE = TABLES["features"]

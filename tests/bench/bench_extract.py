@@ -24,15 +24,15 @@ import numpy as np
 import torch
 from telling import tell
 
-from features.backbones import VIDEO_NETWORKS
-from features.clips import ClipSettings, build_clips
-from features.frames import prepare
-from features.inference import has_bf16
-from features.networks import NETWORKS, empty_network, load_network
-from features.untrained import untrained_state
-from features.video_backbone import VideoBackbone
-from ingest.nifti import read_volume, turn_to_lps
-from lake.tables import MODALITIES
+from gliolake.features.backbones.frames import prepare
+from gliolake.features.backbones.inference import has_bf16
+from gliolake.features.backbones.networks import NETWORKS, empty_network, load_network
+from gliolake.features.backbones.registry import VIDEO_NETWORKS
+from gliolake.features.backbones.video import VideoBackbone
+from gliolake.features.clips import ClipSettings, build_clips
+from gliolake.features.weights.untrained import untrained_state
+from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
+from gliolake.schema.tables import MODALITIES
 
 WEIGHTS = "untrained:0"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -23,12 +23,12 @@ import nibabel as nib
 import numpy as np
 from distributed import Client, LocalCluster
 
-from ingest.cohort import load_cohort
-from ingest.folders import FoundScan, find_scans
-from ingest.images import read_scan
-from ingest.ingest import ingest
-from lake.cluster import map_tasks
-from lake.store import Lake
+from gliolake.cluster.client import map_tasks
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scans.discovery import FoundScan, find_scans
+from gliolake.ingest.scans.images import read_scan
+from gliolake.storage.lake import Lake
 
 REFERENCE = Path(os.environ.get("GLIOLAKE_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))
 BRATS = load_cohort("brats21")

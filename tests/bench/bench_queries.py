@@ -26,14 +26,14 @@ import pyarrow as pa
 from large_lake import COHORTS, SETS, large_lake, scan_id
 from telling import tell
 
-from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH, TABLES
-from lake.transaction import Transaction
-from sql import catalog
-from sql.committed_files import DATA_FILES, SCHEME, CommittedFiles
-from sql.definitions import view_statements
-from sql.questions import questions
-from sql.status import status
+from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH, TABLES
+from gliolake.sql import catalog
+from gliolake.sql.committed_files import DATA_FILES, SCHEME, CommittedFiles
+from gliolake.sql.definitions import view_statements
+from gliolake.sql.questions import questions
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 AT_MOST_SECONDS = 1.0
 REPEATS, FOLDS = 4, 5

@@ -56,15 +56,15 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def opening(root: str) -> Figures:
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
     lake, seconds = timed(lambda: Lake(root))
     return {"seconds": seconds, "files": len(lake.state().files)}
 
 
 def asking(root: str, statement: str) -> Figures:
-    from lake.store import Lake
-    from sql.catalog import connect
+    from gliolake.sql.catalog import connect
+    from gliolake.storage.lake import Lake
 
     connection, opened = timed(lambda: connect(Lake(root)))
     answer, seconds = timed(lambda: connection.sql(statement).to_arrow_table())
@@ -75,7 +75,7 @@ def committing(root: str, payload: str) -> Figures:
     """Commits by one process, one after the other."""
     import bench_commits
 
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
     lake = Lake(root)
     commit, _, _ = bench_commits.PAYLOADS[payload]
@@ -85,10 +85,10 @@ def committing(root: str, payload: str) -> Figures:
 
 def planning(root: str) -> Figures:
     """What extraction does before it starts a cluster, on a lake that lacks nothing of a feature set."""
-    from features.backbones import BackboneOptions
-    from features.plan import make_plan, scans_of
-    from features.recipe import Recipe, choose
-    from lake.store import Lake
+    from gliolake.features.backbones.registry import BackboneOptions
+    from gliolake.features.extraction.plan import make_plan, scans_of
+    from gliolake.features.extraction.recipe import Recipe, choose
+    from gliolake.storage.lake import Lake
 
     class Made(Recipe):
         """The recipe of a feature set of the large lake."""
@@ -109,10 +109,10 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
     """Two commits of 64 new scans, as ingest makes them; of the second, which has all names in mind."""
     from large_lake import _rows
 
-    from ingest.folders import FoundScan
-    from ingest.images import ReadScan
-    from ingest.ingest import BATCH, _commit_scans
-    from lake.store import Lake
+    from gliolake.ingest.pipeline import BATCH, _commit_scans
+    from gliolake.ingest.scans.discovery import FoundScan
+    from gliolake.ingest.scans.images import ReadScan
+    from gliolake.storage.lake import Lake
 
     lake, cohorts = Lake(root), described(int(scans), 0, Path(images))
     took = []
@@ -129,8 +129,8 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
 
 
 def compacting(root: str) -> Figures:
-    from lake.compaction import compact
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
+    from gliolake.storage.maintenance.compaction import compact
 
     lake = Lake(root)
     before = [file for file in lake.state().files.values() if file.table == "features"]
@@ -141,7 +141,7 @@ def compacting(root: str) -> Figures:
 
 
 def scheduling(workers: str) -> Figures:
-    from lake.cluster import map_tasks, open_cluster
+    from gliolake.cluster.client import map_tasks, open_cluster
 
     def run(tasks: int) -> None:
         for _ in map_tasks(client, nothing, range(tasks), description="nothing"):
@@ -214,7 +214,7 @@ def gliolake(*arguments: object) -> tuple[str, Figures]:
 
 def lakes(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """Lakes of three sizes: opening, questions, an ingest of nothing new, and commits."""
-    from lake.store import Lake
+    from gliolake.storage.lake import Lake
 
     found: dict[str, Any] = {}
     for size in (scans // 100, scans // 10, scans):
@@ -315,8 +315,8 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """A log of so many files, which themselves are not there: what a commit and opening cost when nobody compacts."""
     import bench_commits
 
-    from lake import log
-    from lake.store import Lake
+    from gliolake.storage import commit_log as log
+    from gliolake.storage.lake import Lake
 
     found: dict[str, Any] = {}
     for count in (scans // 100, scans // 10, scans):
@@ -346,7 +346,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
 def made_up(real: Any, number: int) -> Any:
     """A file like the real one, of another scan and one of five branches."""
-    from lake.tables import BRANCHES
+    from gliolake.schema.tables import BRANCHES
 
     branch = BRANCHES[number % 5]
     key = (real.first[0], real.first[1], f"A{number:08d}", branch)
@@ -364,8 +364,8 @@ def compaction(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """Files of 32 scans, as extraction leaves them, merged."""
     import bench_commits
 
-    from features.extract import BATCH_SCANS
-    from lake.store import Lake
+    from gliolake.features.extraction.command import BATCH_SCANS
+    from gliolake.storage.lake import Lake
 
     found = {}
     for batches in (scans // 4000 or 1, scans // 400, scans // 100):
@@ -388,8 +388,8 @@ def requests(base: Path, scans: int, rounds: int) -> dict[str, Any]:
     """What an object store is asked for, by one writer whom nobody disturbs."""
     import bench_commits
 
-    from lake.store import Lake
-    from sql.status import status
+    from gliolake.sql.status import status
+    from gliolake.storage.lake import Lake
 
     found: dict[str, Figures] = {}
 

@@ -28,11 +28,11 @@ import pyarrow as pa
 from bench_training import FOLDS, SCANS, rival_seconds_per_scan
 from telling import tell
 
-from lake.store import Lake
-from lake.tables import BRANCHES
-from lake.transaction import Transaction
-from modeling.study import run_study
-from modeling.study_file import read_study
+from gliolake.modeling.study.command import run_study
+from gliolake.modeling.study.file import read_study
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 BACKBONES = (
     "vivit_b_16x2", "i3d_nl10_resnet101_v1_kinetics400", "slowfast_4x16_resnet50_kinetics400",

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from telling import tell
 
-from modeling.crossval import Scans, cross_validate
-from modeling.reference import PlainSNN
-from modeling.settings import defaults
+from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.models.settings import defaults
+from gliolake.modeling.models.siamese.reference import PlainSNN
 
 SCANS, REPEATS, FOLDS = 462, 4, 5
 

@@ -24,16 +24,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from features.plan import files_of
-from features.scan_task import input_digest
-from ingest.cohort import Cohort, parse_cohort
-from ingest.content import MEANS, SUMS
-from ingest.folders import FoundFile, fingerprint
-from ingest.links import find_links
-from lake.state import DataFile
-from lake.store import Lake
-from lake.tables import BRANCHES, FEATURE_LENGTH
-from lake.transaction import Transaction
+from gliolake.features.extraction.plan import files_of
+from gliolake.features.extraction.scan_task import input_digest
+from gliolake.ingest.cohorts.description import Cohort, parse_cohort
+from gliolake.ingest.labels.links import find_links
+from gliolake.ingest.scans.discovery import FoundFile, fingerprint
+from gliolake.ingest.scans.fingerprint import MEANS, SUMS
+from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+from gliolake.storage.lake import Lake
+from gliolake.storage.snapshot import DataFile
+from gliolake.storage.transaction import Transaction
 
 SETS = {f"{backbone}-made": backbone for backbone in ("i3d_nl10_resnet101_v1_kinetics400", "vivit_b_16x2")}
 """Feature sets and their backbones."""

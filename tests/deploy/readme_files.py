@@ -13,7 +13,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ingest.synthetic import SyntheticCohorts, write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
 from tests.ingest.conftest import TfRecords
 
 DATA = Path("/data")
@@ -103,8 +103,8 @@ def write_weights(file: Path) -> None:
     """ViViT's checkpoint, of a network that was never trained."""
     import torch
 
-    from features.networks import empty_network
-    from features.untrained import untrained_state
+    from gliolake.features.backbones.networks import empty_network
+    from gliolake.features.weights.untrained import untrained_state
 
     torch.save(untrained_state(empty_network("vivit_b_16x2"), 0), file)
 

@@ -24,11 +24,11 @@ import pytest
 import yaml
 from dask_kubernetes import operator
 
-from lake.cluster import map_tasks, open_cluster
-from lake.errors import ClusterError
-from lake.own_clusters import kubernetes_spec, slurm_cluster
-from lake.settings import FILE, VARIABLE, KubernetesPods, SlurmJob
-from lake.store import Lake
+from gliolake.cluster.client import map_tasks, open_cluster
+from gliolake.cluster.jobs import kubernetes_spec, slurm_cluster
+from gliolake.config import FILE, VARIABLE, KubernetesPods, SlurmJob
+from gliolake.errors import ClusterError
+from gliolake.storage.lake import Lake
 
 PROJECT = Path(__file__).parents[2]
 VERSION = "1.32"
@@ -115,7 +115,7 @@ def images(tmp_path: Path) -> Path:
 
 def gliolake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The command line, in a folder."""
-    command = [sys.executable, str(PROJECT / "gliolake.py"), *options, "--lake", str(folder / "lake")]
+    command = [sys.executable, str(PROJECT / "gliolake/cli/app.py"), *options, "--lake", str(folder / "lake")]
     return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
 
 

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
-from ingest.schedule import read_schedule
-from lake.own_clusters import USER
-from lake.processes import DEATHS, KEEP_MEMORY
-from lake.settings import ClusterSettings, read_settings
-from lake.store import Lake
-from sql.metrics import write_metrics
-from sql.status import status
+from gliolake.cluster.jobs import USER
+from gliolake.cluster.local import DEATHS, KEEP_MEMORY
+from gliolake.config import ClusterSettings, read_settings
+from gliolake.ingest.schedule import read_schedule
+from gliolake.sql.metrics import write_metrics
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
 
 KUBERNETES = "1.32"
 MANIFESTS = ("kubernetes", "kubernetes/standing", "schedule/kubernetes")

@@ -10,8 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lake.store import Lake
-from lake.tables import TABLES
+from gliolake.schema.tables import TABLES
+from gliolake.storage.lake import Lake
 from tests.deploy.test_clusters import cluster, until
 from tests.faults.full import FULL
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-import gliolake
+from gliolake.cli import app as gliolake
 from tests.deploy.readme_commands import commands
 
 PROJECT = Path(__file__).parents[2]

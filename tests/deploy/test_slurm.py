@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.synthetic import write_cohorts
-from lake.settings import VARIABLE
-from lake.store import Lake
+from gliolake.config import VARIABLE
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.storage.lake import Lake
 
 PROJECT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(tmp_path: P
     command = ["ingest", "--lake", str(tmp_path / "lake"), "--cohort", "brats21", "--images", str(images)]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(
-        [sys.executable, str(PROJECT / "gliolake.py"), "--config", str(settings), *command],
+        [sys.executable, str(PROJECT / "gliolake/cli/app.py"), "--config", str(settings), *command],
         cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

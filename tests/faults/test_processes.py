@@ -20,13 +20,13 @@ from typing import Any
 import psutil
 import pytest
 
-from features.clips import ClipSettings
-from features.extract import extract
-from ingest.ingest import ingest
-from ingest.synthetic import write_cohorts
-from lake.settings import VARIABLE
-from lake.store import Lake
-from lake.verify import verify
+from gliolake.config import VARIABLE
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.command import extract
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.verify import verify
 from tests.faults.full import FULL
 
 SMALL = ClipSettings(box=48, slices=40)
@@ -36,10 +36,10 @@ PATIENCE = 30
 
 COMMAND = """
 import sys
-from features import extract as extraction
-from features.clips import ClipSettings
-from lake.errors import GliolakeError
-from lake.store import Lake
+from gliolake.features.extraction import command as extract as extraction
+from gliolake.features.clips import ClipSettings
+from gliolake.errors import GliolakeError
+from gliolake.storage.lake import Lake
 extraction.BATCH_SCANS = 1
 print("ready", flush=True)
 try:

@@ -14,10 +14,10 @@ from typing import Any
 import obstore.store
 import pytest
 
-from lake.errors import InputError, StorageUnreachable, UnsuitedStorage
-from lake.store import Lake
-from lake.transaction import Transaction
-from lake.verify import verify
+from gliolake.errors import InputError, StorageUnreachable, UnsuitedStorage
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.transaction import Transaction
 from tests.faults.full import FULL
 from tests.faults.s3_proxy import CONDITION_FAULTS, FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
 

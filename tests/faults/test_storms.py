@@ -28,11 +28,11 @@ import obstore.store
 import psutil
 import pytest
 
-from lake.history import read_history
-from lake.quarantine import DAY
-from lake.store import Lake
-from lake.tables import TABLES
-from lake.verify import DAMAGE, LOG_DAMAGE, verify
+from gliolake.schema.tables import TABLES
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.log_history import read_history
+from gliolake.storage.maintenance.quarantine import DAY
+from gliolake.storage.maintenance.verify import DAMAGE, LOG_DAMAGE, verify
 from tests.faults.full import FULL
 from tests.ingest.conftest import ScanWriter, TfRecords
 

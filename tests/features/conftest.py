@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.ingest import ingest
-from ingest.synthetic import write_cohorts
-from lake.runs import start_run
-from lake.store import Lake
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.runs import start_run
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture(scope="session")

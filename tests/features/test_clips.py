@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.clips import ClipSettings, build_clips, cut, intensity_range, to_grey
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.features.clips import ClipSettings, build_clips, cut, intensity_range, to_grey
 
 sizes = st.integers(1, 12)
 

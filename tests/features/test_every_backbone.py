@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.backbones import BACKBONES, BackboneOptions
-from features.extract import extract
-from features.inference import has_bf16
-from ingest.ingest import ingest
-from lake.store import Lake
-from lake.tables import BRANCHES
-from sql.catalog import connect
+from gliolake.features.backbones.inference import has_bf16
+from gliolake.features.backbones.registry import BACKBONES, BackboneOptions
+from gliolake.features.extraction.command import extract
+from gliolake.ingest.pipeline import ingest
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 FULL = os.environ.get("GLIOLAKE_BACKBONES") == "full"
 SHORT = ("random_conv", "i3d_nl10_resnet101_v1_kinetics400", "slowfast_4x16_resnet50_kinetics400")

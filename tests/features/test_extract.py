@@ -15,20 +15,21 @@ import numpy as np
 import pytest
 from distributed import KilledWorker
 
-from features import extract as extraction
-from features import preflight, random_conv, scan_task
-from features.backbones import BackboneOptions
-from features.clips import ClipSettings
-from features.extract import extract
-from features.preflight import expect
-from features.recipe import Choice, choose, make_recipe
-from features.scan_task import ScanFile, ScanTask, Wanted, compute, input_digest
-from ingest.ingest import ingest
-from ingest.nifti import read_volume, turn_to_lps
-from lake.errors import ClusterError, InputError
-from lake.runs import start_run
-from lake.store import Lake
-from lake.tables import BRANCHES, MODALITIES
+from gliolake.errors import ClusterError, InputError
+from gliolake.features.backbones import random_conv
+from gliolake.features.backbones.registry import BackboneOptions
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction import command as extraction
+from gliolake.features.extraction import preflight, scan_task
+from gliolake.features.extraction.command import extract
+from gliolake.features.extraction.preflight import expect
+from gliolake.features.extraction.recipe import Choice, choose, make_recipe
+from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, compute, input_digest
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
+from gliolake.runs import start_run
+from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.storage.lake import Lake
 
 RANDOM = Choice("random_conv", BackboneOptions())
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
@@ -140,7 +141,8 @@ class CheapBackbone:
 
 @pytest.fixture
 def second(monkeypatch: pytest.MonkeyPatch) -> CheapBackbone:
-    from features import backbones, preflight
+    from gliolake.features.backbones import registry as backbones
+    from gliolake.features.extraction import preflight
 
     preflight._open_all.cache_clear()  # it may hold the backbone of another test
     made = CheapBackbone()
@@ -151,8 +153,8 @@ def second(monkeypatch: pytest.MonkeyPatch) -> CheapBackbone:
 def test_several_backbones_share_one_reading_of_the_images_and_make_a_feature_set_each(
     world: tuple[Lake, Path], inline: None, look: Any, second: CheapBackbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from features import volumes
-    from ingest.images import read_image
+    from gliolake.features.preprocessing import volumes
+    from gliolake.ingest.scans.images import read_image
 
     lake, _ = world
     look.keep_scans(lake, "BraTS2021_00000", "BraTS2021_00001")

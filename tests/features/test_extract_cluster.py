@@ -20,13 +20,13 @@ import psutil
 import pytest
 from distributed import Client
 
-from features import extract as extraction
-from features.backbones import BackboneOptions
-from features.clips import ClipSettings
-from features.extract import extract
-from lake.errors import ClusterError
-from lake.store import Lake
-from lake.verify import verify
+from gliolake.errors import ClusterError
+from gliolake.features.backbones.registry import BackboneOptions
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction import command as extraction
+from gliolake.features.extraction.command import extract
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.verify import verify
 from tests.faults.full import FULL
 from tests.standing import standing_cluster
 
@@ -142,8 +142,8 @@ def test_workers_killed_throughout_a_run_cost_no_vector_and_make_none_twice(
 
 COMMAND = """
 import sys
-from features import extract as extraction
-from lake.store import Lake
+from gliolake.features.extraction import command as extract as extraction
+from gliolake.storage.lake import Lake
 extraction.BATCH_SCANS = 1
 extraction.extract(Lake(sys.argv[1]), workers=2)
 """

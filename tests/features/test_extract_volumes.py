@@ -8,12 +8,12 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from features.clips import ClipSettings
-from features.extract import extract
-from features.preprocess_run import preprocess_cohorts
-from features.preprocess_settings import PreprocessSettings
-from ingest.ingest import ingest
-from lake.store import Lake
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.command import extract
+from gliolake.features.preprocessing.command import preprocess_cohorts
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.ingest.pipeline import ingest
+from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=40, slices=40)
 FEW = PreprocessSettings(steps=("resample", "fit", "normalise"), spacing_mm=2.0, size=(40, 36, 24))

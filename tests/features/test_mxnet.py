@@ -20,21 +20,21 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from features import mxnet_environment as engine
-from features.backbones import VIDEO_NETWORKS, BackboneOptions, open_backbone
-from features.extract import extract
-from features.mxnet_backbone import MXNET_NETWORKS, MxnetBackbone
-from features.mxnet_environment import PINS, mxnet_environment, open_mxnet
-from features.mxnet_params import LIST_MAGIC, read_params, shared_name, untrained_tensor
-from features.networks import UNUSED, empty_network, load_network
-from features.untrained import untrained_state
-from features.video_backbone import VideoBackbone
-from features.weights import add_weights, verify_weights
-from lake.cluster import pool_workers
-from lake.errors import ClusterError, InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
-from lake.threads import one_torch_thread
+from gliolake.cluster.client import pool_workers
+from gliolake.errors import ClusterError, InputError
+from gliolake.features.backbones.mxnet import environment as engine
+from gliolake.features.backbones.mxnet.backbone import MXNET_NETWORKS, MxnetBackbone
+from gliolake.features.backbones.mxnet.environment import PINS, mxnet_environment, open_mxnet
+from gliolake.features.backbones.mxnet.params import LIST_MAGIC, read_params, shared_name, untrained_tensor
+from gliolake.features.backbones.networks import UNUSED, empty_network, load_network
+from gliolake.features.backbones.registry import VIDEO_NETWORKS, BackboneOptions, open_backbone
+from gliolake.features.backbones.video import VideoBackbone
+from gliolake.features.extraction.command import extract
+from gliolake.features.weights.folder import add_weights, verify_weights
+from gliolake.features.weights.untrained import untrained_state
+from gliolake.process.threads import one_torch_thread
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -75,8 +75,8 @@ def vectors_of_scan(
     scan: Mapping[str, str], name: str, options: BackboneOptions, branches: tuple[str, ...]
 ) -> dict[str, Any]:
     """What a worker does with a scan: images, clips, vectors."""
-    from features.clips import ClipSettings, build_clips
-    from ingest.nifti import read_volume, turn_to_lps
+    from gliolake.features.clips import ClipSettings, build_clips
+    from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
 
     stored = {role: read_volume(uri) for role, uri in scan.items()}
     images = {role: turn_to_lps(volume.voxels, volume.affine)[0] for role, volume in stored.items()}

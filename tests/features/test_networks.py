@@ -14,16 +14,19 @@ import pytest
 import torch
 from transformers import VivitForVideoClassification
 
-from features import conversion, inference, kept_networks, video_backbone
-from features.backbones import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
-from features.frames import prepare
-from features.inference import CompiledNetwork, has_bf16
-from features.kept_networks import Order, is_whole, kept_network
-from features.networks import NETWORKS, empty_network, expected_shapes, load_network
-from features.untrained import untrained_state
-from features.video_backbone import VideoBackbone
-from features.vivit import build_vivit
-from lake.errors import InputError, StorageFull
+from gliolake.errors import InputError, StorageFull
+from gliolake.features.backbones import inference
+from gliolake.features.backbones import openvino_cache as kept_networks
+from gliolake.features.backbones import openvino_export as conversion
+from gliolake.features.backbones import video as video_backbone
+from gliolake.features.backbones.frames import prepare
+from gliolake.features.backbones.inference import CompiledNetwork, has_bf16
+from gliolake.features.backbones.networks import NETWORKS, empty_network, expected_shapes, load_network
+from gliolake.features.backbones.openvino_cache import Order, is_whole, kept_network
+from gliolake.features.backbones.registry import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
+from gliolake.features.backbones.video import VideoBackbone
+from gliolake.features.backbones.vivit import build_vivit
+from gliolake.features.weights.untrained import untrained_state
 
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 
@@ -199,7 +202,7 @@ def test_no_room_for_a_network_and_a_processor_without_bf16_are_said_so(
 
 
 def test_openvino_reports_nothing_home() -> None:
-    code = "from features.kept_networks import openvino; import sys; openvino()"
+    code = "from gliolake.features.backbones.openvino_cache import openvino; import sys; openvino()"
     code += "; from openvino.tools.ovc import telemetry_utils"
     code += "; assert telemetry_utils.tm.__name__.endswith('telemetry_stub')"
     code += "; assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"

@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from features import backbones, extract, precision, preflight
-from features.backbones import BackboneOptions
-from features.clips import ClipSettings
-from features.precision import check_precision
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
+from gliolake.errors import InputError
+from gliolake.features.backbones import registry as backbones
+from gliolake.features.backbones.registry import BackboneOptions
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction import command as extract
+from gliolake.features.extraction import precision, preflight
+from gliolake.features.extraction.precision import check_precision
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=48, slices=40)
 BF16 = BackboneOptions(precision="bf16")

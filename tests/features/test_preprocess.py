@@ -10,14 +10,14 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from scipy import ndimage
 
-from features.preprocess import preprocess
-from features.preprocess_grids import to_image
-from features.preprocess_intensity import correct_bias, head_mask, normalise
-from features.preprocess_registration import mutual_information
-from features.preprocess_settings import PreprocessSettings, settings_of
-from ingest.cohort import STEPS
-from ingest.nifti import Volume
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.features.preprocessing.grids import to_image
+from gliolake.features.preprocessing.intensity import correct_bias, head_mask, normalise
+from gliolake.features.preprocessing.registration import mutual_information
+from gliolake.features.preprocessing.settings import PreprocessSettings, settings_of
+from gliolake.features.preprocessing.steps import preprocess
+from gliolake.ingest.cohorts.description import STEPS
+from gliolake.ingest.readers.nifti import Volume
 
 
 def head(shift: tuple[float, float, float] = (0, 0, 0), seed: int = 0) -> np.ndarray:

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from features.clips import ClipSettings
-from features.preview import preview, shown_slices
-from features.preview_sheet import FRAME, GAP, HEADER, MARGIN, OUTLINE, TILE_WIDTH, SheetRow, contact_sheet
-from ingest.nifti import read_volume, turn_to_lps
-from lake.errors import InputError
-from lake.runs import start_run
-from lake.store import Lake
-from lake.tables import MODALITIES
+from gliolake.errors import InputError
+from gliolake.features.clips import ClipSettings
+from gliolake.features.preview.command import preview, shown_slices
+from gliolake.features.preview.sheet import FRAME, GAP, HEADER, MARGIN, OUTLINE, TILE_WIDTH, SheetRow, contact_sheet
+from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
+from gliolake.runs import start_run
+from gliolake.schema.tables import MODALITIES
+from gliolake.storage.lake import Lake
 
 SHAPE = (60, 50, 12)
 RAS = np.diag([1.0, 1.0, 1.0, 1.0])

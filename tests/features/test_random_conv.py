@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import correlate
 
-from features.backbones import BACKBONES, BackboneOptions, open_backbone
-from features.random_conv import KERNELS, RandomConv, draw_kernels, pool_sums
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.features.backbones.random_conv import KERNELS, RandomConv, draw_kernels, pool_sums
+from gliolake.features.backbones.registry import BACKBONES, BackboneOptions, open_backbone
 
 
 def made_clip(seed: int, shape: tuple[int, int, int] = (60, 50, 54)) -> np.ndarray:
@@ -61,7 +61,7 @@ def test_the_kernels_of_seed_0_are_the_same_as_ever() -> None:
 
 SCRIPT = """
 import hashlib, sys, numpy as np
-from features.random_conv import RandomConv
+from gliolake.features.backbones.random_conv import RandomConv
 clip = np.random.default_rng(7).integers(0, 256, (40, 40, 40), dtype=np.uint8)
 print(hashlib.sha256(RandomConv(0).vectors([clip]).tobytes()).hexdigest())
 """

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from features.preprocess import preprocess
-from features.preprocess_grids import isotropic, to_image
-from features.preprocess_registration import _rigid, align
-from features.preprocess_settings import PreprocessSettings, RegistrationFailed
-from features.volumes import pack
-from features.volumes_task import SessionTask, preprocess_session
-from ingest.nifti import Volume
+from gliolake.features.preprocessing.grids import isotropic, to_image
+from gliolake.features.preprocessing.registration import _rigid, align
+from gliolake.features.preprocessing.settings import PreprocessSettings, RegistrationFailed
+from gliolake.features.preprocessing.steps import preprocess
+from gliolake.features.preprocessing.task import SessionTask, preprocess_session
+from gliolake.features.preprocessing.volumes import pack
+from gliolake.ingest.readers.nifti import Volume
 from tests.features.test_preprocess import head, volume
 
 ALIGN = PreprocessSettings(steps=("align",))

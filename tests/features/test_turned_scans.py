@@ -9,18 +9,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from analysis.case import panels
-from features.clips import ClipSettings
-from features.preprocess_settings import PreprocessSettings
-from features.preview_sheet import contact_sheet
-from features.scan_task import ScanFile, ScanTask, Wanted, _cut_clips
-from features.volumes import read_unchanged
-from features.volumes_task import SessionTask, preprocess_session
-from ingest.cohort import load_cohort
-from ingest.folders import find_scans
-from ingest.images import read_scan
-from ingest.nifti import parse_volume
-from lake.tables import BRANCHES, MODALITIES
+from gliolake.analysis.case import panels
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, _cut_clips
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.features.preprocessing.task import SessionTask, preprocess_session
+from gliolake.features.preprocessing.volumes import read_unchanged
+from gliolake.features.preview.sheet import contact_sheet
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.readers.nifti import parse_volume
+from gliolake.ingest.scans.discovery import find_scans
+from gliolake.ingest.scans.images import read_scan
+from gliolake.schema.tables import BRANCHES, MODALITIES
 from tests.ingest.conftest import ScanWriter
 
 BRATS = load_cohort("brats21")

@@ -15,25 +15,25 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 from PIL import Image
 
-from features import preprocess_run
-from features.clips import ClipSettings, intensity_range
-from features.plan import scans_of
-from features.preprocess_grids import to_image
-from features.preprocess_registration import mutual_information
-from features.preprocess_run import preprocess_cohorts
-from features.preprocess_settings import PreprocessSettings
-from features.preview import preview
-from features.volumes import choose_volume_set, kept_volumes, pack, read_image, ready_scans
-from ingest.cohort import load_cohort
-from ingest.ingest import ingest
-from ingest.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps
-from lake.compaction import compact
-from lake.errors import InputError
-from lake.names import data_path
-from lake.store import Lake
-from lake.tables import MODALITIES, TABLES
-from lake.verify import verify
-from sql.catalog import connect, write_catalog
+from gliolake.errors import InputError
+from gliolake.features.clips import ClipSettings, intensity_range
+from gliolake.features.extraction.plan import scans_of
+from gliolake.features.preprocessing import command as preprocess_run
+from gliolake.features.preprocessing.command import preprocess_cohorts
+from gliolake.features.preprocessing.grids import to_image
+from gliolake.features.preprocessing.registration import mutual_information
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.features.preprocessing.volumes import choose_volume_set, kept_volumes, pack, read_image, ready_scans
+from gliolake.features.preview.command import preview
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps
+from gliolake.schema.tables import MODALITIES, TABLES
+from gliolake.sql.catalog import connect, write_catalog
+from gliolake.storage.lake import Lake
+from gliolake.storage.layout import data_path
+from gliolake.storage.maintenance.compaction import compact
+from gliolake.storage.maintenance.verify import verify
 from tests.standing import standing_cluster
 
 NOWHERE = "tcp://127.0.0.1:9"

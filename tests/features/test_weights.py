@@ -19,16 +19,16 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from features import weight_download
-from features.networks import empty_network, expected_shapes
-from features.untrained import untrained_state
-from features.video_backbone import VideoBackbone
-from features.vivit import today_name
-from features.weight_download import fetch_weights
-from features.weight_files import read_weights
-from features.weight_sources import SOURCES
-from features.weights import add_weights, find_weights, list_weights, verify_weights
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.features.backbones.networks import empty_network, expected_shapes
+from gliolake.features.backbones.video import VideoBackbone
+from gliolake.features.backbones.vivit import today_name
+from gliolake.features.weights import download as weight_download
+from gliolake.features.weights.download import fetch_weights
+from gliolake.features.weights.files import read_weights
+from gliolake.features.weights.folder import add_weights, find_weights, list_weights, verify_weights
+from gliolake.features.weights.sources import SOURCES
+from gliolake.features.weights.untrained import untrained_state
 
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 

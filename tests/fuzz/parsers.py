@@ -18,23 +18,23 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from features.flax_msgpack import read_flax
-from features.mxnet_params import read_params, unpacked
-from features.weight_files import file_format
-from ingest import nifti
-from ingest.cohort import load_cohort, read_cohort
-from ingest.content import LENGTH, content_of
-from ingest.csvfile import read_csv
-from ingest.dicom import _transfer_syntax
-from ingest.folders import Patterns
-from ingest.identity import kinds_in, shape_in
-from ingest.labels import read_labels
-from ingest.tfrecords import masked_crc32c, read_examples
-from lake import log
-from lake.errors import GliolakeError
-from lake.local_files import LocalFiles
-from lake.state import State
-from lake.tables import TABLES
+from gliolake.errors import GliolakeError
+from gliolake.features.backbones.mxnet.params import read_params, unpacked
+from gliolake.features.weights.files import file_format
+from gliolake.features.weights.flax_file import read_flax
+from gliolake.ingest.cohorts.description import load_cohort, read_cohort
+from gliolake.ingest.labels.label_files import read_labels
+from gliolake.ingest.readers import nifti
+from gliolake.ingest.readers.csv_file import read_csv
+from gliolake.ingest.readers.dicom import _transfer_syntax
+from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
+from gliolake.ingest.scans.discovery import Patterns
+from gliolake.ingest.scans.fingerprint import LENGTH, content_of
+from gliolake.schema.tables import TABLES
+from gliolake.sql.phi.patterns import kinds_in, shape_in
+from gliolake.storage import commit_log as log
+from gliolake.storage.local import LocalFiles
+from gliolake.storage.snapshot import State
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="gliolake-fuzz-")
 BRATS = load_cohort("brats21")
@@ -123,7 +123,7 @@ def weights(data: bytes) -> None:
     """A file of weights for torch: safetensors, torch's own, or another of which torch is not asked."""
     import safetensors.torch  # noqa: F401 - so that importing it is not the first input's doing
 
-    from features.weight_files import _read_safetensors, _read_torch
+    from gliolake.features.weights.files import _read_safetensors, _read_torch
 
     path = _file(data)
     if file_format(path) == "safetensors":

@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lake.store import Lake
+from gliolake.storage.lake import Lake
 from tests.standing import standing_cluster
 
 SHAPE = (24, 20, 16)

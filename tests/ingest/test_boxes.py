@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ingest.ingest import ingest
-from lake.errors import InputError
-from lake.store import Lake
+from gliolake.errors import InputError
+from gliolake.ingest.pipeline import ingest
+from gliolake.storage.lake import Lake
 
 IDS = [f"BraTS2021_{n:05d}" for n in range(1, 5)]
 HEADER = "scan_id,x0,x1,y0,y1,z0,z1\n"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.cohort import load_cohort, parse_cohort, read_cohort
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import load_cohort, parse_cohort, read_cohort
 
 GOOD = load_cohort("ucsf_pdgm").text
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from ingest.content import LENGTH, SAME, content_of, distance, same_content
-from ingest.nifti import parse_volume, read_volume
-from ingest.synthetic_brain import Anatomy, make_scan
+from gliolake.ingest.readers.nifti import parse_volume, read_volume
+from gliolake.ingest.scans.fingerprint import LENGTH, SAME, content_of, distance, same_content
+from gliolake.ingest.synthetic.brain import Anatomy, make_scan
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TURNS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.cells import clean, number, spoilt, whole
-from ingest.cohort import load_cohort, parse_cohort
-from ingest.csvfile import read_csv
-from ingest.labels import LabelFile, read_labels
-from ingest.textfile import makes_sense
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import load_cohort, parse_cohort
+from gliolake.ingest.labels.label_files import LabelFile, read_labels
+from gliolake.ingest.readers.cells import clean, number, spoilt, whole
+from gliolake.ingest.readers.csv_file import read_csv
+from gliolake.ingest.readers.text_file import makes_sense
 
 UCSF, BRATS = load_cohort("ucsf_pdgm"), load_cohort("brats21")
 DIAGNOSIS = "Final pathologic diagnosis (WHO 2021)"
@@ -142,7 +142,7 @@ def test_where_several_encodings_make_sense_one_message_asks_and_the_answer_is_t
 def test_columns_with_names_beyond_ascii_are_found_in_every_encoding_and_spelling(tmp_path: Path) -> None:
     import unicodedata
 
-    text = (resources.files("ingest") / "cohorts" / "brats21.toml").read_text(encoding="utf-8")
+    text = (resources.files("gliolake.ingest") / "cohorts" / "brats21.toml").read_text(encoding="utf-8")
     text = text.replace('"MGMT_value"', '"MGMT für Größe"').replace('1 = "methylated"', '"größer" = "methylated"')
     for form in ("NFC", "NFD"):
         cohort = parse_cohort(unicodedata.normalize(form, text), "x.toml")

@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from ingest import dicom
-from ingest.content import content_of
-from ingest.dicom import read_dicom_series
-from ingest.images import read_image
-from ingest.ingest import ingest
-from ingest.nifti import BadImage, read_volume, turn_to_lps
-from lake import limits
-from lake.store import Lake
+from gliolake import limits
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.readers import dicom
+from gliolake.ingest.readers.dicom import read_dicom_series
+from gliolake.ingest.readers.nifti import BadImage, read_volume, turn_to_lps
+from gliolake.ingest.scans.fingerprint import content_of
+from gliolake.ingest.scans.images import read_image
+from gliolake.storage.lake import Lake
 
 SERIES = "1.2.826.0.1.3680043.2.1125.1"
 PATIENT = "Meier^Anna"

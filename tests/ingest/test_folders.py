@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import patterns
-from ingest.cohort import load_cohort, parse_cohort
-from ingest.folders import find_scans
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts import patterns
+from gliolake.ingest.cohorts.description import load_cohort, parse_cohort
+from gliolake.ingest.scans.discovery import find_scans
 
 BRATS = load_cohort("brats21")
 

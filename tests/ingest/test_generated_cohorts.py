@@ -21,12 +21,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-from ingest import comparison
-from ingest.images import read_image
-from ingest.ingest import ingest
-from lake import cluster
-from lake.errors import InputError
-from lake.store import Lake
+from gliolake.cluster import client as cluster
+from gliolake.errors import InputError
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scans import comparison
+from gliolake.ingest.scans.images import read_image
+from gliolake.storage.lake import Lake
 from tests.faults.full import FULL
 from tests.ingest.odd_images import (
     FAULTS,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.cohort import load_cohort
+from gliolake.ingest.cohorts.description import load_cohort
 
 V2_FOLLOW_UPS = {
     "289": "UCSF-PDGM-0391_FU016d",

@@ -15,16 +15,16 @@ import nibabel as nib
 import pytest
 from typer.testing import CliRunner
 
-from gliolake import app
-from ingest import ingest as room
-from ingest.images import ReadScan, reading_failed
-from ingest.ingest import ingest
-from lake.cluster import commit_in_batches
-from lake.errors import InputError
-from lake.log import read_record
-from lake.store import Lake
-from sql.catalog import connect
-from sql.status import LATELY, status
+from gliolake.cli.app import app
+from gliolake.cluster.client import commit_in_batches
+from gliolake.errors import InputError
+from gliolake.ingest import pipeline as room
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scans.images import ReadScan, reading_failed
+from gliolake.sql.catalog import connect
+from gliolake.sql.status import LATELY, status
+from gliolake.storage.commit_log import read_record
+from gliolake.storage.lake import Lake
 
 NOWHERE = "tcp://127.0.0.1:9"
 """A scheduler that does not answer: a run that is given it fails if it tries to read a scan."""

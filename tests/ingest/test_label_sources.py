@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.ingest import ingest
-from ingest.sources import Source, given_up, placed
-from lake.store import Lake
+from gliolake.ingest.labels.sources import Source, given_up, placed
+from gliolake.ingest.pipeline import ingest
+from gliolake.storage.lake import Lake
 
 HEADER = "BraTS21ID,MGMT_value\n"
 
@@ -33,7 +33,7 @@ def labelled(lake: Lake, tmp_path: Path) -> Callable[..., Any]:
 
 def said(lake: Lake) -> dict[str, tuple[str, str, int]]:
     """Scan -> what counts of it, and its source and line, as scan_labels has it."""
-    from sql.catalog import connect
+    from gliolake.sql.catalog import connect
 
     with connect(lake) as connection:
         rows = connection.sql("SELECT scan_id, mgmt_status, source, source_row FROM scan_labels").fetchall()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ingest.cohort import load_cohort
-from ingest.labels import LabelFile, read_labels
-from lake.errors import InputError
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.labels.label_files import LabelFile, read_labels
 
 UCSF = load_cohort("ucsf_pdgm")
 BRATS = load_cohort("brats21")

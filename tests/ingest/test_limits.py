@@ -17,16 +17,16 @@ import numpy as np
 import psutil
 import pytest
 
-from ingest import nifti
-from ingest.cohort import load_cohort
-from ingest.csvfile import read_csv
-from ingest.folders import find_scans
-from ingest.images import read_scan
-from ingest.nifti import BadImage, read_volume
-from ingest.patterns import TimedPattern
-from lake import limits
-from lake.cluster import open_cluster
-from lake.errors import GliolakeError, InputError
+from gliolake import limits
+from gliolake.cluster.client import open_cluster
+from gliolake.errors import GliolakeError, InputError
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.cohorts.patterns import TimedPattern
+from gliolake.ingest.readers import nifti
+from gliolake.ingest.readers.csv_file import read_csv
+from gliolake.ingest.readers.nifti import BadImage, read_volume
+from gliolake.ingest.scans.discovery import find_scans
+from gliolake.ingest.scans.images import read_scan
 
 SCAN = "BraTS2021_00001"
 BRATS = load_cohort("brats21")
@@ -184,7 +184,7 @@ def test_a_cluster_of_ones_own_listens_to_this_machine_alone() -> None:
     assert listening
 
 
-ROOMS = ("gliolake.py", "lake", "ingest", "features", "sql", "modeling", "analysis", "deploy")
+ROOMS = ("gliolake/cli/app.py", "lake", "ingest", "features", "sql", "modeling", "analysis", "deploy")
 READERS = {("torch", "load"), ("numpy", "load"), ("np", "load")}
 NEVER = {"eval", "exec"}
 NEVER_OF = {

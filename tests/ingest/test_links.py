@@ -10,10 +10,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.cohort import load_cohort
-from ingest.content import LENGTH, MEANS, SUMS
-from ingest.links import find_links, rows_to_link
-from lake.tables import TABLES
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.labels.links import find_links, rows_to_link
+from gliolake.ingest.scans.fingerprint import LENGTH, MEANS, SUMS
+from gliolake.schema.tables import TABLES
 
 COHORTS = {name: load_cohort(name) for name in ("brats21", "ucsf_pdgm")}
 

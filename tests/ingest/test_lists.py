@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ingest.ingest import ingest
-from ingest.lists import ingest_list
-from lake.errors import InputError
-from lake.store import Lake
+from gliolake.errors import InputError
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scan_lists import ingest_list
+from gliolake.storage.lake import Lake
 
 
 def test_table_s2_has_81_entries_for_80_scans_and_names_one_twice(lake: Lake, reference: Path) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-import gliolake
-from ingest.boxes import read_boxes, unused_boxes
-from ingest.cohort import load_cohort
-from ingest.patterns import TimedPattern
-from lake.errors import InputError
-from lake.rows import conform
-from lake.store import Lake
-from lake.tables import TABLES
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.cohorts.patterns import TimedPattern
+from gliolake.ingest.scans.boxes import read_boxes, unused_boxes
+from gliolake.schema.tables import TABLES
+from gliolake.storage.lake import Lake
+from gliolake.storage.rows import conform
 
 NAME = "Zenobia Quuxley"
 PARTS = ("zenobia", "quuxley", "1931-07", "quüx")

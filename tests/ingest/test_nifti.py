@@ -18,8 +18,8 @@ import SimpleITK as sitk  # noqa: N813
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest import nifti
-from ingest.nifti import BadImage, read_volume, turn_to_lps
+from gliolake.ingest.readers import nifti
+from gliolake.ingest.readers.nifti import BadImage, read_volume, turn_to_lps
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (24, 20, 16), dtype=np.int16)
 AFFINE = np.array([[-1.0, 0, 0, 3], [0, -1, 0, 239], [0, 0, 2, -7], [0, 0, 0, 1]])

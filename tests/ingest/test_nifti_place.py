@@ -13,8 +13,8 @@ import SimpleITK as sitk  # noqa: N813
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest import nifti
-from ingest.nifti import BadImage, Volume, parse_volume, read_volume
+from gliolake.ingest.readers import nifti
+from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (14, 12, 10), dtype=np.int16)
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -16,16 +16,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.case.images import read_case
-from ingest import ingest as room
-from ingest.cohort import Cohort, load_cohort, parse_cohort
-from ingest.folders import FoundScan, find_scans
-from ingest.images import ReadScan, read_scan
-from ingest.ingest import ingest
-from ingest.litter import is_litter
-from lake.errors import InputError
-from lake.store import Lake
-from sql.status import status
+from gliolake.analysis.case.images import read_case
+from gliolake.errors import InputError
+from gliolake.ingest import pipeline as room
+from gliolake.ingest.cohorts.description import Cohort, load_cohort, parse_cohort
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scans.discovery import FoundScan, find_scans
+from gliolake.ingest.scans.images import ReadScan, read_scan
+from gliolake.ingest.scans.litter import is_litter
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
 
 BRATS = load_cohort("brats21")
 SCAN = "BraTS2021_00001"
@@ -106,7 +106,7 @@ def test_a_series_and_a_case_are_read_whatever_lies_beside_their_files(
     case = read_case(tmp_path / SCAN)
     assert sorted(file["role"] for file in case.files) == ["FLAIR", "T1", "T1wCE", "T2", "mask"]
     folder = series(tmp_path / "series")
-    from ingest.dicom import read_dicom_series
+    from gliolake.ingest.readers.dicom import read_dicom_series
 
     clean = read_dicom_series(folder).sha256
     for path in [*folder.iterdir()]:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ingest.released import ingest_features
-from lake.errors import InputError
-from lake.store import Lake
+from gliolake.errors import InputError
+from gliolake.ingest.published_features import ingest_features
+from gliolake.storage.lake import Lake
 
 
 def test_vectors_become_a_cohort_with_labels_and_a_feature_set_and_again_they_write_nothing(

@@ -10,9 +10,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ingest.cohort import load_cohort
-from ingest.folders import find_scans
-from ingest.images import measure_mask, read_scan, reading_failed
+from gliolake.ingest.cohorts.description import load_cohort
+from gliolake.ingest.scans.discovery import find_scans
+from gliolake.ingest.scans.images import measure_mask, read_scan, reading_failed
 
 BRATS = load_cohort("brats21")
 GOOD, BAD = "BraTS2021_00001", "BraTS2021_00002"

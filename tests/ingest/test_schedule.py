@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from ingest.notice import is_safe, post
-from ingest.schedule import ExtractJob, Schedule, ScheduleReport, Steps, read_schedule, run_schedule
-from lake.errors import ClusterError, InputError
-from lake.store import Lake
-from sql.status import status
+from gliolake.errors import ClusterError, InputError
+from gliolake.ingest.schedule import ExtractJob, Schedule, ScheduleReport, Steps, read_schedule, run_schedule
+from gliolake.ingest.webhook import is_safe, post
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
 
 
 class Extraction:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.shape import shape_of
+from gliolake.text_shape import shape_of
 
 
 @pytest.mark.parametrize(

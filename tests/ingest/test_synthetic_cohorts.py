@@ -11,12 +11,12 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ingest.ingest import ingest
-from ingest.synthetic import BRATS_HEADER, UCSF_HEADER, SyntheticCohorts, write_cohorts
-from ingest.synthetic_brain import SHAPE, Anatomy, make_scan
-from lake.errors import InputError
-from lake.store import Lake
-from sql.catalog import connect
+from gliolake.errors import InputError
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.synthetic.brain import SHAPE, Anatomy, make_scan
+from gliolake.ingest.synthetic.cohort import BRATS_HEADER, UCSF_HEADER, SyntheticCohorts, write_cohorts
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingest.tfrecords import masked_crc32c, read_examples
-from lake import limits
-from lake.errors import InputError
+from gliolake import limits
+from gliolake.errors import InputError
+from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
 
 FIXTURES = {"suppress_health_check": [HealthCheck.function_scoped_fixture]}
 

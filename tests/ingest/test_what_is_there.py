@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from gliolake import app
-from ingest import ingest as room
-from ingest.cohort import Cohort, load_cohort
-from ingest.folders import FoundScan
-from ingest.images import ReadScan, read_scan
-from ingest.ingest import ingest
-from ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
-from lake.errors import InputError
-from lake.store import Lake
-from sql.status import status
+from gliolake.cli.app import app
+from gliolake.errors import InputError
+from gliolake.ingest import pipeline as room
+from gliolake.ingest.cohorts.description import Cohort, load_cohort
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scans.discovery import FoundScan
+from gliolake.ingest.scans.images import ReadScan, read_scan
+from gliolake.ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
 from tests.nobody import nobody
 
 IDS = [f"BraTS2021_{number:05d}" for number in range(8)]
@@ -430,7 +430,7 @@ def test_a_folder_that_may_not_be_listed_is_a_row_and_nothing_else_changes(
 @contextmanager
 def nobody_finds(root: Path) -> Iterator[None]:
     """The folder is walked without root's rights; the lake is root's own, and is written with them."""
-    from ingest import comparison
+    from gliolake.ingest.scans import comparison
 
     find = comparison.find_scans
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lake.agreement import concordance
+from gliolake.concordance import concordance
 
 
 def test_it_is_the_correlation_times_the_bias_correction() -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lake.atomic import Own, check_target, marked, replaced, replaced_folder, replaced_path
-from lake.errors import InputError, StorageFull
-from lake.store import Lake
+from gliolake.atomic import Own, check_target, marked, replaced, replaced_folder, replaced_path
+from gliolake.errors import InputError, StorageFull
+from gliolake.storage.lake import Lake
 from tests.conftest import label
 
 NOTES = marked("a page of notes", opens=b"<notes", bears=b"by gliolake", ends=b"</notes>")
@@ -237,7 +237,7 @@ def test_standard_output_is_written_straight_through_and_what_it_appends_to_is_k
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from lake import atomic
+from gliolake import atomic
 from tests.lake.test_atomic import write_box
 target, when = Path(sys.argv[1]), sys.argv[2]
 if when == "between":

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 from numba.core.errors import TypingError
 
-from lake.blame import LEAST, MOST, fault_of_all, unless_all_fail
-from lake.errors import ClusterError, InputError
+from gliolake.cluster.failures import LEAST, MOST, fault_of_all, unless_all_fail
+from gliolake.errors import ClusterError, InputError
 
 
 @pytest.mark.parametrize(

@@ -24,19 +24,14 @@ import psutil
 import pytest
 from distributed.config import defaults
 
-from lake import cluster, processes
-from lake.certificates import certificates_in
-from lake.cluster import (
-    TASKS_PER_THREAD,
-    commit_in_batches,
-    dashboard_of,
-    map_tasks,
-    open_cluster,
-)
-from lake.errors import ClusterError, InputError, StorageFull
-from lake.patience import PATIENCE
-from lake.processes import DEATHS, fitting_workers
-from lake.settings import FILE, VARIABLE
+from gliolake.cluster import client as cluster
+from gliolake.cluster import local as processes
+from gliolake.cluster.certificates import certificates_in
+from gliolake.cluster.client import TASKS_PER_THREAD, commit_in_batches, dashboard_of, map_tasks, open_cluster
+from gliolake.cluster.local import DEATHS, fitting_workers
+from gliolake.cluster.timeouts import PATIENCE
+from gliolake.config import FILE, VARIABLE
+from gliolake.errors import ClusterError, InputError, StorageFull
 from tests.standing import standing_cluster
 
 if TYPE_CHECKING:
@@ -74,7 +69,7 @@ def test_what_dask_sets_for_its_workers_does_not_stay_in_the_environment_of_who_
     program = (
         "if __name__ == '__main__':\n"
         "    import os\n"
-        "    from lake.cluster import open_cluster\n"
+        "    from gliolake.cluster.client import open_cluster\n"
         "    before = dict(os.environ, NEW='mine')\n"
         "    for _ in range(2):\n"
         "        with open_cluster(workers=1) as client:\n"
@@ -460,7 +455,7 @@ def test_workers_of_a_script_that_runs_in_a_strangers_folder_import_nothing_from
         folder.mkdir()
     script.write_text(
         "if __name__ == '__main__':\n"
-        "    from lake.cluster import open_cluster\n"
+        "    from gliolake.cluster.client import open_cluster\n"
         "    with open_cluster(None, 1) as client:\n"
         "        print(client.submit(abs, -7).result())\n"
     )

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lake import log, tables
-from lake.compaction import compact
-from lake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NotALake
-from lake.runs import start_run
-from lake.store import Lake
-from lake.transaction import Transaction
+from gliolake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NotALake
+from gliolake.runs import start_run
+from gliolake.schema import tables
+from gliolake.storage import commit_log as log
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.compaction import compact
+from gliolake.storage.transaction import Transaction
 from tests.faults.full import FULL
 
 COHORTS = ("brats21", "ucsf_pdgm")
@@ -121,7 +122,7 @@ def test_a_transaction_steps_over_commits_that_do_not_bear_on_it(root: str, labe
 
 
 def test_a_transaction_that_never_gets_through_says_so(lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lake.store.PATIENCE", 0.3)
+    monkeypatch.setattr("gliolake.storage.lake", 0.3)
     numbers = iter(range(10_000))
 
     def build(tx: Transaction) -> None:

@@ -9,10 +9,10 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lake import compaction
-from lake.runs import start_run
-from lake.store import Lake
-from lake.transaction import Transaction
+from gliolake.runs import start_run
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance import compaction
+from gliolake.storage.transaction import Transaction
 
 SMALL, LARGE = 8_000, 16_000
 

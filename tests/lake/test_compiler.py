@@ -26,7 +26,8 @@ class Cache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         (folder / "loop.py").write_text(
-            "from lake.compiler import njit\n\n@njit(nogil=True)\ndef twice(number):\n    return 2 * number\n"
+            "from gliolake.process.compiled import njit\n"
+            "\n@njit(nogil=True)\ndef twice(number):\n    return 2 * number\n"
         )
 
     def run(self, **environment: str) -> str:

@@ -16,19 +16,19 @@ from typing import Any
 
 import pytest
 
-from lake import log
-from lake.errors import ReadOnlyLake, StorageFull
-from lake.state import State
-from lake.store import Lake
-from lake.transaction import Transaction
-from lake.verify import verify
+from gliolake.errors import ReadOnlyLake, StorageFull
+from gliolake.storage import commit_log as log
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.snapshot import State
+from gliolake.storage.transaction import Transaction
 from tests.faults.full import FULL
 
 KILLS = 60 if FULL else 6
 
 WRITER = """
 import sys
-from lake.store import Lake
+from gliolake.storage.lake import Lake
 
 def row(batch, n):
     return dict(cohort="brats21", scan_id=f"{batch}-{n}", source="made", source_id="x", source_row=2,
@@ -156,7 +156,7 @@ def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_clear
     usual = time.time
     for number in range(3):
         monkeypatch.setattr(time, "time", lambda back=number * 86_400.0: usual() - back)
-        monkeypatch.setattr("lake.store.datetime", _clock(time.time))
+        monkeypatch.setattr("gliolake.storage.lake.datetime", _clock(time.time))
         rows = [label(0, age=float(number)), label(number + 1)]
         lake.transact(lambda tx, rows=rows: tx.upsert("labels", rows), run_id=f"r{number}")
     lake.stage("labels", [label(9, cohort="staged")], run_id="r")  # a file of tomorrow, as this clock has it

@@ -14,10 +14,10 @@ import pytest
 
 AT_WORK = """
 import logging, warnings
-from lake import progress
-from lake.cluster import map_tasks, open_cluster
-from lake.journal import begin_journal, telling_of
-from lake.progress import note, track
+from gliolake.log import progress
+from gliolake.cluster.client import map_tasks, open_cluster
+from gliolake.log.journal import begin_journal, telling_of
+from gliolake.log.progress import note, track
 
 def work(number):
     warnings.warn("two\\nlines")

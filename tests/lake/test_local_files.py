@@ -18,9 +18,7 @@ from typing import Any
 
 import pytest
 
-from lake import names
-from lake.compaction import compact
-from lake.errors import (
+from gliolake.errors import (
     DamagedFile,
     GliolakeError,
     InputError,
@@ -30,11 +28,13 @@ from lake.errors import (
     StorageUnreachable,
     UnsuitedStorage,
 )
-from lake.files import Entry
-from lake.local_files import LocalFiles
-from lake.quarantine import purge
-from lake.store import Lake
-from lake.verify import verify
+from gliolake.storage import layout as names
+from gliolake.storage.backend import Entry
+from gliolake.storage.lake import Lake
+from gliolake.storage.local import LocalFiles
+from gliolake.storage.maintenance.compaction import compact
+from gliolake.storage.maintenance.quarantine import purge
+from gliolake.storage.maintenance.verify import verify
 
 PROJECT = Path(__file__).parents[2]
 DATA = f"labels/cohort=a/{'0' * 32}.parquet"
@@ -198,7 +198,7 @@ def _socket(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "", ".", "./a", "a/.", "a/..", "a\0b", "a/"])
 def test_a_path_that_could_lead_out_of_the_lake_is_refused_by_every_verb(root: str, path: str) -> None:
-    from lake.files import open_files
+    from gliolake.storage.backend import open_files
 
     files = open_files(f"{root}/lake")
     files.put("mine", b"mine")
@@ -445,7 +445,7 @@ def _failing(*answers: int) -> Callable[..., Any]:
 
 WITHOUT_LINKS = """
 import errno, os, sys
-from lake.store import Lake
+from gliolake.storage.lake import Lake
 from tests.conftest import label
 
 def no_links(*given, **options):
@@ -500,7 +500,7 @@ def test_a_folder_in_which_nothing_can_be_created_only_once_is_refused_with_the_
     tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", _failing(errno.EOPNOTSUPP))
-    monkeypatch.setattr("lake.local_files.rename_if_free", _failing(errno.EINVAL))
+    monkeypatch.setattr("gliolake.storage.local.rename_if_free", _failing(errno.EINVAL))
     lake = Lake(tmp_path / "lake", create=True)
     with pytest.raises(UnsuitedStorage, match=f"{lake.root} cannot hold a lake: .* no hard links") as caught:
         lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
@@ -516,7 +516,7 @@ def test_a_log_that_its_system_protects_is_not_taken_for_a_disk_without_links(
     really = subprocess.run(["chattr", "+i", log], capture_output=True, check=False).returncode == 0
     if not really:
         monkeypatch.setattr(os, "link", _failing(errno.EPERM))
-        monkeypatch.setattr("lake.local_files.rename_if_free", _failing(errno.EPERM))
+        monkeypatch.setattr("gliolake.storage.local.rename_if_free", _failing(errno.EPERM))
     try:
         with pytest.raises(ReadOnlyLake) as caught:
             lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
@@ -673,8 +673,8 @@ def test_a_file_that_the_disk_has_lost_is_damage_and_hides_no_other(
 
 LIMITED = """
 import resource, sys
-from lake.errors import GliolakeError
-from lake.store import Lake
+from gliolake.errors import GliolakeError
+from gliolake.storage.lake import Lake
 from tests.conftest import label
 
 lake = Lake(sys.argv[1], create=True)
@@ -725,7 +725,7 @@ def test_what_is_made_in_a_lake_gives_others_no_more_than_its_folder(
 
 
 def snapshot_names(root: str) -> list[str]:
-    from lake.files import open_files
+    from gliolake.storage.backend import open_files
 
     return sorted(entry.path for entry in open_files(root).list())
 
@@ -734,7 +734,7 @@ def snapshot_names(root: str) -> list[str]:
     "lying", ["scans/p1/t1.nii.gz", "labels/train.csv", "_log/app.log", "_tmp/thesis.docx", "_quarantine/x", ".hidden"]
 )
 def test_a_lake_begins_in_no_folder_that_holds_anything_whatever_its_name(root: str, label: Any, lying: str) -> None:
-    from lake.files import open_files
+    from gliolake.storage.backend import open_files
 
     open_files(root).put(lying, b"mine")
     with pytest.raises(NotALake, match=f"holds no lake but other things, e.g. {lying.split('/', maxsplit=1)[0]}"):
@@ -749,7 +749,7 @@ def test_a_folder_that_holds_only_an_empty_folder_is_no_place_for_a_lake(tmp_pat
 
 
 def test_what_appears_between_opening_and_the_first_commit_stops_the_lake(root: str, label: Any) -> None:
-    from lake.files import open_files
+    from gliolake.storage.backend import open_files
 
     lake = Lake(root, create=True)
     open_files(root).put("scans/t1.nii.gz", b"mine")
@@ -786,8 +786,8 @@ def test_nothing_is_written_before_there_is_something_to_commit(tmp_path: Path) 
 
 
 def test_a_marker_of_a_newer_gliolake_is_respected(root: str, monkeypatch: pytest.MonkeyPatch, label: Any) -> None:
-    from lake import log
-    from lake.errors import NewerLake
+    from gliolake.errors import NewerLake
+    from gliolake.storage import commit_log as log
 
     with monkeypatch.context() as newer:
         newer.setattr(log, "FORMAT", log.FORMAT + 1)

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake import log
-from lake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
-from lake.files import Entry
-from lake.local_files import LocalFiles
-from lake.state import DataFile, Record, State
-from lake.store import Lake
-from lake.verify import verify
+from gliolake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
+from gliolake.storage import commit_log as log
+from gliolake.storage.backend import Entry
+from gliolake.storage.lake import Lake
+from gliolake.storage.local import LocalFiles
+from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.snapshot import DataFile, Record, State
 
 FILES = st.builds(
     lambda table, cohort, first, width: DataFile(

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lake import log, names
-from lake.store import Lake
-from lake.tables import TABLES
+from gliolake.schema.tables import TABLES
+from gliolake.storage import commit_log as log
+from gliolake.storage import layout as names
+from gliolake.storage.lake import Lake
 
 VALUES = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake.parquet import open_parquet
+from gliolake.storage.parquet import open_parquet
 
 ROOMS = ("lake", "ingest", "features", "modeling", "analysis", "sql")
 
@@ -47,4 +47,4 @@ def test_no_room_lets_arrow_read_from_bytes_of_python() -> None:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and node.attr in ("BufferReader", "py_buffer", "read_table", "ParquetFile")
     }
-    assert readers == {"lake/parquet.py"}
+    assert readers == {"gliolake/storage/parquet.py"}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lake import private
-from lake.private import cache_folder, is_beyond_others, temporary_folder
-from lake.start import OWN
+from gliolake.process import private_folders as private
+from gliolake.process.isolation import OWN
+from gliolake.process.private_folders import cache_folder, is_beyond_others, temporary_folder
 
 STRANGER = 65534
 
@@ -103,9 +103,9 @@ def test_no_folder_is_looked_for_in_the_current_one(tmp_path: Path, monkeypatch:
 def test_a_cache_lies_below_the_home_also_for_who_works_where_gliolake_lies(tmp_path: Path, given: str | None) -> None:
     environment = {"HOME": str(tmp_path)} if given is None else {"HOME": str(tmp_path), "XDG_CACHE_HOME": given}
     asked = """
-from lake.start import leave_current_folder
+from gliolake.process.isolation import leave_current_folder
 leave_current_folder()
-from lake.private import cache_folder
+from gliolake.process.private_folders import cache_folder
 print(cache_folder("numba"))"""
     told = subprocess.run(
         [sys.executable, "-c", asked], env=environment, cwd=OWN, capture_output=True, text=True, check=True

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from lake import log
-from lake.compaction import compact
-from lake.errors import DamagedFile, NotALake, StagedFileGone, StaleSnapshot, StorageUnreachable
-from lake.files import Files
-from lake.quarantine import DAY, purge
-from lake.store import Lake
-from lake.transaction import Transaction
-from lake.verify import verify
-from sql.catalog import connect, damage_named
+from gliolake.errors import DamagedFile, NotALake, StagedFileGone, StaleSnapshot, StorageUnreachable
+from gliolake.sql.catalog import connect, damage_named
+from gliolake.storage import commit_log as log
+from gliolake.storage.backend import Files
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.compaction import compact
+from gliolake.storage.maintenance.quarantine import DAY, purge
+from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.transaction import Transaction
 from tests.conftest import label
 from tests.faults.full import FULL
 
@@ -116,7 +116,7 @@ def test_files_that_a_commit_has_just_replaced_stay_for_readers_however_old_they
 def test_readers_whose_files_are_gone_for_good_are_told_apart_from_damage(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sql.committed_files.KEPT_BYTES", 0)
+    monkeypatch.setattr("gliolake.sql.committed_files", 0)
     made(lake)
     con, late, snapshot = connect(lake), Lake(lake.root), lake.state()
     builds = 0
@@ -319,7 +319,7 @@ class Turns:
 def test_commits_and_repairs_in_any_order_of_their_steps_leave_every_committed_file_in_its_place(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lake.store.ThreadPoolExecutor", Serial)
+    monkeypatch.setattr("gliolake.storage.lake", Serial)
     root = str(tmp_path / "lake")
     lake = made(Lake(root, create=True), 2)
     staged = lake.stage("labels", [label(9), label(9, cohort="ucsf_pdgm")], run_id="r")

@@ -8,8 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from lake.errors import InputError
-from lake.settings import FILE, VARIABLE, ClusterSettings, KubernetesPods, SlurmJob, Tls, choose_cluster, read_settings
+from gliolake.config import (
+    FILE,
+    VARIABLE,
+    ClusterSettings,
+    KubernetesPods,
+    SlurmJob,
+    Tls,
+    choose_cluster,
+    read_settings,
+)
+from gliolake.errors import InputError
 
 EXAMPLE = Path(__file__).parents[2] / "deploy" / FILE
 

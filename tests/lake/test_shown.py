@@ -21,10 +21,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from lake.journal import dask_setup, settings_of_workers
-from lake.shown import Guarded, shown, shown_within
-from lake.store import Lake
-from lake.terminal import Terminal
+from gliolake.log.console import Terminal
+from gliolake.log.journal import dask_setup, settings_of_workers
+from gliolake.log.plain_text import Guarded, shown, shown_within
+from gliolake.storage.lake import Lake
 
 ROOT = Path(__file__).parents[2]
 
@@ -109,7 +109,8 @@ def test_whatever_else_is_printed_is_seen_too() -> None:
 
 
 def test_the_traceback_of_a_fault_is_seen_too() -> None:
-    code = "from lake.shown import guarded\nwith guarded(): raise RuntimeError('\\x1b]52;c;aGk=\\x07 \\u202e')"
+    code = "from gliolake.log.plain_text import guarded\n"
+    code += "with guarded(): raise RuntimeError('\\x1b]52;c;aGk=\\x07 \\u202e')"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert ended.stderr.endswith("RuntimeError: \\x1b]52;c;aGk=\\x07 \\u202e\n")
     assert harmless(ended.stderr)

@@ -16,15 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import limits, log
-from lake.errors import DamagedFile, GliolakeError
-from lake.names import data_path
-from lake.parquet import check_parquet, write_parquet
-from lake.state import DataFile, Record
-from lake.store import Lake
-from lake.tables import TABLES
-from lake.verify import verify
-from sql.catalog import connect, damage_named
+from gliolake import limits
+from gliolake.errors import DamagedFile, GliolakeError
+from gliolake.schema.tables import TABLES
+from gliolake.sql.catalog import connect, damage_named
+from gliolake.storage import commit_log as log
+from gliolake.storage.lake import Lake
+from gliolake.storage.layout import data_path
+from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.parquet import check_parquet, write_parquet
+from gliolake.storage.snapshot import DataFile, Record
 from tests.conftest import label
 from tests.made_rows import row
 

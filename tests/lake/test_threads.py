@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from lake.threads import while_any_is_inside
+from gliolake.process.threads import while_any_is_inside
 
 
 def test_a_setting_that_tasks_share_holds_until_the_last_of_them_is_out() -> None:

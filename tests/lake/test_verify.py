@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from lake import log
-from lake.errors import DamagedFile
-from lake.files import Files, open_files
-from lake.log import record_path
-from lake.quarantine import purge
-from lake.store import Lake
-from lake.verify import verify
+from gliolake.errors import DamagedFile
+from gliolake.storage import commit_log as log
+from gliolake.storage.backend import Files, open_files
+from gliolake.storage.commit_log import record_path
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.quarantine import purge
+from gliolake.storage.maintenance.verify import verify
 from tests.conftest import label as label_row
 
 

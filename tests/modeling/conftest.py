@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lake.store import Lake
-from lake.tables import BRANCHES
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 COHORTS = {"made": "training", "beyond": "external"}
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from lake.errors import InputError
-from modeling import bootstrap
-from modeling.bootstrap import over_folds, patient_bootstrap, weighted_auc
-from modeling.scores import METRICS, auc, bootstrap_interval, scores
+from gliolake.errors import InputError
+from gliolake.modeling.evaluation import bootstrap
+from gliolake.modeling.evaluation.bootstrap import over_folds, patient_bootstrap, weighted_auc
+from gliolake.modeling.evaluation.scores import METRICS, auc, bootstrap_interval, scores
 
 
 def cohort(patients: int = 60, scans: int = 2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

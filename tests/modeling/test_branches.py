@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from modeling.batched import initialiser
-from modeling.branch import Inputs
-from modeling.networks import SNN
-from modeling.reference import PlainSNN
-from modeling.residual import ResidualBranches
-from modeling.settings import defaults
+from gliolake.modeling.models.settings import defaults
+from gliolake.modeling.models.siamese.branch import Inputs
+from gliolake.modeling.models.siamese.layers import initialiser
+from gliolake.modeling.models.siamese.networks import SNN
+from gliolake.modeling.models.siamese.reference import PlainSNN
+from gliolake.modeling.models.siamese.residual import ResidualBranches
 
 FITS, SCANS, BRANCHES, BATCH = 3, 12, 5, 8
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from lake.errors import InputError
-from modeling.crossval import Result, Scans, cross_validate, cross_validate_all
-from modeling.fitting import steps
-from modeling.folds import LeakingSplit
-from modeling.settings import MODELS, defaults, with_options
-from modeling.summaries import MetricSummary, of_result
+from gliolake.errors import InputError
+from gliolake.modeling.data.folds import LeakingSplit
+from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate, cross_validate_all
+from gliolake.modeling.evaluation.summaries import MetricSummary, of_result
+from gliolake.modeling.models.fitting import steps
+from gliolake.modeling.models.settings import MODELS, defaults, with_options
 
 
 def planted(scans: int, signal: float, seed: int = 0, missing: float = 0.0, name: str = "patient") -> Scans:
@@ -183,8 +183,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from modeling.crossval import Scans, cross_validate
-from modeling.settings import defaults
+from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.models.settings import defaults
 
 stream = np.random.default_rng(5)
 labels = np.arange(96) % 2 == 0

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 import pytest
 from rich.console import Console
 
-from ingest.released import ingest_features
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
-from modeling.scores import auc
-from modeling.train import train
-from sql.catalog import connect
+from gliolake.errors import InputError
+from gliolake.ingest.published_features import ingest_features
+from gliolake.modeling.evaluation.scores import auc
+from gliolake.modeling.train import train
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 FEATURE_SET = "random_conv-made"
 

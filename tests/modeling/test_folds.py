@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lake.errors import InputError
-from modeling.folds import Fold, LeakingSplit, assert_no_shared_patients, cut_folds
-from modeling.problem import standardisation
+from gliolake.errors import InputError
+from gliolake.modeling.data.folds import Fold, LeakingSplit, assert_no_shared_patients, cut_folds
+from gliolake.modeling.models.problem import standardisation
 
 
 @settings(deadline=None, max_examples=60)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lake.errors import InputError
-from lake.store import Lake
-from modeling.crossval import Result, Scans, cross_validate, cross_validate_all
-from modeling.fitting import steps
-from modeling.harmonisation import fit_combat, harmonised
-from modeling.inputs import read_cohorts
-from modeling.settings import Settings, defaults
+from gliolake.errors import InputError
+from gliolake.modeling.data.harmonisation import fit_combat, harmonised
+from gliolake.modeling.data.inputs import read_cohorts
+from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate, cross_validate_all
+from gliolake.modeling.models.fitting import steps
+from gliolake.modeling.models.settings import Settings, defaults
+from gliolake.storage.lake import Lake
 
 ONE = {"logistic": replace(defaults("logistic"), strengths=(1e-3,)), "mlp": replace(defaults("mlp"), epochs=3)}
 """Settings that train fast."""

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from modeling import crossval
-from modeling.crossval import Scans, cross_validate
-from modeling.fitting import fit_model
-from modeling.folds import Fold, LeakingSplit, cut_folds
-from modeling.problem import Problem
-from modeling.scores import auc
-from modeling.settings import MODELS, Settings, defaults
+from gliolake.modeling.data.folds import Fold, LeakingSplit, cut_folds
+from gliolake.modeling.evaluation import crossval
+from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.evaluation.scores import auc
+from gliolake.modeling.models.fitting import fit_model
+from gliolake.modeling.models.problem import Problem
+from gliolake.modeling.models.settings import MODELS, Settings, defaults
 
 CHANCE = 0.03
 """How far from one half a mean AUC may lie by chance; its standard deviation is about a quarter of this."""

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from modeling.batched import initialiser
-from modeling.branch import Inputs
-from modeling.crossval import Scans, cross_validate
-from modeling.lowrank import LowRankSNN
-from modeling.settings import defaults
+from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.models.settings import defaults
+from gliolake.modeling.models.siamese.branch import Inputs
+from gliolake.modeling.models.siamese.layers import initialiser
+from gliolake.modeling.models.siamese.lowrank import LowRankSNN
 
 HIDDEN = (3, 4)
 ROWS = np.array([[0, 5, 2], [4, 1, -1]])

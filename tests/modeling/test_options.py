@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from modeling import training
-from modeling.branch import Inputs
-from modeling.calibration import LIMITS, temperature, tempered
-from modeling.crossval import Result, Scans, cross_validate
-from modeling.logistic import log_loss
-from modeling.problem import Answer
-from modeling.scores import auc
-from modeling.settings import MODELS, Settings, defaults
+from gliolake.modeling.evaluation.calibration import LIMITS, temperature, tempered
+from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate
+from gliolake.modeling.evaluation.scores import auc
+from gliolake.modeling.models.logistic import log_loss
+from gliolake.modeling.models.problem import Answer
+from gliolake.modeling.models.settings import MODELS, Settings, defaults
+from gliolake.modeling.models.siamese import training
+from gliolake.modeling.models.siamese.branch import Inputs
 
 NAMES = ("FLAIR", "T1", "T2")
 NETWORKS = [model for model in MODELS if model != "logistic"]

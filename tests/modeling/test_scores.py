@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics
 
-from modeling.scores import METRICS, bootstrap_interval, corrected_interval, scores
+from gliolake.modeling.evaluation.scores import METRICS, bootstrap_interval, corrected_interval, scores
 
 
 def test_metrics_agree_with_scikit_learn() -> None:

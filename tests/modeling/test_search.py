@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
-from modeling.crossval import Scans
-from modeling.folds import Fold, cut_folds
-from modeling.scores import auc
-from modeling.search import search
-from modeling.search_candidates import Blend, Candidate, Choice, default_candidates, named_candidates
-from modeling.search_nested import Nested, search_folds
-from modeling.search_report import SearchReport
-from modeling.settings import defaults
+from gliolake.errors import InputError
+from gliolake.modeling.data.folds import Fold, cut_folds
+from gliolake.modeling.evaluation.crossval import Scans
+from gliolake.modeling.evaluation.scores import auc
+from gliolake.modeling.models.settings import defaults
+from gliolake.modeling.nested_cv.candidates import Blend, Candidate, Choice, default_candidates, named_candidates
+from gliolake.modeling.nested_cv.command import search
+from gliolake.modeling.nested_cv.report import SearchReport
+from gliolake.modeling.nested_cv.selection import Nested, search_folds
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 COHORTS = {"made": "training", "beyond": "external"}
 FEATURE_SET = "random_conv-made"
@@ -84,7 +84,7 @@ def test_neither_labels_nor_values_of_an_outer_test_part_reach_its_choice_or_wha
         # Folds are dealt out by class; with other labels the outer ones would be others.
         return cut_folds(scans.labels if len(labels) == len(scans) else labels, patients, **how)
 
-    monkeypatch.setattr("modeling.search_nested.cut_folds", cut_as_before)
+    monkeypatch.setattr("gliolake.modeling.nested_cv.selection.cut_folds", cut_as_before)
     after = search_folds(replace(scans, values=values, labels=labels), LIST, repeats=1, inner_folds=3)
     inside, outside, told = [], [], []
     for found in (before, after):

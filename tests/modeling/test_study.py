@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from lake.store import Lake
-from lake.transaction import Transaction
-from modeling.study import run_study
-from modeling.train import train
+from gliolake.modeling.study.command import run_study
+from gliolake.modeling.train import train
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 from tests.standing import standing_cluster
 
 STUDY = """

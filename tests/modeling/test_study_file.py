@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from lake.errors import InputError
-from modeling.settings import MODELS, defaults
-from modeling.study_file import read_study
+from gliolake.errors import InputError
+from gliolake.modeling.models.settings import MODELS, defaults
+from gliolake.modeling.study.file import read_study
 
 START = """
 study = "small"

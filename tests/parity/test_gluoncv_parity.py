@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from features.gluon_zoo import FILES, gluon_preprocessing
-from features.networks import empty_network, load_network
-from features.untrained import untrained_state
+from gliolake.features.backbones.gluon_zoo import FILES, gluon_preprocessing
+from gliolake.features.backbones.networks import empty_network, load_network
+from gliolake.features.weights.untrained import untrained_state
 
 THEN = Path(__file__).with_name("gluoncv_then.py")
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lake.store import Lake
-from lake.tables import BRANCHES, MODALITIES
+from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.storage.lake import Lake
 
 TRAINING, EXTERNAL = 12, 6
 SETS = ("alpha-1", "beta-2")

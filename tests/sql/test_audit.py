@@ -14,14 +14,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from features.preprocess_run import preprocess_cohorts
-from features.preprocess_settings import PreprocessSettings
-from ingest.dicom import read_dicom_series
-from ingest.identity import kinds_in, shape_in
-from ingest.images import read_image
-from ingest.ingest import ingest
-from lake.store import Lake
-from sql.audit import audit
+from gliolake.features.preprocessing.command import preprocess_cohorts
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.readers.dicom import read_dicom_series
+from gliolake.ingest.scans.images import read_image
+from gliolake.sql.audit import audit
+from gliolake.sql.phi.patterns import kinds_in, shape_in
+from gliolake.storage.lake import Lake
 from tests.ingest.conftest import ScanWriter
 from tests.ingest.test_dicom import COHORT, image, write
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lake.errors import InputError
-from lake.store import Lake
-from sql.bids import export_bids, label
+from gliolake.errors import InputError
+from gliolake.sql.export.bids import export_bids, label
+from gliolake.storage.lake import Lake
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lake import log
-from lake.errors import DamagedFile, GliolakeError, InputError, StorageFull
-from lake.store import Lake
-from lake.verify import verify
-from sql.catalog import connect, write_catalog
-from sql.query import query, write
+from gliolake.errors import DamagedFile, GliolakeError, InputError, StorageFull
+from gliolake.sql.catalog import connect, write_catalog
+from gliolake.sql.query import query, write
+from gliolake.storage import commit_log as log
+from gliolake.storage.lake import Lake
+from gliolake.storage.maintenance.verify import verify
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_the_commit_log_counts_what_reading_counts(answering: Lake) -> None:
 def test_a_file_is_read_once_for_a_query_or_again_where_memory_is_short_and_is_what_was_committed(
     answering: Lake, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    monkeypatch.setattr("sql.committed_files.KEPT_BYTES", kept)
+    monkeypatch.setattr("gliolake.sql.committed_files", kept)
     reads: list[str] = []
     read = Lake.content
     monkeypatch.setattr(Lake, "content", lambda lake, file: reads.append(file.path) or read(lake, file))

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from ingest.cohort import parse_cohort
-from ingest.ingest import ingest
-from lake.errors import InputError
-from lake.runs import start_run
-from lake.store import Lake
-from sql.catalog import connect
-from sql.cautions import cautions, shared_patients
-from sql.status import status
+from gliolake.errors import InputError
+from gliolake.ingest.cohorts.description import parse_cohort
+from gliolake.ingest.pipeline import ingest
+from gliolake.runs import start_run
+from gliolake.sql.catalog import connect
+from gliolake.sql.cautions import cautions, shared_patients
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
 
 SHARED = "a cohort may share patients with a training cohort, and no links between them are declared"
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from lake.store import Lake
-from lake.tables import TABLES
-from sql.catalog import connect, write_catalog
-from sql.definitions import parse
-from sql.dictionary import DOCUMENT, REMAKE, Relation, dictionary, markdown
+from gliolake.schema.tables import TABLES
+from gliolake.sql.catalog import connect, write_catalog
+from gliolake.sql.definitions import parse
+from gliolake.sql.dictionary import DOCUMENT, REMAKE, Relation, dictionary, markdown
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture(scope="module")

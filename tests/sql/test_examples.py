@@ -10,10 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
-import gliolake
-from lake.store import Lake
-from sql.catalog import connect
-from sql.questions import question, questions
+from gliolake.cli import app as gliolake
+from gliolake.sql.catalog import connect
+from gliolake.sql.questions import question, questions
+from gliolake.storage.lake import Lake
 
 EXPECTED: dict[str, tuple[str, str, list[tuple[Any, ...]]]] = {
     "usable_scans": ("cohort, remaining", "step = 5", [("brats21", 12), ("ucsf_pdgm", 4)]),

@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-import gliolake
-from lake.errors import DamagedFile, GliolakeError, InputError, StorageFull
-from lake.store import Lake
-from sql import export_xlsx
-from sql.export import FORMATS, export, write
-from sql.export_cells import exact, harmless
+from gliolake.cli import app as gliolake
+from gliolake.errors import DamagedFile, GliolakeError, InputError, StorageFull
+from gliolake.sql.export import xlsx as export_xlsx
+from gliolake.sql.export.cells import exact, harmless
+from gliolake.sql.export.table import FORMATS, export, write
+from gliolake.storage.lake import Lake
 
 NASTY = ["=1+1", "+cmd", "-2", "@SUM(A1)", "\t=1", "\r=1", "＝1", "  =1", "\u200b=1", "\u00a0+1", "'quoted", "﹣2"]
 PLAIN = [
@@ -223,7 +223,7 @@ def test_a_file_is_replaced_only_when_told_and_a_failure_leaves_the_old_one(
     before = file.read_bytes()
     with pytest.raises(InputError, match="there already"):
         export(filled, "labels", form="tsv")
-    monkeypatch.setattr("sql.export.write", lambda *_: (_ for _ in ()).throw(InputError("half way")))
+    monkeypatch.setattr("gliolake.sql.export.table.write", lambda *_: (_ for _ in ()).throw(InputError("half way")))
     with pytest.raises(InputError, match="half way"):
         export(filled, "labels", form="tsv", overwrite=True)
     assert file.read_bytes() == before
@@ -250,7 +250,7 @@ def test_a_view_that_outgrows_memory_is_refused_in_words(
         raise duckdb.OutOfMemoryException(f"Out of Memory Error: {name}\n\ninternals")
         yield
 
-    monkeypatch.setattr("sql.export._batches", too_much)
+    monkeypatch.setattr("gliolake.sql.export.table._batches", too_much)
     with pytest.raises(InputError, match=r"Out of Memory Error: labelled$") as caught:
         export(filled, "labelled", tmp_path / "labelled.csv")
     assert "gliolake sql" in caught.value.hint

@@ -13,13 +13,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
-from gliolake import app
-from lake.errors import InputError
-from lake.store import Lake
-from lake.tables import BRANCHES
-from lake.transaction import Transaction
-from sql.metrics import write_metrics
-from sql.status import Status, status
+from gliolake.cli.app import app
+from gliolake.errors import InputError
+from gliolake.schema.tables import BRANCHES
+from gliolake.sql.metrics import write_metrics
+from gliolake.sql.status import Status, status
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 LABELS = {"cohort", "feature_set", "modality", "view", "table", "command"}

@@ -8,7 +8,7 @@ import nbclient
 import nbformat
 import pytest
 
-from lake.store import Lake
+from gliolake.storage.lake import Lake
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebooks" / "first_plot.ipynb"
 

@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 import pytest
 
-import gliolake
-from lake import ending
-from lake.errors import InputError, Obstructed, StorageUnreachable
-from lake.store import Lake
-from sql.catalog import connect, damage_named
-from sql.committed_files import CommittedFiles
-from sql.query import query, typed
+from gliolake.cli import app as gliolake
+from gliolake.cli import ending
+from gliolake.errors import InputError, Obstructed, StorageUnreachable
+from gliolake.sql.catalog import connect, damage_named
+from gliolake.sql.committed_files import CommittedFiles
+from gliolake.sql.query import query, typed
+from gliolake.storage.lake import Lake
 
 REFUSED_BY_KIND = [
     "CREATE TABLE mine (a INTEGER)",

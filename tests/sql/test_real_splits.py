@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ingest.ingest import ingest
-from ingest.lists import ingest_list
-from lake.store import Lake
-from sql.catalog import connect
+from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.scan_lists import ingest_list
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 
 @pytest.fixture(scope="module", params=[("v2",), ("v5",), ("v2", "v5")], ids="+".join)

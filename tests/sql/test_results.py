@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lake.store import Lake
-from sql.catalog import connect, write_catalog
+from gliolake.sql.catalog import connect, write_catalog
+from gliolake.storage.lake import Lake
 
 VIEWS = ("results", "table_1", "table_2", "table_3", "table_4", "figure_7")
 

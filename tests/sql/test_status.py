@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gliolake import app
-from lake.store import Lake
-from lake.transaction import Transaction
-from sql.status import status
+from gliolake.cli.app import app
+from gliolake.sql.status import status
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 
 def test_scans_that_lack_a_vector_are_counted_by_branch(answering: Lake, tmp_path: Path) -> None:

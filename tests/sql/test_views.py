@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lake.store import Lake
-from lake.transaction import Transaction
-from sql.catalog import connect
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
 
 
 def cohort(name: str, role: str) -> dict[str, Any]:

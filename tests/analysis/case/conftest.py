@@ -12,18 +12,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from analysis.case.images import read_case
-from features.backbones import BackboneOptions, open_backbone
-from features.clips import ClipSettings
-from features.preflight import expect
-from features.preprocess_settings import PreprocessSettings
-from features.recipe import Choice, make_recipe
-from features.scan_task import ScanFile, ScanTask, Wanted, compute
-from features.volumes import volume_set_of
-from lake.store import Lake
-from lake.tables import BRANCHES
-from modeling.ensemble.export import export_model
-from modeling.train import train
+from gliolake.analysis.case.images import read_case
+from gliolake.features.backbones.registry import BackboneOptions, open_backbone
+from gliolake.features.clips import ClipSettings
+from gliolake.features.extraction.preflight import expect
+from gliolake.features.extraction.recipe import Choice, make_recipe
+from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, compute
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.features.preprocessing.volumes import volume_set_of
+from gliolake.modeling.export.command import export_model
+from gliolake.modeling.train import train
+from gliolake.schema.tables import BRANCHES
+from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=40, slices=36)
 SHAPE = (44, 48, 22)

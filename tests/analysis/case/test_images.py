@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.case.images import read_case
-from lake.errors import InputError
-from lake.tables import MODALITIES
+from gliolake.analysis.case.images import read_case
+from gliolake.errors import InputError
+from gliolake.schema.tables import MODALITIES
 
 UCSF = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1c", "t2": "T2", "seg": "tumor_segmentation"}
 

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-import gliolake
-from analysis.case import images
-from analysis.case.images import read_case
-from analysis.case.predict import predict
-from analysis.case.vectors import OtherRecipe, own_recipes, ready
-from features.clips import ClipSettings
-from features.preprocess_settings import PreprocessSettings
-from features.volumes import read_image
-from lake.errors import InputError
-from lake.store import Lake
-from modeling.ensemble.model import load_model
+from gliolake.analysis.case import images
+from gliolake.analysis.case.images import read_case
+from gliolake.analysis.case.predict import predict
+from gliolake.analysis.case.vectors import OtherRecipe, own_recipes, ready
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.features.clips import ClipSettings
+from gliolake.features.preprocessing.settings import PreprocessSettings
+from gliolake.features.preprocessing.volumes import read_image
+from gliolake.modeling.export.model import load_model
+from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=40, slices=36)
 

@@ -10,10 +10,10 @@ import duckdb
 import numpy as np
 import pytest
 
-from analysis.figures.registry import FIGURES, Drawn, drawn
-from analysis.study import analyse
-from lake.store import Lake
-from sql.catalog import connect
+from gliolake.analysis.figures.registry import FIGURES, Drawn, drawn
+from gliolake.analysis.study.command import analyse
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 
 SITES = ("<script>alert(1)</script>", "$x_1$", "_hidden & \x1bcut", "北京")
 """Sites as a stranger's label file may have them: marks of HTML, of mathematics, of legends and of terminals."""

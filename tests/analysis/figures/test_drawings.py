@@ -13,16 +13,16 @@ from matplotlib.colors import to_hex
 from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
-from analysis.figures.cases import cases
-from analysis.figures.curves import calibration, roc
-from analysis.figures.decision import decision
-from analysis.figures.pictures import slices
-from analysis.figures.registry import drawn
-from analysis.figures.style import BLUE, VERMILION, number, styled
-from features.volumes import read_image
-from lake.store import Lake
-from lake.tables import BRANCHES, MODALITIES
-from sql.catalog import connect
+from gliolake.analysis.figures.cases import cases
+from gliolake.analysis.figures.curves import calibration, roc
+from gliolake.analysis.figures.decision import decision
+from gliolake.analysis.figures.pictures import slices
+from gliolake.analysis.figures.registry import drawn
+from gliolake.analysis.figures.style import BLUE, VERMILION, number, styled
+from gliolake.features.preprocessing.volumes import read_image
+from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 from tests.analysis.figures.conftest import LABEL, Gallery, texts
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import matplotlib
 import pytest
 
-import gliolake
-from analysis.figures.command import write_figures
-from analysis.figures.registry import FIGURES, drawn
-from analysis.figures.style import WIDTH
-from lake.errors import InputError
-from lake.store import Lake
-from sql.catalog import connect
+from gliolake.analysis.figures.command import write_figures
+from gliolake.analysis.figures.registry import FIGURES, drawn
+from gliolake.analysis.figures.style import WIDTH
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 from tests.analysis.figures.conftest import LABEL, SITES, Gallery, texts
 
 NAMES, ENDINGS = list(FIGURES), ("png", "svg")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lake.store import Lake
+from gliolake.storage.lake import Lake
 
 HOSTILE = (
     """<script>document.title = "hit"</script>""",

@@ -18,25 +18,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gliolake
-from analysis.report.answer import Claim
-from analysis.report.checklist import STATES
-from analysis.report.page import Page, gather
-from analysis.report.rendering import render
-from analysis.report.report import report
-from analysis.report.table import without_folders
-from analysis.show_tables import plus_minus, reproduced
-from features.scan_task import ScanFile, input_digest
-from lake.errors import InputError
-from lake.store import Lake
-from sql.catalog import connect
+from gliolake.analysis.report.answer import Claim
+from gliolake.analysis.report.checklist import STATES
+from gliolake.analysis.report.page import Page, gather
+from gliolake.analysis.report.rendering import render
+from gliolake.analysis.report.report import report
+from gliolake.analysis.report.table import without_folders
+from gliolake.analysis.study.tables import plus_minus, reproduced
+from gliolake.cli import app as gliolake
+from gliolake.errors import InputError
+from gliolake.features.extraction.scan_task import ScanFile, input_digest
+from gliolake.sql.catalog import connect
+from gliolake.storage.lake import Lake
 from tests.analysis.report.conftest import BEGAN, Tables, put, run_row, scan_row
 
 
 @pytest.fixture(scope="module", autouse=True)
 def one_figure() -> Iterator[None]:
     """One figure is enough here; the browser looks at all of them."""
-    from analysis.figures import registry
+    from gliolake.analysis.figures import registry
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "FIGURES", {"decision": registry.FIGURES["decision"]})
@@ -277,7 +277,7 @@ def test_the_checklist_has_all_27_items_and_points_at_parts_of_the_page(said: Pa
     items = said.items
     assert [item.number for item in items] == list(range(1, 28))
     anchors = set(re.findall(r'id="([^"]+)"', page.decode("utf-8")))
-    asked = tomllib.loads(files("analysis.report").joinpath("tripod.toml").read_text("utf-8"))["item"]
+    asked = tomllib.loads(files("gliolake.analysis.report").joinpath("tripod.toml").read_text("utf-8"))["item"]
     assert {anchor for item in asked for anchor in item["where"]} <= anchors
     assert {item["state"] for item in asked} == set(STATES)
     assert all(item.how for item in items)

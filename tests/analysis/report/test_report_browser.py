@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from analysis.report.report import report
-from analysis.show import show
-from lake.store import Lake
+from gliolake.analysis.report.report import report
+from gliolake.analysis.study.published import show
+from gliolake.storage.lake import Lake
 from tests.browser import chromium, resize, visit
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from lake.store import Lake
-from modeling.ensemble.export import export_model
-from modeling.experiment import Experiment, run_experiments
-from modeling.inputs import read_cohorts
-from modeling.settings import defaults
-from modeling.train import keep
+from gliolake.modeling.data.inputs import read_cohorts
+from gliolake.modeling.experiment import Experiment, run_experiments
+from gliolake.modeling.export.command import export_model
+from gliolake.modeling.models.settings import defaults
+from gliolake.modeling.train import keep
+from gliolake.storage.lake import Lake
 
 Train = Callable[[Lake, Experiment], str]
 

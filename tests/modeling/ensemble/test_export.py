@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lake.errors import InputError
-from lake.store import Lake
-from modeling.ensemble.export import NotTheModel, export_model
-from modeling.ensemble.folder import LARGEST, SUMS, read_folder, write_folder
-from modeling.ensemble.model import Model, load_model
-from modeling.experiment import Experiment
-from modeling.inputs import read_cohorts
-from modeling.settings import defaults
+from gliolake.errors import InputError
+from gliolake.modeling.data.inputs import read_cohorts
+from gliolake.modeling.experiment import Experiment
+from gliolake.modeling.export.command import NotTheModel, export_model
+from gliolake.modeling.export.folder import LARGEST, SUMS, read_folder, write_folder
+from gliolake.modeling.export.model import Model, load_model
+from gliolake.modeling.models.settings import defaults
+from gliolake.storage.lake import Lake
 
 ONE, TWO = ("random_conv-made",), ("random_conv-made", "random_conv-other")
 

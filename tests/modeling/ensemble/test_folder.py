@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
 
-from lake.errors import DamagedFile, GliolakeError
-from modeling.ensemble.card import model_card
-from modeling.ensemble.description import parse_description
-from modeling.ensemble.folder import LARGEST, SUMS, NewerModel, NotAModel
-from modeling.ensemble.model import load_model
+from gliolake.errors import DamagedFile, GliolakeError
+from gliolake.modeling.export.card import model_card
+from gliolake.modeling.export.description import parse_description
+from gliolake.modeling.export.folder import LARGEST, SUMS, NewerModel, NotAModel
+from gliolake.modeling.export.model import load_model
 
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.safetensors"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modeling.ensemble.neighbours import Reference, as_reference, make_reference
+from gliolake.modeling.export.neighbours import Reference, as_reference, make_reference
 
 PATIENTS, BRANCHES, FITS = 120, 3, 4
 MIXING = np.random.default_rng(9).standard_normal((8, BRANCHES * 400))

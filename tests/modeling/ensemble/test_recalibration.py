@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from modeling.ensemble.recalibration import Recalibration, as_recalibration, recalibrate
+from gliolake.modeling.export.recalibration import Recalibration, as_recalibration, recalibrate
 
 
 def told(patients: int, sureness: float, seed: int = 0, fits: int = 20, resamples: int = 200) -> Recalibration:

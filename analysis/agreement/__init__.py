@@ -1,0 +1,1 @@
+"""`gliolake ccc`: concordance of feature sets, feature by feature."""

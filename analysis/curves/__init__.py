@@ -1,0 +1,1 @@
+"""ROC, calibration and decision curves."""

@@ -1,0 +1,1 @@
+"""`gliolake suspects`: pairs of scans too similar for two people."""

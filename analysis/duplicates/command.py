@@ -1,0 +1,172 @@
+"""`gliolake suspects`: pairs of scans whose vectors are too alike for two people, as links of kind ``suspected``.
+
+Such a link joins nobody: patients and splits are made of statements alone. It is a line on a list for a person to
+review, the view ``suspects``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gliolake.analysis.duplicates.report import Known, Suspect, SuspectsReport
+from gliolake.analysis.duplicates.search import Search, search
+from gliolake.analysis.duplicates.vectors import Scan, named_scans, read_places
+from gliolake.errors import InputError, known_name
+from gliolake.modeling.study.features import BEST_FIRST
+from gliolake.runs import start_run
+from gliolake.schema.tables import MODALITIES
+
+if TYPE_CHECKING:
+    from gliolake.storage.lake import Lake
+    from gliolake.storage.transaction import Transaction
+
+KIND = "suspected"
+"""Of the links that this module writes."""
+
+FEWEST = 8
+"""Scans of a cohort below which nothing can be said of what is usual in it."""
+
+CERTAIN = 0.9999
+"""The highest score: a suspicion is never a statement, whose score is 1."""
+
+
+def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: float = 0.1) -> SuspectsReport:
+    """Suspect the pairs of scans, across and within cohorts, that stand out from what different people look like.
+
+    Their links take the place of those that the feature set led to before; the same pairs write nothing.
+
+    Args:
+        lake: the lake.
+        feature_set: whose vectors are compared; the best founded of the lake if not given.
+        false_pairs: pairs of different people to be expected among the suspects of the whole search.
+
+    Raises:
+        InputError: there is no such feature set, or none; ``false_pairs`` is not above 0 and up to 1; the vectors do
+            not tell people apart.
+    """
+    if not 0 < false_pairs <= 1:
+        raise InputError(
+            f"{false_pairs:g} false pairs are no sensible aim.", hint="Give a number above 0 and up to 1, e.g. 0.1."
+        )
+    chosen, others = best_founded(lake, feature_set)
+    scans = named_scans(lake, chosen)
+    counts = Counter(cohort for cohort, _ in scans)
+    compared = [scan for scan in scans if counts[scan[0]] >= FEWEST]
+    few = {cohort: count for cohort, count in sorted(counts.items()) if count < FEWEST}
+    basis, patients, sessions = _told(lake, chosen, compared)
+    suspects: list[Suspect] = []
+    known: tuple[Known, ...] = ()
+    blank, told = 0, False
+    if compared:
+        places = read_places(lake, chosen, compared)
+        blank = int((~places.present.any(1)).sum())
+        last, pairs = search(places, patients, false_pairs)
+        told = last.tail is not None
+        suspects = _suspects(last, pairs)
+        known = _known(last, patients, sessions, false_pairs)
+    rows = [_link(chosen, suspect, len(compared)) for suspect in suspects]
+    arguments = {"feature_set": chosen, "false_pairs": false_pairs}
+    arguments |= {"compared": dict(Counter(cohort for cohort, _ in compared))}
+    with start_run(lake, "suspects", arguments, recorded=not _made_last(lake, arguments)) as run:
+        run.transact(lambda tx: _commit(tx, chosen, rows))
+    return SuspectsReport(
+        feature_set=chosen, others=others, basis=basis, false_pairs=false_pairs,
+        cohorts={cohort: count for cohort, count in sorted(counts.items()) if count >= FEWEST}, few=few, blank=blank,
+        told=told, suspects=tuple(suspects), known=known,
+    )  # fmt: skip
+
+
+def _made_last(lake: Lake, arguments: Mapping[str, Any]) -> bool:
+    """Whether the last search of the lake was this one, so that it need not be recorded again
+    (``gliolake.sql.cautions``)."""
+    where = {"command": "suspects", "outcome": "done"}
+    made = lake.read("runs", where, ["started", "run_id", "arguments"]).to_pylist()
+    last = max(made, key=lambda row: (row["started"], row["run_id"]), default=None)
+    return last is not None and json.loads(last["arguments"]) == arguments
+
+
+def best_founded(lake: Lake, asked: str | None) -> tuple[str, int]:
+    """The feature set that was asked for, or else that whose weights mean most, then the largest, then the first by
+    name; and how many others there are.
+
+    Raises:
+        InputError: there is none of this name, or none at all.
+    """
+    sizes: Counter[str] = Counter()
+    for file in lake.state().of_table("features"):
+        sizes[file.partition["feature_set"]] += file.rows
+    weights = {row["feature_set"]: row["weights"] for row in lake.read("feature_sets").to_pylist()}
+    if asked is not None:
+        return known_name("feature set", asked, sizes, hint="gliolake status lists them."), len(sizes) - 1
+    if not sizes:
+        raise InputError("The lake has no feature vectors.", hint="Make some: gliolake extract.")
+    rank = {name: BEST_FIRST.index(weights[name]) for name in sizes}
+    return min(sizes, key=lambda name: (rank[name], -sizes[name], name)), len(sizes) - 1
+
+
+def _told(lake: Lake, feature_set: str, scans: Sequence[Scan]) -> tuple[str, np.ndarray, np.ndarray]:
+    """What the vectors rest on, in words, and each scan's patient and session (n,), numbered."""
+    from gliolake.sql.catalog import connect
+
+    with connect(lake) as connection:
+        query = "SELECT basis FROM feature_bases WHERE feature_set = ?"
+        ((basis,),) = connection.execute(query, [feature_set]).fetchall()
+        found = connection.execute("SELECT cohort, scan_id, patient_id, session_id FROM patients").fetchall()
+    of_scan = {(cohort, scan): (patient, session) for cohort, scan, patient, session in found}
+    named = [of_scan.get(scan, ("/".join(scan),) * 2) for scan in scans]
+    patients, sessions = zip(*named, strict=True) if named else ((), ())
+    numbers = [np.unique(np.array(names, str), return_inverse=True)[1] for names in (patients, sessions)]
+    return basis, numbers[0], numbers[1]
+
+
+def _suspects(last: Search, pairs: np.ndarray) -> list[Suspect]:
+    """The pairs in words, the most alike first."""
+    scans = last.places.scans
+    found = [
+        Suspect(
+            scans[first], scans[second], float(expected),
+            {name: float(d) for name, d in zip(MODALITIES, apart, strict=True) if np.isfinite(d)},
+        )
+        for (first, second), expected, apart in zip(
+            pairs.tolist(), last.expected(pairs), last.distances(pairs), strict=True
+        )
+    ]  # fmt: skip
+    return sorted(found, key=lambda suspect: (suspect.expected, suspect.first, suspect.second))
+
+
+def _known(last: Search, patients: np.ndarray, sessions: np.ndarray, most: float) -> tuple[Known, ...]:
+    """Of the pairs that links say are one patient, how many the same search would have suspected."""
+    pairs = last.known()
+    pairs = pairs[patients[pairs[:, 0]] == patients[pairs[:, 1]]]
+    found = last.expected(pairs) <= most
+    same = sessions[pairs[:, 0]] == sessions[pairs[:, 1]]
+    return (
+        Known("one examination under two names", int(same.sum()), int(found[same].sum())),
+        Known("two visits of a patient", int((~same).sum()), int(found[~same].sum())),
+    )
+
+
+def _link(feature_set: str, suspect: Suspect, scans: int) -> dict[str, Any]:
+    apart = ", ".join(f"{modality} {distance:.2f}" for modality, distance in suspect.apart.items())
+    evidence = (
+        f"{feature_set}: {suspect.expected:.2g} pairs of different people expected to be as near among {scans:,} "
+        f"scans; distance, 1 being usual: {apart}"
+    )
+    (cohort_a, scan_a), (cohort_b, scan_b) = suspect.first, suspect.second
+    return {"cohort_a": cohort_a, "scan_a": scan_a, "cohort_b": cohort_b, "scan_b": scan_b,
+            "kind": KIND, "evidence": evidence, "score": score(suspect.expected)}  # fmt: skip
+
+
+def score(expected: float) -> float:
+    """1 less the pairs of different people expected to be as near, within 0 to ``CERTAIN``."""
+    return round(min(max(1 - expected, 0.0), CERTAIN), 4)
+
+
+def _commit(tx: Transaction, feature_set: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    before = tx.read("links", {"kind": KIND}).to_pylist()
+    tx.exchange("links", [row for row in before if row["evidence"].startswith(f"{feature_set}: ")], rows)

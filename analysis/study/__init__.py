@@ -1,0 +1,1 @@
+"""What becomes of a finished study: comparisons, correlations, subgroups, and published beside reproduced."""

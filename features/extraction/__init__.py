@@ -1,0 +1,1 @@
+"""`gliolake extract`: scans become vectors on a cluster."""

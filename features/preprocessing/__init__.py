@@ -1,0 +1,1 @@
+"""`gliolake preprocess`: raw sessions become registered, bias-corrected volumes that the lake keeps."""

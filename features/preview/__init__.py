@@ -1,0 +1,1 @@
+"""`gliolake preview`: contact sheets of scans, before and after preprocessing."""

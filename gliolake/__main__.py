@@ -1,0 +1,5 @@
+"""``python -m gliolake``."""
+
+from gliolake.cli.app import main
+
+main()

@@ -1,0 +1,33 @@
+"""Paths that a user gives. Names on disk are bytes; one that is no text can stand in no table and no JSON."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from gliolake.errors import InputError
+
+
+def absolute(path: str | Path) -> Path:
+    """The path from the root on, without "..".
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
+    whole = Path(path).absolute()
+    if ".." in whole.parts:
+        whole = Path(os.path.realpath(whole))
+    check_text(str(whole))
+    return whole
+
+
+def check_text(path: str) -> None:
+    """Raises InputError for a path, or any other argument, whose bytes are no UTF-8."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode(errors="backslashreplace").decode()
+        raise InputError(
+            f"{shown} is no UTF-8: its bytes are of another encoding, such as Latin-1.",
+            hint="Rename it, or give a link to it that has another name.",
+        ) from None

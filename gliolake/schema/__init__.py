@@ -1,0 +1,1 @@
+"""Every table of a lake, and the fixed lists that its columns draw on."""

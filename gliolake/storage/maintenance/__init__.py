@@ -1,0 +1,1 @@
+"""Verifying, repairing, purging and compacting a lake."""

@@ -1,0 +1,1 @@
+"""File formats: NIfTI, DICOM series, CSV and TFRecord, read within limits and checked."""

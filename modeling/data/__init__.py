@@ -1,0 +1,1 @@
+"""From the view ``snn_input`` to arrays, folds by patient, and harmonisation."""

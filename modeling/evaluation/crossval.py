@@ -1,0 +1,280 @@
+"""Cross-validate a model on arrays: folds, fits, metrics, optimism. No lake in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from gliolake.errors import InputError
+from gliolake.modeling.data.folds import Fold, assert_no_shared_patients, cut_folds
+from gliolake.modeling.evaluation.scores import METRICS, scores
+from gliolake.modeling.models.fitting import fit_all
+from gliolake.modeling.models.problem import Answer, Problem, modality_of
+from gliolake.modeling.models.settings import Settings, defaults
+from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+
+SPLITS = ("internal", "external")
+"""What a figure is of: the test part of a fold, or the external scans."""
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Scans as arrays: values (n, K, 400) float32, NaN in a missing branch; labels (n,) bool; patients (n,) str.
+
+    names: of the K branches; sites (n,) str, "" where not known, or None where none is.
+    """
+
+    values: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    names: tuple[str, ...] = BRANCHES
+    sites: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __post_init__(self) -> None:
+        n, branches = len(self.values), len(self.names)
+        if self.values.shape != (n, branches, FEATURE_LENGTH) or {len(self.labels), len(self.patients)} != {n}:
+            raise InputError(
+                f"Scans of shape {self.values.shape} with {len(self.labels)} labels and {len(self.patients)} patients; "
+                f"expected (n, {branches}, {FEATURE_LENGTH}), n and n."
+            )
+        if self.sites is not None and len(self.sites) != n:
+            raise InputError(f"{n} scans with {len(self.sites)} sites.")
+
+    def none(self) -> Scans:
+        """No scan, of the same branches."""
+        return Scans(self.values[:0], self.labels[:0], self.patients[:0], self.names)
+
+    def site_names(self) -> np.ndarray:
+        """(n,) str: the sites, "" where not known."""
+        return np.full(len(self), "") if self.sites is None else self.sites.astype(str)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric of one fold, and what a careless selection would have added to it (careless less honest)."""
+
+    split: str
+    repeat: int
+    fold: int
+    metric: str
+    value: float | None
+    optimism: float | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """A cross-validation, or some repeats of one, done.
+
+    kept, kept_external: (n,), (m,) bool: scans with at least one of the model's branches; the others took no part.
+    labels, patients, present: of the kept scans, internal ones first; present (n, K) says which branches the model
+        was shown, ``branches`` their names.
+    answer: probabilities and attention over the same rows.
+    """
+
+    model: str
+    settings: Settings
+    branches: tuple[str, ...]
+    folds: list[Fold]
+    kept: np.ndarray
+    kept_external: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    present: np.ndarray
+    answer: Answer
+    figures: list[Figure]
+
+    @property
+    def external(self) -> np.ndarray:
+        """Rows of the external scans."""
+        return np.arange(int(self.kept.sum()), len(self.labels))
+
+
+def cross_validate(
+    scans: Scans, model: str, *, settings: Settings | None = None, external: Scans | None = None, **how: Any
+) -> Result:
+    """Train ``model`` on every fold and score it on the fold's test part and on all external scans.
+
+    Args:
+        scans: training scans.
+        model: snn, snn_released, snn_lowrank, mlp or logistic.
+        settings: of the model; its defaults if None.
+        external: scans of patients that are nowhere in ``scans``.
+        how: as for ``cross_validate_all``.
+
+    Raises:
+        InputError: no such model, shapes that do not fit, one class, too few patients for the folds, or sites to be
+            harmonised that are not known.
+        LeakingSplit: a patient is both in ``scans`` and in ``external``.
+    """
+    (result,) = cross_validate_all(scans, model, [settings or defaults(model)], external=external, **how)
+    return result
+
+
+def cross_validate_all(
+    scans: Scans,
+    model: str,
+    variants: Sequence[Settings],
+    *,
+    external: Scans | None = None,
+    repeats: int = 4,
+    folds: int = 5,
+    only: Collection[int] | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Result]:
+    """The same for variants of a model that differ in ``branches`` and ``withheld`` alone, in their order.
+
+    Those that train on the same branches are trained once, and those that train on as many branches beside one
+    another, as one batch of fits.
+
+    Args:
+        scans, model, external: see ``cross_validate``.
+        variants: settings of each.
+        repeats, folds, seed: of the cross-validation.
+        only: some of the repeats; None for all.
+        threads: cores for the compiled loops; the result does not depend on it. None: all.
+        advance: called ``steps(...)`` times as the work goes on, for one variant.
+
+    Raises:
+        InputError, LeakingSplit: see ``cross_validate``.
+    """
+    defaults(model)
+    shared = {replace(settings, branches=(), withheld=()) for settings in variants}
+    if len(shared) != 1:
+        raise ValueError("variants may differ in branches and withheld alone")
+    outside = external if external is not None else scans.none()
+    values = np.concatenate((scans.values, outside.values))
+    present = np.isfinite(values).all(-1)
+    data = _Data(np.where(present[..., None], values, np.float32(0)), present, scans, outside)
+    how = _How(repeats, folds, seed, only, threads)
+    results: dict[Settings, Result] = {}
+    for group in _groups(variants, data):
+        results |= _run(model, group, data, how, advance)
+    return [results[settings] for settings in variants]
+
+
+@dataclass(frozen=True)
+class _Data:
+    values: np.ndarray
+    present: np.ndarray
+    scans: Scans
+    outside: Scans
+
+    def columns(self, settings: Settings) -> np.ndarray:
+        """(K,) bool: the branches that are read."""
+        return np.array([modality_of(name) in settings.branches for name in self.scans.names])
+
+    def kept(self, settings: Settings) -> np.ndarray:
+        """(n,) bool: scans that have one of them."""
+        return np.asarray(self.present[:, self.columns(settings)].any(1))
+
+
+@dataclass(frozen=True)
+class _How:
+    repeats: int
+    folds: int
+    seed: int
+    only: Collection[int] | None
+    threads: int | None
+
+
+def _groups(variants: Sequence[Settings], data: _Data) -> list[list[Settings]]:
+    """Variants that can be trained as one batch of fits: on the same scans, and as many branches."""
+    groups: dict[Any, list[Settings]] = {}
+    for settings in dict.fromkeys(variants):
+        key = (int(data.columns(settings).sum()), data.kept(settings).tobytes())
+        groups.setdefault(key, []).append(settings)
+    return list(groups.values())
+
+
+def _run(
+    model: str, group: Sequence[Settings], data: _Data, how: _How, advance: Callable[[], None]
+) -> dict[Settings, Result]:
+    from gliolake.modeling.models.siamese.branch import usable_cores
+
+    kept = data.kept(group[0])
+    if not kept[: len(data.scans)].any():
+        raise InputError(
+            f"No training scan has any of the branches {', '.join(group[0].branches)}.",
+            hint="Extract features for them, or choose other modalities.",
+        )
+    trained = list(dict.fromkeys(settings.branches for settings in group))
+    columns = {settings.branches: np.flatnonzero(data.columns(settings)) for settings in group}
+    withheld = list(dict.fromkeys(settings.withheld for settings in group))
+    withholdings = [np.array([modality_of(name) in each for name in data.scans.names]) for each in withheld]
+    labels = np.concatenate((data.scans.labels, data.outside.labels))[kept].astype(bool)
+    patients = np.concatenate((data.scans.patients, data.outside.patients))[kept]
+    internal = int(kept[: len(data.scans)].sum())
+    settings = group[0]
+    every = cut_folds(
+        labels[:internal], patients[:internal], repeats=how.repeats, folds=how.folds, seed=how.seed,
+        validation=settings.validation,
+    )  # fmt: skip
+    assert_no_shared_patients(every, patients[:internal], patients[internal:])
+    only = how.only if how.only is not None else range(how.repeats)
+    cut = [one for one in every if one.repeat in only]
+    problem = Problem(
+        np.ascontiguousarray(data.values[kept], np.float32), data.present[kept], labels, patients,
+        [fold for fold in cut for _ in trained],
+        np.concatenate([np.stack([columns[branches] for branches in trained])] * len(cut)),
+        max(len(fold.fitting) for fold in every), internal, settings, how.seed, how.threads or usable_cores(),
+    )  # fmt: skip
+    sites = np.concatenate((data.scans.site_names(), data.outside.site_names()))[kept]
+    answers = fit_all(model, problem, withholdings, sites, advance)
+    results = {}
+    for settings in group:
+        which = withheld.index(settings.withheld)
+        answer = answers[which].of(slice(trained.index(settings.branches), None, len(trained)))
+        read = columns[settings.branches]
+        names = tuple(data.scans.names[column] for column in read)
+        shown = (problem.present & ~withholdings[which])[:, read]
+        results[settings] = Result(
+            model, settings, names, cut, kept[: len(data.scans)], kept[len(data.scans) :], labels, patients, shown,
+            answer, figures_of(labels, internal, cut, answer),
+        )  # fmt: skip
+    return results
+
+
+def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
+    """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
+    figures = []
+    for split in SPLITS:
+        for f, fold in enumerate(folds):
+            rows = fold.test if split == "internal" else np.arange(internal, len(labels))
+            rows = rows[np.isfinite(answer.probability[f, rows])]
+            if not len(rows):
+                continue
+            honest = scores(labels[rows], answer.probability[f, rows])
+            careless = scores(labels[rows], answer.careless[f, rows])
+            for metric in METRICS:
+                value, other = honest[metric], careless[metric]
+                optimism = None if value is None or other is None else other - value
+                figures.append(Figure(split, fold.repeat, fold.fold, metric, value, optimism))
+    return figures
+
+
+def restricted(result: Result, external: np.ndarray) -> Result:
+    """The result as if only some of the external scans had been asked for.
+
+    Args:
+        result: of a cross-validation.
+        external: (m,) bool, of all external scans that were given.
+    """
+    chosen = result.kept_external & external
+    if (chosen == result.kept_external).all():
+        return result
+    internal = len(result.labels) - len(result.external)
+    rows = np.concatenate((np.arange(internal), internal + np.flatnonzero(external[result.kept_external])))
+    fewer = result.answer.each(lambda array: array[:, rows])
+    labels = result.labels[rows]
+    return replace(
+        result, kept_external=chosen, labels=labels, patients=result.patients[rows], present=result.present[rows],
+        answer=fewer, figures=figures_of(labels, internal, result.folds, fewer),
+    )  # fmt: skip

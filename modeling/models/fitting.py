@@ -1,0 +1,78 @@
+"""A model of any kind fitted to a problem: logistic regression, or a network; harmonised and tempered where asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from gliolake.errors import known_name
+from gliolake.modeling.models.problem import Answer, Problem
+from gliolake.modeling.models.settings import Settings
+
+
+def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
+    """How often ``cross_validate`` calls ``advance``: per epoch, per fold for logistic regression, or both."""
+    epochs = 1 if model == "logistic" else settings.epochs
+    return epochs * repeats * folds if model == "logistic" or settings.harmonise else epochs
+
+
+def fit_model(
+    model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Callable[[], None]
+) -> list[Answer]:
+    """Fit every fold, and answer once for each of ``withholdings``.
+
+    Args:
+        model: a name of ``gliolake.modeling.models.settings.DEFAULTS``.
+        problem: what to fit.
+        withholdings: (C,) bool each: branches that are not shown to the fitted models.
+        advance: called ``steps(...)`` times.
+    """
+    if model == "logistic":
+        from gliolake.modeling.models.logistic import fit_logistic
+
+        answers = fit_logistic(problem, withholdings, advance)
+    else:
+        from gliolake.modeling.models.siamese.training import fit_networks
+
+        answers = fit_networks(model, problem, withholdings, advance)
+    if not problem.settings.calibrated:
+        return answers
+    from gliolake.modeling.evaluation.calibration import tempered
+
+    return [tempered(answer, problem.labels) for answer in answers]
+
+
+def fit_all(
+    model: str, problem: Problem, withholdings: Sequence[np.ndarray], sites: np.ndarray, advance: Callable[[], None]
+) -> list[Answer]:
+    """The same; where sites (n,) are to be harmonised, fold by fold.
+
+    Raises:
+        InputError: no such harmonisation, or the sites are not known.
+    """
+    of_parts = [fit_model(model, part, withholdings, advance) for part in _parts(problem, sites)]
+    return [_joined(answers) for answers in zip(*of_parts, strict=True)]
+
+
+def _parts(problem: Problem, sites: np.ndarray) -> Iterable[Problem]:
+    """The problem, or where each fold has values of its own its folds one by one, in their order."""
+    if not problem.settings.harmonise:
+        return [problem]
+    from gliolake.modeling.data.harmonisation import METHODS, by_fold
+
+    known_name("harmonisation", problem.settings.harmonise, METHODS)
+    return by_fold(problem, sites)
+
+
+def _joined(answers: Sequence[Answer]) -> Answer:
+    """The answer of all fits, from those of some and of the next ones."""
+    if len(answers) == 1:
+        return answers[0]
+    probability, careless, held = (
+        np.concatenate([getattr(answer, name) for answer in answers]) for name in ("probability", "careless", "held")
+    )
+    attention = [answer.attention for answer in answers if answer.attention is not None]
+    selection = {name: [one for answer in answers for one in answer.selection[name]] for name in answers[0].selection}
+    learned = {name: np.concatenate([answer.learned[name] for answer in answers]) for name in answers[0].learned}
+    return Answer(probability, careless, held, np.concatenate(attention) if attention else None, selection, learned)

@@ -1,0 +1,1 @@
+"""The Siamese network and the MLP: all fits of a cross-validation trained together, in compiled loops."""

@@ -1,0 +1,1 @@
+"""`gliolake search`: model selection by nested cross-validation."""

@@ -1,0 +1,305 @@
+"""`gliolake study run`: the experiments of a study become rows of the lake, those that are missing and no others.
+
+A task is a block: some repeats of the cross-validations of experiments that train alike. What a block finds is
+committed as it comes. An experiment is there when all its folds are, and its row of table experiments tells so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gliolake.cluster.client import commit_in_batches, map_tasks, open_cluster
+from gliolake.errors import InputError, known_name
+from gliolake.log.progress import warn
+from gliolake.modeling.experiment import Experiment
+from gliolake.modeling.study.features import resolve
+from gliolake.modeling.study.file import FIGURES, Study, StudyRow, read_study
+from gliolake.modeling.study.report import StudyReport
+from gliolake.modeling.study.task import Block, Data, Finished, Fitted, Look, Seen, fit_block, look, sum_up, told
+from gliolake.runs import Run, start_run
+from gliolake.storage.lake import Lake
+from gliolake.storage.transaction import Transaction
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+TOGETHER = 5
+"""Experiments of a block at most: more would gain little, and be one worker's while others idle."""
+
+BATCH_BLOCKS = 16
+BATCH_SECONDS = 10.0
+"""Blocks are committed when they are so many or so old: what a crash can cost."""
+
+MEMORY = 1_000_000_000
+"""About the bytes that a worker needs for a cohort of some hundred patients."""
+
+
+@dataclass
+class Plan:
+    """What is known of a study's rows on the way.
+
+    Attributes:
+        data: Rows that an experiment reads, by row of the study.
+        named: The experiment's id, by row of the study.
+        experiments: By id.
+        digests: Of the data.
+        failed: Why there is no experiment, by row of the study.
+        notes: What a row should tell though it is done.
+    """
+
+    data: dict[str, Data] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
+    experiments: dict[str, Experiment] = field(default_factory=dict)
+    digests: dict[Data, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+def run_study(
+    lake: Lake,
+    file: str | Path | None = None,
+    *,
+    features: Mapping[str, str] | None = None,
+    only: Sequence[str] = (),
+    scheduler: str | None = None,
+    workers: int | None = None,
+) -> StudyReport:
+    """Run a study's experiments, as far as the lake has what they need; a rerun computes what is missing.
+
+    Writes tables experiments, fits, predictions, attention, metrics and summaries, and a row of study_rows for each
+    row of the study: an experiment that cannot be run is a row that says why, and stops no other.
+
+    Args:
+        lake: the lake.
+        file: a study file; the shipped one where None.
+        features: feature sets of the lake for names of the study, where its backbones leave a choice.
+        only: tables or rows of the study; all where empty.
+        scheduler, workers: see ``gliolake.cluster.client.open_cluster``.
+
+    Raises:
+        InputError: the file cannot be understood, or an option names what is not there.
+        ClusterError: the cluster is at fault.
+    """
+    started = time.monotonic()
+    study = read_study(file)
+    for name in features or {}:
+        known_name("name of features in the study", name, study.features)
+    study = study.only(only) if only else study
+    plan = _data_of(lake, study, features or {})
+    cautions = _cautions(lake, plan)
+    arguments = {"study": study.name, "features": features or {}, "only": list(only)}
+    with start_run(lake, "study", arguments) as run, open_cluster(scheduler, workers, memory=MEMORY) as client:
+        _name(run, client, study, plan)
+        fits = _fit(lake, run, client, plan)
+        _sum_up(lake, run, client, plan)
+        rows = [_study_row(study.name, row, plan) for row in study.rows]
+        run.transact(partial(_commit_rows, rows=rows, whole=not only))
+    return StudyReport(study.name, tuple(rows), fits, time.monotonic() - started, cautions)
+
+
+def _cautions(lake: Lake, plan: Plan) -> tuple[str, ...]:
+    """What to know of the splits; what is grave is said before hours of computing."""
+    from gliolake.sql.catalog import connect
+    from gliolake.sql.cautions import cautions, shared_patients
+
+    with connect(lake) as connection:
+        rules = [data.label_rule for data in plan.data.values()]
+        shared, known = shared_patients(connection), cautions(connection, rules)
+    for sentence in shared:
+        warn(sentence)
+    return (*shared, *known)
+
+
+def _data_of(lake: Lake, study: Study, features: Mapping[str, str]) -> Plan:
+    """Find feature sets for every row."""
+    plan = Plan()
+    sets = lake.read("feature_sets").to_pylist()
+    for row in study.rows:
+        if row.tried is None:
+            continue
+        try:
+            chosen = tuple(
+                resolve(name, study.features[name], row.tried.delta, sets, features) for name in row.tried.features
+            )
+        except InputError as error:
+            plan.failed[row.name] = told(error)
+            continue
+        experiment = row.tried.experiment
+        plan.data[row.name] = Data(str(lake.root), chosen, experiment.label_rule, experiment.delta)
+    return plan
+
+
+def _name(run: Run, client: Client, study: Study, plan: Plan) -> None:
+    """Have workers look at the rows, and name the experiments after what they see."""
+    tried = {row.name: row.tried for row in study.rows if row.tried}
+    looks: dict[Data, dict[str, Experiment]] = defaultdict(dict)
+    for name, data in plan.data.items():
+        looks[data][name] = replace(tried[name].experiment, feature_sets=data.feature_sets)
+    external = frozenset(row.name for row in study.rows if row.split == "external")
+    tasks = [Look(run.run_id, data, experiments, external) for data, experiments in looks.items()]
+    for task, seen in _results(client, look, tasks, "looking at the features"):
+        if not isinstance(seen, Seen):
+            plan.failed |= dict.fromkeys(task.experiments, told(seen))
+            continue
+        plan.failed |= seen.refused
+        plan.digests[task.data] = seen.digest
+        for name, experiment in task.experiments.items():
+            if name in seen.refused:
+                continue
+            plan.named[name] = experiment.name(seen.digest)
+            plan.experiments[plan.named[name]] = experiment
+            if seen.incomplete:
+                plan.notes[name] = (
+                    f"{len(seen.incomplete)} scans lack one of the feature sets and take no part, the first "
+                    f"{seen.incomplete[0]}: extract them for all scans."
+                )
+
+
+def _fit(lake: Lake, run: Run, client: Client, plan: Plan) -> int:
+    """Fit all blocks that the lake lacks, and return how many folds were fitted."""
+    missing = _missing(lake, plan.experiments)
+    complete = {name: set(range(plan.experiments[name].repeats)) - repeats for name, repeats in missing.items()}
+    fitted = 0
+    blocks = _blocks(run.run_id, plan, missing)
+    results = _results(client, fit_block, blocks, "training")
+
+    def commit(batch: list[tuple[Block, Fitted | Exception]]) -> None:
+        nonlocal fitted
+        done = []
+        for block, result in batch:
+            if not isinstance(result, Fitted):
+                _fail(plan, dict.fromkeys(block.experiments, told(result)))
+                continue
+            _fail(plan, result.failed)
+            for name in result.rows:
+                complete[name].update(block.repeats)
+                fitted += len(block.repeats) * plan.experiments[name].folds
+            done.append((block, result))
+        whole = {name for name, repeats in complete.items() if len(repeats) == plan.experiments[name].repeats}
+        run.transact(partial(_commit, done=done, whole=whole))
+
+    commit_in_batches(results, commit, BATCH_BLOCKS, BATCH_SECONDS)
+    return fitted
+
+
+def _missing(lake: Lake, experiments: Mapping[str, Experiment]) -> dict[str, set[int]]:
+    """Repeats of which the lake lacks folds, by experiment; experiments that lack none are left out."""
+    fits: dict[tuple[str, int], int] = defaultdict(int)
+    for row in lake.read("fits", columns=["experiment", "repeat"]).to_pylist():
+        fits[row["experiment"], row["repeat"]] += 1
+    known = set(lake.read("experiments", columns=["experiment"])["experiment"].to_pylist())
+    missing = {
+        name: {repeat for repeat in range(one.repeats) if fits[name, repeat] < one.folds}
+        for name, one in experiments.items()
+    }
+    # Folds that are all there without the experiment's own row: a crash came between; the last repeat is run again.
+    for name, repeats in missing.items():
+        if not repeats and name not in known:
+            repeats.add(experiments[name].repeats - 1)
+    return {name: repeats for name, repeats in missing.items() if repeats}
+
+
+def _blocks(run_id: str, plan: Plan, missing: Mapping[str, set[int]]) -> list[Block]:
+    """One for each repeat of experiments that train alike, the slowest first.
+
+    Networks that learn one scan at a time spend most of a step on what does not grow with the fits: all repeats are
+    one block.
+    """
+    data_of = {name: plan.data[row] for row, name in plan.named.items()}
+    groups: dict[Any, dict[str, Experiment]] = defaultdict(dict)
+    for name, lacking in missing.items():
+        experiment = plan.experiments[name]
+        alike = replace(
+            experiment, external="external", diagnosis="",
+            settings=replace(experiment.settings, branches=(), withheld=()),
+        )  # fmt: skip
+        every = tuple(sorted(lacking))
+        for repeats in [every] if experiment.settings.batch == 1 else [(repeat,) for repeat in every]:
+            key = (data_of[name], alike, len(experiment.settings.branches), repeats)
+            groups[key][name] = experiment
+    blocks = [
+        Block(run_id, data, plan.digests[data], some, repeats)
+        for (data, _, _, repeats), experiments in groups.items()
+        for some in _at_most(experiments, TOGETHER)
+    ]
+    return sorted(blocks, key=_cost, reverse=True)
+
+
+def _at_most(experiments: Mapping[str, Experiment], most: int) -> Iterator[dict[str, Experiment]]:
+    """Parts of at most so many different trainings; those that train on the same branches stay together."""
+    by_branches: dict[tuple[str, ...], dict[str, Experiment]] = defaultdict(dict)
+    for name, experiment in experiments.items():
+        by_branches[experiment.settings.branches][name] = experiment
+    trainings = list(by_branches.values())
+    for first in range(0, len(trainings), most):
+        yield {name: one for some in trainings[first : first + most] for name, one in some.items()}
+
+
+def _cost(block: Block) -> int:
+    """About how long a block takes, in units of its own."""
+    one = next(iter(block.experiments.values()))
+    trainings = len({each.settings.branches for each in block.experiments.values()})
+    weight = {"snn_released": 20, "logistic": 1}.get(one.model, 10)
+    branches = trainings * len(one.settings.branches) * len(one.feature_sets)
+    return len(block.repeats) * weight * branches * one.settings.members
+
+
+def _results(client: Client, function: Any, tasks: Sequence[Any], description: str) -> Iterable[tuple[Any, Any]]:
+    """Outcomes as they come; no progress bar for nothing."""
+    return map_tasks(client, function, tasks, description=description, retries=0) if tasks else ()
+
+
+def _fail(plan: Plan, failed: Mapping[str, str]) -> None:
+    for row, name in plan.named.items():
+        if name in failed:
+            plan.failed[row] = failed[name]
+
+
+def _commit(transaction: Transaction, done: Sequence[tuple[Block, Fitted]], whole: set[str]) -> None:
+    for _, result in done:
+        for name, (row, files) in result.rows.items():
+            transaction.add(files)
+            if name in whole:
+                transaction.upsert("experiments", [row])
+
+
+def _sum_up(lake: Lake, run: Run, client: Client, plan: Plan) -> None:
+    there = set(lake.read("summaries", columns=["experiment"])["experiment"].to_pylist())
+    known = set(lake.read("experiments", columns=["experiment"])["experiment"].to_pylist())
+    tasks = [
+        Finished(str(lake.root), name, one.seed)
+        for name, one in plan.experiments.items()
+        if name in known and name not in there
+    ]
+    for task, rows in _results(client, sum_up, tasks, "summing up"):
+        if isinstance(rows, Exception):
+            _fail(plan, {task.name: told(rows)})
+            continue
+        run.transact(partial(Transaction.replace, name="summaries", where={"experiment": task.name}, rows=rows))
+
+
+def _study_row(study: str, row: StudyRow, plan: Plan) -> dict[str, Any]:
+    state, experiment = "done", plan.named.get(row.name, "")
+    if row.tried is None:
+        state, experiment = "quoted", ""
+    elif row.name in plan.failed:
+        state, experiment = "failed", ""
+    return {
+        "study": study, "name": row.name, "table": row.table, "position": row.position, "label": row.label,
+        "split": row.split, "state": state, "experiment": experiment, "against": row.against,
+        "detail": plan.failed.get(row.name, plan.notes.get(row.name, "")),
+        **{figure: row.published.get(figure) for figure in FIGURES},
+    }  # fmt: skip
+
+
+def _commit_rows(transaction: Transaction, rows: list[dict[str, Any]], whole: bool) -> None:
+    if whole:
+        transaction.replace("study_rows", {"study": rows[0]["study"]}, rows)
+    else:
+        transaction.upsert("study_rows", rows)
