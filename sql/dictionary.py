@@ -184,8 +184,8 @@ def _escaped(text: str) -> str:
 
 _INTRODUCTION = f"""# Data dictionary
 
-What every table and view of a lake holds. Made from `gliolake/schema/tables.py` and the comments in `sql/*.sql` by
-`{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
+What every table and view of a lake holds. Made from `gliolake/schema/tables.py` and the comments in `sql/views/*.sql`
+by `{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
 
 A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, when a
 connection is opened.

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.runs import Run
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
@@ -43,7 +43,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest
         monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
         code = 0
         try:
-            gliolake.main()
+            main()
         except SystemExit as end:
             code = int(end.code or 0)
         out, err = capfdbinary.readouterr()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gliolake.cli import app as gliolake
+import gliolake
 from gliolake.errors import NotALake
 from gliolake.storage.lake import Lake
 

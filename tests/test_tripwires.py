@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import typer
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import app
 from gliolake.ingest.synthetic.cohort import write_cohorts
 
 COMMAND = shutil.which("gliolake", path=Path(sys.executable).parent) or shutil.which("gliolake")
@@ -228,7 +228,7 @@ def test_no_command_runs_or_reads_what_lies_in_the_current_folder_or_among_the_i
         assert done.returncode in ({2} if name in MAY_FAIL else {0, 1}), f"{name}: {done.stdout}{done.stderr}"
         assert "Traceback" not in done.stderr, done.stderr
         tried.add(name)
-    assert tried == set(names(typer.main.get_command(gliolake.app))), "each command there is"
+    assert tried == set(names(typer.main.get_command(app))), "each command there is"
 
 
 @pytest.mark.parametrize(
@@ -278,8 +278,8 @@ print(json.dumps(told))
 CHILDREN = """
 import sys
 from pathlib import Path
-sys.argv[0] = "gliolake"
-import gliolake
+sys.argv[0] = "/bin/gliolake"
+import gliolake.cli
 from gliolake.process.isolation import leave_current_folder
 leave_current_folder()
 from concurrent.futures import ProcessPoolExecutor

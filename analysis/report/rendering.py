@@ -17,8 +17,8 @@ def render(page: Page) -> bytes:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("analysis.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
+        loader=PackageLoader("gliolake.analysis.report", ""), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     style, script = (
         files("gliolake.analysis.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js")

@@ -23,7 +23,6 @@ from gliolake.log.plain_text import guarded, shown, without_passwords
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from duckdb import DuckDBPyConnection
     from rich.console import Console
 
     from gliolake.features.extraction.report import ExtractReport
@@ -953,37 +952,6 @@ def demo(
     from gliolake.analysis.demo import demo as run
 
     raise typer.Exit(run(folder, seed=seed, overwrite=overwrite))
-
-
-def connect(lake: str | Path | None = None, *, linked: bool | None = None) -> DuckDBPyConnection:
-    """Open a lake for questions in SQL: a read-only DuckDB connection with all tables and views, as of now.
-
-    >>> import gliolake
-    >>> con = gliolake.connect("/data/lake")
-    >>> con.sql("FROM training").df()                              # pandas
-    >>> con.sql("FROM results").pl()                               # Polars
-    >>> con.sql("FROM vectors").to_arrow_table()                   # Arrow; .arrow() reads it batch by batch
-    >>> con.sql("FROM scans WHERE scan_id = $id", params={"id": "BraTS2021_00000"}).df()
-
-    ``con.sql("SHOW TABLES")`` names the tables and views, ``con.sql("DESCRIBE training")`` their columns. Commits made
-    later are seen by connecting again. What would write, or read anything else on this machine, fails.
-
-    Args:
-        lake: a folder, or ``s3://bucket/prefix`` as text; the variable GLIOLAKE_LAKE if not given.
-        linked: whether the folder, and folders in it, may be symbolic links; GLIOLAKE_LINKED_LAKE if not given.
-
-    Raises:
-        NotALake: there is no lake there, or none was named.
-        NewerLake, OlderLake: another version of gliolake wrote it.
-        DamagedFile: a committed file that every connection reads is missing or altered.
-    """
-    from gliolake.errors import NotALake
-    from gliolake.sql.catalog import connect as open_catalog
-
-    root = lake or os.environ.get("GLIOLAKE_LAKE")
-    if not root:
-        raise NotALake("No lake was named.", hint="Give its folder, or set GLIOLAKE_LAKE.")
-    return open_catalog(_lake(root, linked=linked))
 
 
 def _lake(root: str | Path, create: bool = False, linked: bool | None = None) -> Lake:

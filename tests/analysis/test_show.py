@@ -14,7 +14,7 @@ from rich.console import Console
 
 from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.published import Shown, show
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.storage.lake import Lake
 
@@ -155,7 +155,7 @@ def test_the_command_prints_a_table_or_one_json_object(
         arguments = ["study", "show", "table_2", "--lake", finished.lake.root, "--study", "made", *options]
         monkeypatch.setattr(sys, "argv", ["gliolake", *arguments])
         with pytest.raises(SystemExit) as end:
-            gliolake.main()
+            main()
         assert not end.value.code
         out = capsys.readouterr().out
         if options:

@@ -19,7 +19,7 @@ from gliolake.analysis.duplicates import search as suspects_search
 from gliolake.analysis.duplicates.command import find_suspects, score
 from gliolake.analysis.duplicates.search import Search, Tail, search
 from gliolake.analysis.duplicates.vectors import Places, whiten
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
@@ -299,7 +299,7 @@ def test_the_command_tells_people_and_scripts_and_answers_mistakes_in_words(
         monkeypatch.setattr(sys, "argv", ["gliolake", "suspects", "--lake", doubled.root, *arguments])
         code = 0
         try:
-            gliolake.main()
+            main()
         except SystemExit as end:
             code = int(end.code or 0)
         return code, *capsys.readouterr()

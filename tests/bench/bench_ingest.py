@@ -103,7 +103,9 @@ def end_to_end(root: Path, scratch: Path, rounds: int = 2) -> tuple[float, float
         LocalCluster(threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=40) as cluster,
         Client(cluster) as client,
     ):
-        client.run(importlib.import_module, "ingest.images")  # a cohort has a thousand scans, and imports once
+        client.run(
+            importlib.import_module, "gliolake.ingest.scans.images"
+        )  # a cohort has a thousand scans, and imports once
         address = client.scheduler.address
         for number in range(rounds):
             lake = Lake(scratch / f"lake-{number}", create=True)

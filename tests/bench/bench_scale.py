@@ -197,9 +197,10 @@ def middle(rounds: int, measure: Callable[[], Figures]) -> Figures:
 
 
 COMMAND = """
-import atexit, pathlib, sys, gliolake
+import atexit, pathlib, sys
+from gliolake.cli.app import main
 atexit.register(lambda: print(pathlib.Path("/proc/self/status").read_text(), file=sys.stderr))
-gliolake.main()
+main()
 """
 
 

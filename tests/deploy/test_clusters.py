@@ -115,7 +115,7 @@ def images(tmp_path: Path) -> Path:
 
 def gliolake(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """The command line, in a folder."""
-    command = [sys.executable, str(PROJECT / "gliolake/cli/app.py"), *options, "--lake", str(folder / "lake")]
+    command = [sys.executable, "-m", "gliolake", *options, "--lake", str(folder / "lake")]
     return subprocess.run(command, cwd=folder, capture_output=True, encoding="utf-8", check=False)
 
 

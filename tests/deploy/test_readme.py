@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import typer
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import app
 from tests.deploy.readme_commands import commands
 
 PROJECT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_every_command_is_one_that_gliolake_understands(file: str, monkeypatch: 
         if words[:1] == ["gliolake"]
     ]
     assert len(typed) > 3
-    program = idle(typer.main.get_command(gliolake.app))
+    program = idle(typer.main.get_command(app))
     for words in typed:
         for given, code in ((words, 0), ([*words, "--no-such-option"], 2)):
             with pytest.raises(SystemExit) as ended:

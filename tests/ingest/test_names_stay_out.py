@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.cohorts.patterns import TimedPattern
@@ -42,7 +42,7 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> C
         monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
         code: object = 0
         try:
-            gliolake.main()
+            main()
         except SystemExit as end:
             code = end.code
         out, err = capfdbinary.readouterr()

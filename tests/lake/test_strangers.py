@@ -200,14 +200,14 @@ def varint(number: int) -> bytes:
 LIMITED = """
 import json, resource, sys, time
 resource.setrlimit(resource.RLIMIT_AS, (6 << 30, 6 << 30))
-import gliolake
+from gliolake.cli.app import main
 from pathlib import Path
 
 def run(lake, *arguments):
     sys.argv = ["gliolake", *arguments, "--lake", lake]
     begun = time.monotonic()
     try:
-        gliolake.main()
+        main()
     except SystemExit as end:
         return int(end.code or 0), time.monotonic() - begun
     return 0, time.monotonic() - begun

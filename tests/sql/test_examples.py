@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.sql.catalog import connect
 from gliolake.sql.questions import question, questions
 from gliolake.storage.lake import Lake
@@ -83,7 +83,7 @@ def test_examples_are_listed_and_asked_by_name(
     def said(*arguments: str) -> tuple[str, str]:
         monkeypatch.setattr(sys, "argv", ["gliolake", "sql", *arguments])
         with pytest.raises(SystemExit) as ended:
-            gliolake.main()
+            main()
         assert not ended.value.code
         out, err = capfdbinary.readouterr()
         return out.decode(), err.decode()

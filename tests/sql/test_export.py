@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import app
 from gliolake.errors import DamagedFile, GliolakeError, InputError, StorageFull
 from gliolake.sql.export import xlsx as export_xlsx
 from gliolake.sql.export.cells import exact, harmless
@@ -275,7 +275,7 @@ def test_a_full_disk_leaves_nothing_behind_and_is_said(filled: Lake, small_disk:
 
 def test_the_commands_export_and_describe(filled: Lake, tmp_path: Path) -> None:
     def run(*arguments: object) -> str:
-        answer = CliRunner().invoke(gliolake.app, [*map(str, arguments)], catch_exceptions=False)
+        answer = CliRunner().invoke(app, [*map(str, arguments)], catch_exceptions=False)
         assert answer.exit_code == 0
         return " ".join(answer.output.split())  # a long path may have broken a line
 

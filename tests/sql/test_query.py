@@ -14,8 +14,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from gliolake.cli import app as gliolake
+import gliolake
 from gliolake.cli import ending
+from gliolake.cli.app import main
 from gliolake.errors import InputError, Obstructed, StorageUnreachable
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.sql.committed_files import CommittedFiles
@@ -164,7 +165,7 @@ def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Captu
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["gliolake", "sql", *arguments])
         with pytest.raises(SystemExit) as ended:
-            gliolake.main()
+            main()
         out, err = capfdbinary.readouterr()
         return int(ended.value.code or 0), out.decode(), err.decode()
 
@@ -286,7 +287,7 @@ def test_status_says_what_comes_next(
     def status(root: str) -> str:
         monkeypatch.setattr(sys, "argv", ["gliolake", "status", "--lake", root])
         with pytest.raises(SystemExit):
-            gliolake.main()
+            main()
         return capfdbinary.readouterr()[0].decode()
 
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")

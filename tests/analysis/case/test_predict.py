@@ -18,7 +18,7 @@ from gliolake.analysis.case import images
 from gliolake.analysis.case.images import read_case
 from gliolake.analysis.case.predict import predict
 from gliolake.analysis.case.vectors import OtherRecipe, own_recipes, ready
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings
 from gliolake.features.preprocessing.settings import PreprocessSettings
@@ -222,7 +222,7 @@ def test_a_mistake_on_the_command_line_ends_in_a_message_and_a_hint(
         monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
         code = 0
         try:
-            gliolake.main()
+            main()
         except SystemExit as end:
             code = int(end.code or 0)
         return code, *capsys.readouterr()

@@ -13,7 +13,7 @@ import pytest
 from gliolake.analysis.figures.command import write_figures
 from gliolake.analysis.figures.registry import FIGURES, drawn
 from gliolake.analysis.figures.style import WIDTH
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
@@ -104,7 +104,7 @@ def test_all_figures_are_written_and_one_that_cannot_be_drawn_does_not_stop_the_
     folder = tmp_path / "new"
     monkeypatch.setattr("sys.argv", f"gliolake figure --lake {lake.root} --output {folder} --json".split())
     with pytest.raises(SystemExit) as ended:
-        gliolake.main()
+        main()
     assert ended.value.code == 0
     told = {one["name"]: one for one in json.loads(capsys.readouterr().out)["figures"]}
     assert list(told) == NAMES

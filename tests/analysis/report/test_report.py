@@ -25,7 +25,7 @@ from gliolake.analysis.report.rendering import render
 from gliolake.analysis.report.report import report
 from gliolake.analysis.report.table import without_folders
 from gliolake.analysis.study.tables import plus_minus, reproduced
-from gliolake.cli import app as gliolake
+from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.features.extraction.scan_task import ScanFile, input_digest
 from gliolake.sql.catalog import connect
@@ -297,7 +297,7 @@ def test_the_command_writes_the_page(
     file = tmp_path / "page.html"
     monkeypatch.setattr(sys, "argv", ["gliolake", "report", "--lake", finished.lake.root, "--output", str(file)])
     with pytest.raises(SystemExit) as end:
-        gliolake.main()
+        main()
     assert not end.value.code
     assert "tables and" in capsys.readouterr().out
     assert file.read_bytes().startswith(b"<!doctype html>")
