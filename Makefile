@@ -40,11 +40,11 @@ test-faults: $(READY)
 
 # All six networks at full size against plain torch, and real and synthetic scans through all of them (10 minutes).
 test-backbones: $(READY)
-	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/test_networks.py tests/features/test_every_backbone.py
+	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/backbones/test_networks.py tests/features/backbones/test_every_backbone.py
 
 # Every table of the shipped study on synthetic cohorts; `make test` computes its figure 7.
 test-study: $(READY)
-	GLIOLAKE_STUDY=full $(BIN)/python -m pytest tests/analysis/test_whole_study.py
+	GLIOLAKE_STUDY=full $(BIN)/python -m pytest tests/analysis/study/test_whole_study.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ import pytest
 
 from gliolake.log.journal import JsonLines
 from gliolake.storage.lake import Lake
-from tests.bench.s3_server import s3_server
+from tests.support.s3_server import s3_server
 
 # Whoever starts the tests in the background may have signals ignored, and commands keep that up: they would not end.
 for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():

@@ -28,9 +28,9 @@ import numpy as np
 import obstore.store
 import pyarrow as pa
 import pyarrow.parquet as pq
-from s3_server import new_bucket, requests_so_far, s3_server
 from telling import tell
 
+sys.path.append(str(Path(__file__).parents[2]))
 from gliolake.features.extraction.command import BATCH_SCANS, commit
 from gliolake.features.extraction.plan import Plan
 from gliolake.features.extraction.recipe import Recipe
@@ -38,6 +38,7 @@ from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, input_
 from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH, TABLES
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
+from tests.support.s3_server import new_bucket, requests_so_far, s3_server
 
 RECIPE = Recipe("random_conv", "untrained", "{}")
 TABLE = TABLES["features"]

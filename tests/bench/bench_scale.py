@@ -29,8 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from large_lake import IMAGES, described, large_lake, lay_out, numbers_of
-from s3_server import requests_so_far, s3_server
 from telling import tell
+
+sys.path.append(str(Path(__file__).parents[2]))
+from tests.support.s3_server import requests_so_far, s3_server
 
 Figures = dict[str, float]
 QUESTIONS = {

@@ -13,7 +13,7 @@ import pytest
 from gliolake.schema.tables import TABLES
 from gliolake.storage.lake import Lake
 from tests.deploy.test_clusters import cluster, until
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 DESCRIPTION = """
 name = "clinic"

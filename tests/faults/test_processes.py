@@ -27,7 +27,7 @@ from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.synthetic.cohort import write_cohorts
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.verify import verify
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 SMALL = ClipSettings(box=48, slices=40)
 ENDS_WITHIN = 120

@@ -18,8 +18,8 @@ from gliolake.errors import InputError, StorageUnreachable, UnsuitedStorage
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.transaction import Transaction
-from tests.faults.full import FULL
-from tests.faults.s3_proxy import CONDITION_FAULTS, FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
+from tests.support.full import FULL
+from tests.support.s3_proxy import CONDITION_FAULTS, FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm
 
 SOON = timedelta(milliseconds=5)
 

@@ -33,8 +33,8 @@ from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.log_history import read_history
 from gliolake.storage.maintenance.quarantine import DAY
 from gliolake.storage.maintenance.verify import DAMAGE, LOG_DAMAGE, verify
-from tests.faults.full import FULL
 from tests.ingest.conftest import ScanWriter, TfRecords
+from tests.support.full import FULL
 
 LOOPS = 3
 COMMANDS, KILLS = (300, 125) if FULL else (20, 8)

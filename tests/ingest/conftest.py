@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from gliolake.storage.lake import Lake
-from tests.standing import standing_cluster
+from tests.support.standing import standing_cluster
 
 SHAPE = (24, 20, 16)
 BRATS_SUFFIXES = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}

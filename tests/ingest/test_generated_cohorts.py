@@ -27,8 +27,9 @@ from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans import comparison
 from gliolake.ingest.scans.images import read_image
 from gliolake.storage.lake import Lake
-from tests.faults.full import FULL
-from tests.ingest.odd_images import (
+from tests.support.full import FULL
+from tests.support.nobody import nobody
+from tests.support.odd_images import (
     FAULTS,
     LAYOUTS,
     LEAVES,
@@ -42,8 +43,7 @@ from tests.ingest.odd_images import (
     in_lps,
     pick,
 )
-from tests.ingest.odd_labels import OddLabels, write_labels
-from tests.nobody import nobody
+from tests.support.odd_labels import OddLabels, write_labels
 
 COHORTS = 200 if FULL else 40
 PARTS = 4

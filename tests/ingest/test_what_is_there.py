@@ -25,7 +25,7 @@ from gliolake.ingest.scans.images import ReadScan, read_scan
 from gliolake.ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake
-from tests.nobody import nobody
+from tests.support.nobody import nobody
 
 IDS = [f"BraTS2021_{number:05d}" for number in range(8)]
 

@@ -12,7 +12,7 @@ import pytest
 from gliolake.analysis.report.report import report
 from gliolake.analysis.study.published import show
 from gliolake.storage.lake import Lake
-from tests.browser import chromium, resize, visit
+from tests.support.browser import chromium, resize, visit
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome

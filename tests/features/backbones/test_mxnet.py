@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 I3D, SLOWFAST = MXNET_NETWORKS
 WEIGHTS = f"mxnet/{SLOWFAST}"
 UNTRAINED = BackboneOptions(weights="untrained:3", engine="mxnet")
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """An S3 server in a process of its own that counts what it is asked: moto's, which keeps all in memory.
 
-    python tests/bench/s3_server.py PORT    serves until it is ended
+    python tests/support/s3_server.py PORT    serves until it is ended
 
 It is one Python process: requests per second are its own, not those of a store; requests per commit are the lake's.
 moto looks whether a name is free and then writes, in two steps, so that of two PUTs at once that both ask for it to be

@@ -27,8 +27,8 @@ from gliolake.features.extraction import command as extraction
 from gliolake.features.extraction.command import extract
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.verify import verify
-from tests.faults.full import FULL
-from tests.standing import standing_cluster
+from tests.support.full import FULL
+from tests.support.standing import standing_cluster
 
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 SMALL = ClipSettings(box=48, slices=40)

@@ -16,7 +16,7 @@ from gliolake.features.preprocessing.steps import preprocess
 from gliolake.features.preprocessing.task import SessionTask, preprocess_session
 from gliolake.features.preprocessing.volumes import pack
 from gliolake.ingest.readers.nifti import Volume
-from tests.features.test_preprocess import head, volume
+from tests.features.preprocessing.test_preprocess import head, volume
 
 ALIGN = PreprocessSettings(steps=("align",))
 

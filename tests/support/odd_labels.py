@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.ingest.odd_images import Layout, pick
+from tests.support.odd_images import Layout, pick
 
 SECRETS = ("Erika Mustergeheim", "Geheim, Jürgen", "Geheimrat 1958-03-05", "geheim@klinik.example", "=GEHEIM()")
 """What stands in cells that are not read, or cannot be: nothing of it may be said anywhere."""

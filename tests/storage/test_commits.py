@@ -19,7 +19,7 @@ from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.compaction import compact
 from gliolake.storage.transaction import Transaction
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 COHORTS = ("brats21", "ucsf_pdgm")
 

@@ -20,7 +20,7 @@ from gliolake.config import (
 )
 from gliolake.errors import InputError
 
-EXAMPLE = Path(__file__).parents[2] / "deploy" / FILE
+EXAMPLE = Path(__file__).parents[1] / "deploy" / FILE
 
 
 @pytest.fixture

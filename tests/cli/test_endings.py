@@ -39,7 +39,7 @@ class Commands:
         command = [sys.executable, "-m", "gliolake", *map(str, arguments)]
         options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": self.environment, **more}
         process: subprocess.Popen[str] = subprocess.Popen(  # type: ignore[call-overload]
-            command, text=True, cwd=Path(__file__).parents[1], start_new_session=True, **options
+            command, text=True, cwd=Path(__file__).parents[2], start_new_session=True, **options
         )
         self.begun.append(process)
         return process
@@ -237,7 +237,7 @@ except stopping.Stopped:
 def test_a_signal_that_comes_while_python_clears_an_object_away_ends_a_command_in_order_all_the_same(way: str) -> None:
     command = [sys.executable, "-c", CLEARED_AWAY, way]
     began = time.monotonic()
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert (ended.returncode, ended.stdout) == (143, "in order\n"), ended.stderr
     assert "Traceback" not in ended.stderr
     assert time.monotonic() - began < 30

@@ -27,7 +27,7 @@ from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.parquet import check_parquet, write_parquet
 from gliolake.storage.snapshot import DataFile, Record
 from tests.conftest import label
-from tests.made_rows import row
+from tests.support.made_rows import row
 
 LABELS = TABLES["labels"]
 CHANGES = TABLES["links"]

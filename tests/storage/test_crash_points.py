@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 DRIVER = '''
 """For each point in turn: begin a lake, kill a second commit at that point, look, commit again, look again.

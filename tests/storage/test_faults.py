@@ -22,7 +22,7 @@ from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.snapshot import State
 from gliolake.storage.transaction import Transaction
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 KILLS = 60 if FULL else 6
 

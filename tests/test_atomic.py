@@ -238,7 +238,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from gliolake import atomic
-from tests.lake.test_atomic import write_box
+from tests.test_atomic import write_box
 target, when = Path(sys.argv[1]), sys.argv[2]
 if when == "between":
     atomic.Path.rename, rename = lambda path, to: path.name == "new" and os.kill(os.getpid(), 9) or rename(path, to), \\
@@ -255,7 +255,7 @@ def test_what_a_killed_process_left_is_private_and_cleared_by_the_next_and_the_f
 ) -> None:
     box = tmp_path / "box"
     write_box(box, "before")
-    done = subprocess.run([sys.executable, "-c", KILLED, box, when], cwd=Path(__file__).parents[2], check=False)
+    done = subprocess.run([sys.executable, "-c", KILLED, box, when], cwd=Path(__file__).parents[1], check=False)
     assert done.returncode == -signal.SIGKILL
     assert box.exists() == (when == "before")
     (left,) = (path for path in tmp_path.iterdir() if path != box)

@@ -32,7 +32,7 @@ from gliolake.cluster.local import DEATHS, fitting_workers
 from gliolake.cluster.timeouts import PATIENCE
 from gliolake.config import FILE, VARIABLE
 from gliolake.errors import ClusterError, InputError, StorageFull
-from tests.standing import standing_cluster
+from tests.support.standing import standing_cluster
 
 if TYPE_CHECKING:
     from distributed import Client

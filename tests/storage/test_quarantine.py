@@ -23,7 +23,7 @@ from gliolake.storage.maintenance.quarantine import DAY, purge
 from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.transaction import Transaction
 from tests.conftest import label
-from tests.faults.full import FULL
+from tests.support.full import FULL
 
 DATA = f"{'0123456789abcdef' * 2}.parquet"
 """The name of a data file as gliolake gives them."""

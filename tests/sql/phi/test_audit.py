@@ -23,7 +23,7 @@ from gliolake.sql.audit import audit
 from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage.lake import Lake
 from tests.ingest.conftest import ScanWriter
-from tests.ingest.test_dicom import COHORT, image, write
+from tests.ingest.readers.test_dicom import COHORT, image, write
 
 TEXTS = ("identifying.txt", "harmless.txt")
 
@@ -54,7 +54,7 @@ def test_what_a_lake_says_of_itself_is_no_identity(text: str) -> None:
 
 
 def test_of_texts_that_identify_95_percent_are_found_and_of_harmless_ones_2_percent_are_taken_for_such() -> None:
-    listed = [(Path(__file__).parents[1] / "ingest" / name).read_text("utf-8").splitlines() for name in TEXTS]
+    listed = [Path(__file__).with_name(name).read_text("utf-8").splitlines() for name in TEXTS]
     missed = [text for text in listed[0] if not kinds_in(text)]
     false = [text for text in listed[1] if kinds_in(text)]
     assert min(map(len, listed)) >= 100

@@ -34,7 +34,7 @@ from gliolake.storage.lake import Lake
 from gliolake.storage.layout import data_path
 from gliolake.storage.maintenance.compaction import compact
 from gliolake.storage.maintenance.verify import verify
-from tests.standing import standing_cluster
+from tests.support.standing import standing_cluster
 
 NOWHERE = "tcp://127.0.0.1:9"
 """A scheduler that does not answer: a run that is given it fails if it has anything to compute."""

@@ -16,7 +16,7 @@ from gliolake.modeling.study.command import run_study
 from gliolake.modeling.train import train
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
-from tests.standing import standing_cluster
+from tests.support.standing import standing_cluster
 
 STUDY = """
 study = "small"
