@@ -224,7 +224,7 @@ def test_a_name_that_cannot_be_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_standard_output_is_written_straight_through_and_what_it_appends_to_is_kept(tmp_path: Path) -> None:
-    program = "from pathlib import Path\nfrom lake.atomic import replaced\nimport sys\n"
+    program = "from pathlib import Path\nfrom gliolake.atomic import replaced\nimport sys\n"
     program += "with replaced(Path(sys.argv[1])) as file: file.write(b'rows')"
     for name in ("/dev/stdout", "/dev/fd/1"):
         with (tmp_path / "log").open("ab") as log:
