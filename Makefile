@@ -8,11 +8,14 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all:
 READY := .venv/.ready
 
+.DEFAULT_GOAL := help
+.PHONY: help env demo test test-faults test-backbones test-study coverage lint format docs parity mxnet browser bench \
+	bench-extract bench-study bench-agreement bench-scale fuzz clean
 
-.PHONY: env demo test test-faults test-backbones test-study lint parity mxnet browser bench bench-extract bench-study \
-	bench-agreement bench-scale fuzz clean
+help: ## Show this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
-env: $(READY)
+env: $(READY) ## Create the environment .venv from the lock files
 
 # Nothing is installed that the lock files do not name by version and digest (deploy/lock.py makes them). torch comes for
 # CPUs, from PyTorch's index or a folder of pip's settings; where neither has it, from PyPI, with several GB of CUDA.
@@ -25,39 +28,53 @@ $(READY): requirements.lock requirements-dev.lock deploy/torch-cpu.lock deploy/c
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-demo: $(READY)
+demo: $(READY) ## Take two synthetic cohorts from files to a table of metrics, in about two minutes
 	$(BIN)/gliolake demo
 
 # MXNet's tests are skipped where there is no Python 3.11 or MXNet misses a library of the system's, those of pages where
 # there is no Chromium. A process per core; a file's tests stay together, since they share lakes.
-test: $(READY) lint $(if $(MXNET_RUNS),mxnet)
+test: $(READY) lint $(if $(MXNET_RUNS),mxnet) ## Run all checks and tests
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 # Every injected fault at full length (fifteen minutes on two cores with 200 generated cohorts, and longer for storms of 600
 # commands), and at the end how many there were and what they cost.
-test-faults: $(READY)
+test-faults: $(READY) ## Run the fault injection at full length, 15 minutes and more
 	GLIOLAKE_FAULTS=full $(BIN)/python -m pytest -m faults --numprocesses auto --dist load --durations 10
 
 # All six networks at full size against plain torch, and real and synthetic scans through all of them (10 minutes).
-test-backbones: $(READY)
+test-backbones: $(READY) ## Run the networks at full size, about 10 minutes
 	GLIOLAKE_BACKBONES=full $(BIN)/python -m pytest tests/features/backbones/test_networks.py tests/features/backbones/test_every_backbone.py
 
 # Every table of the shipped study on synthetic cohorts; `make test` computes its figure 7.
-test-study: $(READY)
+test-study: $(READY) ## Compute every table of the shipped study on synthetic cohorts
 	GLIOLAKE_STUDY=full $(BIN)/python -m pytest tests/analysis/study/test_whole_study.py
 
-lint: $(READY)
+# Commands that tests start as processes of their own are measured too.
+coverage: $(READY) ## Run all tests and report which lines they reach
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+format: $(READY) ## Format the code, and correct what ruff can correct
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY) ## Write docs/data-dictionary.md anew from the schema and the SQL
+	$(BIN)/gliolake dictionary --output docs/data-dictionary.md --overwrite
+
 # GluonCV's networks against GluonCV imported the ordinary way, in an environment of its time (about 3 GB).
-parity: $(READY)
+parity: $(READY) ## Compare GluonCV's networks with GluonCV in an environment of its time
 	$(BIN)/python tests/parity/build_environment.py .parity
 	GLIOLAKE_PARITY=.parity $(BIN)/python -m pytest tests/parity
 
 # Workers for `gliolake extract --engine mxnet`: MXNet wants Python 3.11 and a numpy of 2022, so they live apart (0.6 GB).
-mxnet: .mxnet/.ready
+mxnet: .mxnet/.ready ## Create the environment .mxnet of the MXNet workers
 
 .mxnet/.ready: deploy/mxnet/requirements.txt pyproject.toml
 	@test '$(MXNET_RUNS)' || { echo 'MXNet needs Python 3.11, libgomp and libquadmath' \
@@ -69,40 +86,40 @@ mxnet: .mxnet/.ready
 	touch $@
 
 # A browser for the tests of pages, from Debian's packages.
-browser:
-	command -v chromium chromedriver >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
+browser: ## Install Chromium and its driver for the tests of pages (Debian, as root)
+	{ command -v chromium && command -v chromedriver; } >/dev/null || { apt-get update && apt-get install --yes --no-install-recommends chromium chromium-driver; }
 
-bench: $(READY)
+bench: $(READY) ## Measure training, ingest and commits
 	$(BIN)/python tests/bench/bench_training.py
 	$(BIN)/python tests/bench/bench_ingest.py
 	$(BIN)/python tests/bench/bench_commits.py
 
 # Minutes of it: every network in two precisions, and in plain torch.
-bench-extract: $(READY)
+bench-extract: $(READY) ## Measure the networks in two precisions
 	$(BIN)/python tests/bench/bench_extract.py
 
 # Minutes of it: every experiment of the shipped study, and how its cost grows with the cohort.
-bench-study: $(READY)
+bench-study: $(READY) ## Measure the experiments of the shipped study
 	$(BIN)/python tests/bench/bench_study.py
 	$(BIN)/python tests/bench/bench_study.py --scale
 
 # Agreement of two feature sets of 100,000 scans, and how long an analyst waits for an answer on such a lake.
-bench-agreement: $(READY)
+bench-agreement: $(READY) ## Measure agreement and queries on 100,000 scans
 	$(BIN)/python tests/bench/bench_agreement.py
 	$(BIN)/python tests/bench/bench_queries.py
 
 # A lake of 100,000 scans, what everything costs on it, and how that grows; a quarter of an hour. docs/scale.md tells.
-bench-scale: $(READY)
+bench-scale: $(READY) ## Measure all steps on a lake of 100,000 scans, about 15 minutes
 	$(BIN)/python tests/bench/bench_scale.py
 
 FUZZ_SECONDS ?= 60
 
 # Each parser of strangers' files against what atheris invents, this many seconds each; inputs that break the rule stay in
 # tests/fuzz/corpus.
-fuzz: $(READY)
+fuzz: $(READY) ## Fuzz each parser of foreign files for FUZZ_SECONDS seconds
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
 	for parser in $$($(BIN)/python tests/fuzz/run.py list); do \
 		$(BIN)/python tests/fuzz/run.py $$parser --seconds $(FUZZ_SECONDS) || exit 1; done
 
-clean:
-	rm -rf .venv .mxnet build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the environments, build output and caches
+	rm -rf .venv .mxnet build *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis

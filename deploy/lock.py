@@ -5,7 +5,7 @@
 Versions stay as they are, and what is new gets the newest, unless --upgrade is given. Each environment is installed
 with ``pip install --no-deps --require-hashes``, so that nothing comes in that is not listed here.
 
-requirements.lock        what gliolake needs to run, with SLURM and Kubernetes
+requirements.lock        what gliolake needs to run, with all its extras
 requirements-dev.lock    what its tests and checks need besides
 deploy/torch-cpu.lock    torch for CPUs, which is on PyTorch's own index
 deploy/cuda.lock         PyPI's torch for Linux, a CUDA build, with the companions that it cannot be imported without
@@ -28,8 +28,10 @@ TORCH_FOR_CPUS = "torch==2.13.0+cpu"
 ITS_DIGEST = " \\\n    --hash=sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b"
 """Of the file for Python 3.11 on Linux, x86_64."""
 
-GLUONCV = "gluoncv==0.10.5.post0"
-"""Installed bare: four of its model files are used, and what it asks for would hold numpy and torch back."""
+EXTRAS = ("extract", "train", "report", "slurm", "kubernetes")
+
+UNUSED = ("autocfg", "opencv-python", "portalocker", "yacs")
+"""What GluonCV asks for, and its four model files do not use."""
 
 OF_CUDA = re.compile(r"(?:nvidia|cuda|triton)\b")
 
@@ -40,12 +42,11 @@ Blocks = dict[str, str]
 def main() -> None:
     """Write all lock files."""
     pins = {} if "--upgrade" in sys.argv else {**_blocks(_text(RUN)), **_blocks(_text(DEV)), **_blocks(_text(CUDA))}
-    bare = _compiled([GLUONCV], "--no-deps")
     project = str(ROOT / "pyproject.toml")
-    run = _compiled(["setuptools"], project, "--extra", "slurm", "--extra", "kubernetes", pins=pins)
+    run = _compiled(["setuptools"], project, *(f"--extra={extra}" for extra in EXTRAS), pins=pins)
     everything = _compiled([], project, "--all-extras", pins={**pins, **run})
     cuda = {name: block for name, block in run.items() if OF_CUDA.match(name)}
-    run = {name: block for name, block in {**run, **bare}.items() if name not in cuda}
+    run = {name: block for name, block in run.items() if name not in cuda}
     _write(CUDA, {**cuda, "torch": run["torch"]})
     _write(CPU, {"torch": TORCH_FOR_CPUS + ITS_DIGEST})
     _write(RUN, {**run, "torch": run["torch"] + ITS_DIGEST})
@@ -57,11 +58,13 @@ def main() -> None:
 def _compiled(requirements: list[str], *options: str, pins: Blocks | None = None) -> Blocks:
     """What uv finds for these requirements and options, for Python 3.11 on Linux, with the digests of all files."""
     with TemporaryDirectory() as folder:
-        listed, known = Path(folder, "listed.in"), Path(folder, "known.txt")
+        listed, known, unused = (Path(folder, name) for name in ("listed.in", "known.txt", "unused.txt"))
         listed.write_text("\n".join(requirements), "utf-8")
         known.write_text("\n".join(block.split(" ", 1)[0] for block in (pins or {}).values()), "utf-8")
+        unused.write_text("\n".join(UNUSED), "utf-8")
         command = ["uv", "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         command += ["--python-version", "3.11", "--constraint", str(known), *options, str(listed)]
+        command += [] if "--no-deps" in options else ["--excludes", str(unused)]
         return _blocks(subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout)
 
 

@@ -91,7 +91,7 @@ def _gluon_folder() -> Path:
     if found is None or not found.submodule_search_locations:
         raise InputError(
             "The package gluoncv, which defines this network, is not installed.",
-            hint="make env installs it; by hand: pip install --no-deps gluoncv==0.10.5.post0",
+            hint="Install it: pip install 'gliolake[extract]'.",
         )
     return Path(found.submodule_search_locations[0]) / "torch"
 

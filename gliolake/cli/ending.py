@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gliolake.errors import GliolakeError, InputError, first_line, within
+from gliolake.extras import missing_extra
 from gliolake.log.progress import complain
 from gliolake.process.signals import in_words, listen, stopped_by
 
@@ -122,6 +123,8 @@ def _words(error: BaseException) -> tuple[str, str] | None:
             return _words_of_the_system(error)
         case MemoryError():
             return "The memory of this machine does not suffice.", "Use fewer --workers, or a larger machine."
+        case ModuleNotFoundError():
+            return missing_extra(error)
     if type(error).__module__ in ("duckdb", "_duckdb"):
         ours = within(str(error))
         return (str(ours), ours.hint) if ours else (f"DuckDB: {first_line(str(error))}", "")

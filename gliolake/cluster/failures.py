@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from gliolake.errors import ClusterError
+from gliolake.extras import missing_extra
 
 Outcome = TypeVar("Outcome")
 
@@ -25,6 +26,8 @@ def fault_of_all(error: object) -> ClusterError | None:
     """The error that ends the run, for one that no scan can be the cause of; None where a scan can, or for a result."""
     if isinstance(error, ClusterError):
         return error
+    if missing := missing_extra(error):
+        return ClusterError(missing[0], hint=missing[1])
     of_numba = type(error).__module__.partition(".")[0] == "numba"
     of_system = isinstance(error, OSError) and error.errno in NO_FILE_DOES_THIS
     if not (of_numba or of_system or isinstance(error, NO_DATA_DOES_THIS)):

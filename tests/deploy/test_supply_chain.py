@@ -44,10 +44,11 @@ def test_each_package_of_a_lock_has_a_version_and_digests_and_nothing_else_stand
 def test_all_that_the_project_asks_for_is_locked_and_torch_at_its_pin() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    asked = [*project["dependencies"], *extras["slurm"], *extras["kubernetes"]]
-    names = {re.match(r"[\w-]+", one)[0].lower() for one in asked} | {"gluoncv", "setuptools"}  # type: ignore[index]
+    asked = [*project["dependencies"], *(one for extra, listed in extras.items() if extra != "dev" for one in listed)]
+    names = {re.match(r"[\w-]+", one)[0].lower() for one in asked} | {"setuptools"}  # type: ignore[index]
     run = {package.split("==")[0].replace("_", "-") for package in locked("requirements.lock")}
     assert names <= run
+    assert f"gliolake[{','.join(extra for extra in extras if extra != 'dev')}]" in extras["dev"]
     assert "torch==2.13.0" in locked("requirements.lock")
     assert not run & {package.split("==")[0] for package in locked("requirements-dev.lock")}
 
