@@ -191,7 +191,7 @@ def _ingest_images(
     run.transact(first)
 
     def commit(batch: list[tuple[FoundScan, ReadScan]]) -> None:
-        run.transact(partial(_commit_scans, cohort=cohort, root=news.root, batch=batch, moved=moved))
+        run.transact(partial(commit_scans, cohort=cohort, root=news.root, batch=batch, moved=moved))
 
     commit_in_batches(reading(cohort, news.waiting), commit, BATCH, BATCH_SECONDS)
     return {
@@ -229,7 +229,7 @@ def _unforeseen(result: tuple[FoundScan, ReadScan | Exception]) -> str | None:
     return None if outcome.row else ""
 
 
-def _commit_scans(
+def commit_scans(
     tx: Transaction, cohort: Cohort, root: Path, batch: Sequence[tuple[FoundScan, ReadScan]], *, moved: bool
 ) -> None:
     """A sound scan loses its exclusions, a bad one its row in ``scans``.

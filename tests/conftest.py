@@ -19,6 +19,7 @@ import pytest
 
 from gliolake.log.journal import JsonLines
 from gliolake.storage.lake import Lake
+from tests.support.rows import label
 from tests.support.s3_server import s3_server
 
 # Whoever starts the tests in the background may have signals ignored, and commands keep that up: they would not end.
@@ -95,21 +96,6 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "lake")
     return f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}"
-
-
-def label(number: int, cohort: str = "brats21", **values: Any) -> dict[str, Any]:
-    """A row of table labels."""
-    return {
-        "cohort": cohort,
-        "scan_id": f"scan-{number:04d}",
-        "source": "made",
-        "source_id": str(number),
-        "source_row": number + 2,
-        "source_sha256": "0" * 64,
-        "mgmt_status": "methylated",
-        "label_rule": "brats21",
-        **values,
-    }
 
 
 @pytest.fixture(name="label")

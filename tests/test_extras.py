@@ -19,7 +19,7 @@ from gliolake.cluster.failures import fault_of_all
 from gliolake.extras import EXTRAS, missing_extra
 from gliolake.schema.tables import TABLES
 from gliolake.storage.lake import Lake
-from tests.support.made_rows import row
+from tests.support.rows import row
 
 PROJECT = Path(__file__).parents[1]
 ROOMS = ("gliolake", "ingest", "features", "sql", "modeling", "analysis")

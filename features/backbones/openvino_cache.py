@@ -115,14 +115,14 @@ def _make(order: Order, place: Path) -> None:
     new = place.with_name(f"{place.name}.{uuid.uuid4().hex}.part")
     new.mkdir()
     try:
-        _run_conversion(order, new)
+        run_conversion(order, new)
         (new / CHECKSUMS).write_text(json.dumps(_checksums(new)), "utf-8")
         new.rename(place)
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _run_conversion(order: Order, place: Path) -> None:
+def run_conversion(order: Order, place: Path) -> None:
     """In a process of its own, so that the one that computes never has torch, nor the network twice, in its memory."""
     command = [
         sys.executable,

@@ -99,7 +99,7 @@ def compute(task: ScanTask, expected: Expected) -> ScanOutcome:
             disk is full.
     """
     backbones = {wanted.feature_set: open_backbone_once(expected, wanted.choice) for wanted in task.wanted}
-    clips, failures = _cut_clips(task, expected.settings)
+    clips, failures = cut_clips(task, expected.settings)
     vectors: dict[str, Mapping[str, Vector]] = {}
     tumour = slice(*task.tumour_box[4:6]).indices(expected.settings.slices)[:2]
     for wanted in task.wanted:
@@ -120,7 +120,7 @@ def _to_cut(wanted: Wanted, settings: ClipSettings) -> frozenset[str]:
     return frozenset(wanted.branches) | of_vectors
 
 
-def _cut_clips(task: ScanTask, settings: ClipSettings) -> tuple[dict[str, Clip], dict[str, ScanFailure]]:
+def cut_clips(task: ScanTask, settings: ClipSettings) -> tuple[dict[str, Clip], dict[str, ScanFailure]]:
     """Clips for all that is wanted, each image read once; and the feature sets for which an image is at fault."""
     cuts = {wanted.feature_set: _to_cut(wanted, settings) for wanted in task.wanted}
     roles_of = {name: {role for branch in cut for role in IMAGES_OF[branch]} for name, cut in cuts.items()}

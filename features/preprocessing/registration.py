@@ -42,14 +42,14 @@ def align(
     coarse = isotropic(fixed, _COARSE_MM), isotropic(moving, _COARSE_MM)
     as_given = sitk.Euler3DTransform()
     as_given.SetCenter(_middle(fixed))
-    found = _rigid(target, moving, as_given, settings)
+    found = rigid(target, moving, as_given, settings)
     turned, mirrored = (_best_turn(*coarse, proper=proper) for proper in (True, False))
     if shared(*coarse, turned) > _CLEARLY * shared(*coarse, found) or not fits(*coarse, found):
         start = sitk.VersorRigid3DTransform()
         start.SetCenter(turned.GetCenter())
         start.SetMatrix(turned.GetMatrix())
         start.SetTranslation(turned.GetTranslation())
-        other = _rigid(target, moving, start, settings)
+        other = rigid(target, moving, start, settings)
         found = max(found, other, key=lambda transform: shared(*coarse, transform))
     if not fits(*coarse, found):
         raise RegistrationFailed(f"{name} could not be aligned: it fits from no start.", hint=_LOOK)
@@ -80,9 +80,10 @@ def shared(fixed: sitk.Image, moving: sitk.Image, transform: sitk.Transform) -> 
     return float(np.sum(joint[some] * np.log(joint[some] / apart[some])))
 
 
-def _rigid(
+def rigid(
     target: sitk.Image, moving: sitk.Image, start: sitk.Transform, settings: PreprocessSettings
 ) -> sitk.Transform:
+    """The rigid transform that a search from ``start`` ends at; ``start`` itself where the images do not overlap."""
     method = _method(settings)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 1e-3, 150, 0.5)
     method.SetOptimizerScalesFromPhysicalShift()

@@ -73,7 +73,7 @@ def read_weights(path: Path, name: str) -> dict[str, torch.Tensor]:
                 f"{path.name} is a flax checkpoint, and {name} cannot be read from one.", hint=f"Known: {READABLE}."
             )
         return convert_flax(path)
-    tensors = _read_safetensors(path) if kind == "safetensors" else _read_torch(path)
+    tensors = read_safetensors(path) if kind == "safetensors" else read_torch(path)
     today = network_of(name).today
     state = {today(key): value for key, value in tensors.items() if not key.endswith(UNUSED)}
     check_shapes({key: tuple(value.shape) for key, value in state.items()}, name, path.name)
@@ -117,7 +117,12 @@ def _explanation(found: Shapes, wanted: Shapes) -> str:
     return f"{shared} of its {len(found)} names agree: the file is of another network, or of another version of it."
 
 
-def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+def read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        InputError: it is damaged.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -128,7 +133,12 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _read_torch(path: Path) -> dict[str, torch.Tensor]:
+def read_torch(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a file of torch's, which is read without running any of its code.
+
+    Raises:
+        InputError: it is damaged, asks to run code, or holds other things than tensors.
+    """
     import torch
 
     try:

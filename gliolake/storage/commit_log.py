@@ -72,7 +72,7 @@ def is_marked(files: Files) -> bool:
 
 def mark(files: Files) -> None:
     """Begin a lake here: write the file by which it is known before it has a commit."""
-    files.create([MARKER], _encode({"format": FORMAT, "what": "A lake of gliolake."}))
+    files.create([MARKER], encode({"format": FORMAT, "what": "A lake of gliolake."}))
 
 
 def read_bytes(files: Files, path: str) -> bytes | None:
@@ -135,7 +135,7 @@ def write_record(files: Files, record: Record, others: Iterable[int] = ()) -> Re
     content = {name: value for name, value in vars(record).items() if name != "version"}
     content |= {"added": [*map(vars, record.added)], "removed": [*map(vars, record.removed)]}
     content |= {"format": FORMAT, "after": record.version - 1}
-    data = _encode(content)
+    data = encode(content)
     if len(data) > limits.COMMIT:
         raise GliolakeError(
             f"A commit of {len(record.added) + len(record.removed):,} files is too large: its record would have "
@@ -162,11 +162,11 @@ def write_checkpoint(files: Files, state: State) -> None:
         "version": state.version,
         "files": [vars(state.files[p]) for p in sorted(state.files)],
     }
-    data = _encode(content)
+    data = encode(content)
     if len(data) > limits.CHECKPOINT:
         return
     files.put(checkpoint_path(state.version), data)
-    files.put(NEWEST, _encode({"format": FORMAT, "version": state.version}))
+    files.put(NEWEST, encode({"format": FORMAT, "version": state.version}))
 
 
 def latest_state(files: Files, known: State | None = None) -> tuple[State, list[Record]]:
@@ -277,17 +277,19 @@ def _is_count(number: object, most: int) -> bool:
     return type(number) is int and 0 < number <= most
 
 
-def _encode(content: dict[str, Any]) -> bytes:
-    digest = hashlib.sha256(_canonical(content)).hexdigest()
-    return _canonical({**content, "sha256": digest}) + b"\n"
+def encode(content: dict[str, Any]) -> bytes:
+    """A record as it is stored: canonical JSON, with the sha256 of the rest in it."""
+    digest = hashlib.sha256(canonical(content)).hexdigest()
+    return canonical({**content, "sha256": digest}) + b"\n"
 
 
-def _canonical(content: dict[str, Any]) -> bytes:
+def canonical(content: dict[str, Any]) -> bytes:
+    """JSON without spaces, keys in order."""
     return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
 
 
 def _digest_of_the_rest(data: bytes) -> str:
-    """The sha256 of what ``_encode`` wrote, without the one that it put in.
+    """The sha256 of what ``encode`` wrote, without the one that it put in.
 
     It is cut out of the bytes: to encode the content again would cost as much as reading it. Its place is known, since
     data files, which have one too, come before it, and a quote within a text is never written without a backslash.

@@ -186,7 +186,7 @@ def _header(path: Path) -> _Slice | None:
             start = file.read(_META)
     except OSError as error:
         raise _BadSlice(error.strerror or "it cannot be opened") from error
-    syntax = _transfer_syntax(start)
+    syntax = transfer_syntax(start)
     if syntax is None:
         if DOCUMENTS.fullmatch(path.name):
             return None
@@ -243,7 +243,7 @@ def _perhaps_missing(slices: list[_Slice]) -> Iterator[str]:
         yield f"its headers speak of {acquired} images, and {len(slices)} are here: some may be missing"
 
 
-def _transfer_syntax(start: bytes) -> bytes | None:
+def transfer_syntax(start: bytes) -> bytes | None:
     """The UID in element (0002,0010) of a file's meta information, whose encoding is fixed; None where it is no DICOM.
 
     The preamble may be missing, and with it the meta information (as before DICOM 3, and from some exports).

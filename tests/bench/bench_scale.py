@@ -111,7 +111,7 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
     """Two commits of 64 new scans, as ingest makes them; of the second, which has all names in mind."""
     from large_lake import _rows
 
-    from gliolake.ingest.pipeline import BATCH, _commit_scans
+    from gliolake.ingest.pipeline import BATCH, commit_scans
     from gliolake.ingest.scans.discovery import FoundScan
     from gliolake.ingest.scans.images import ReadScan
     from gliolake.storage.lake import Lake
@@ -125,7 +125,7 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
             (FoundScan(r["cohort"], r["scan_id"], r["scan_id"], r["subject_id"], 0, "", (), ""), ReadScan(r))
             for r in rows
         ]
-        build = partial(_commit_scans, cohort=cohorts["brats21"], batch=batch)
+        build = partial(commit_scans, cohort=cohorts["brats21"], batch=batch)
         took.append(timed(lambda build=build: lake.transact(build, run_id="bench"))[1])
     return {"seconds": took[1], "first": took[0]}
 

@@ -18,7 +18,7 @@ from gliolake.cli.app import main
 from gliolake.runs import Run
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
-from tests.conftest import label
+from tests.support.rows import label
 
 
 class Answer:

@@ -284,13 +284,13 @@ from gliolake.process.isolation import leave_current_folder
 leave_current_folder()
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from gliolake.features.backbones.openvino_cache import Order, _run_conversion
+from gliolake.features.backbones.openvino_cache import Order, run_conversion
 from gliolake.errors import InputError
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         assert pool.submit(abs, -1).result() == 1
     try:
-        _run_conversion(Order("absent", None), Path(sys.argv[1]))
+        run_conversion(Order("absent", None), Path(sys.argv[1]))
     except InputError as error:
         print(error)
 """

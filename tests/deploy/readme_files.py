@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
-from tests.ingest.conftest import TfRecords
+from tests.support.tfrecords import TfRecords
 
 DATA = Path("/data")
 

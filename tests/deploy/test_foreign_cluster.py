@@ -12,7 +12,7 @@ import pytest
 
 from gliolake.schema.tables import TABLES
 from gliolake.storage.lake import Lake
-from tests.deploy.test_clusters import cluster, until
+from tests.support.dask_processes import cluster, until
 from tests.support.full import FULL
 
 DESCRIPTION = """

@@ -33,8 +33,9 @@ from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.log_history import read_history
 from gliolake.storage.maintenance.quarantine import DAY
 from gliolake.storage.maintenance.verify import DAMAGE, LOG_DAMAGE, verify
-from tests.ingest.conftest import ScanWriter, TfRecords
 from tests.support.full import FULL
+from tests.support.scans import ScanWriter
+from tests.support.tfrecords import TfRecords
 
 LOOPS = 3
 COMMANDS, KILLS = (300, 125) if FULL else (20, 8)

@@ -11,7 +11,7 @@ import pytest
 
 from gliolake.analysis.case import panels
 from gliolake.features.clips import ClipSettings
-from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, _cut_clips
+from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, cut_clips
 from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.features.preprocessing.task import SessionTask, preprocess_session
 from gliolake.features.preprocessing.volumes import read_unchanged
@@ -21,7 +21,7 @@ from gliolake.ingest.readers.nifti import parse_volume
 from gliolake.ingest.scans.discovery import find_scans
 from gliolake.ingest.scans.images import read_scan
 from gliolake.schema.tables import BRANCHES, MODALITIES
-from tests.ingest.conftest import ScanWriter
+from tests.support.scans import ScanWriter
 
 BRATS = load_cohort("brats21")
 NAME = "BraTS2021_00001"
@@ -54,7 +54,7 @@ def test_clips_are_equal_to_the_last_bit(scans: list[dict[str, Any]]) -> None:
     for row in scans:
         files = tuple(ScanFile(file["role"], file["uri"], file["sha256"]) for file in row["files"])
         wanted = Wanted("set", None, BRANCHES)  # type: ignore[arg-type]
-        clips, failures = _cut_clips(ScanTask("c", NAME, files, tuple(row["tumour_box"]), (wanted,)), settings)
+        clips, failures = cut_clips(ScanTask("c", NAME, files, tuple(row["tumour_box"]), (wanted,)), settings)
         assert failures == {}
         made.append({branch: clip.tobytes() for branch, clip in clips.items()})
     assert list(made[0]) == list(BRANCHES)

@@ -26,7 +26,7 @@ from gliolake.ingest.cohorts.description import load_cohort, read_cohort
 from gliolake.ingest.labels.label_files import read_labels
 from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.csv_file import read_csv
-from gliolake.ingest.readers.dicom import _transfer_syntax
+from gliolake.ingest.readers.dicom import transfer_syntax
 from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
 from gliolake.ingest.scans.discovery import Patterns
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of
@@ -68,7 +68,7 @@ def volume(data: bytes) -> None:
 
 def dicom_meta(data: bytes) -> None:
     """The start of a DICOM file."""
-    assert len(_transfer_syntax(data) or b"") <= len(data)
+    assert len(transfer_syntax(data) or b"") <= len(data)
 
 
 def cohort(data: bytes) -> None:
@@ -123,14 +123,14 @@ def weights(data: bytes) -> None:
     """A file of weights for torch: safetensors, torch's own, or another of which torch is not asked."""
     import safetensors.torch  # noqa: F401 - so that importing it is not the first input's doing
 
-    from gliolake.features.weights.files import _read_safetensors, _read_torch
+    from gliolake.features.weights.files import read_safetensors, read_torch
 
     path = _file(data)
     if file_format(path) == "safetensors":
-        for tensor in _read_safetensors(path).values():
+        for tensor in read_safetensors(path).values():
             tensor.float()
     else:
-        _read_torch(path)
+        read_torch(path)
 
 
 def commits(data: bytes) -> None:
@@ -155,7 +155,7 @@ def _with_digest(data: bytes) -> Iterator[bytes]:
         content = json.loads(data)
         if isinstance(content, dict):
             content.pop("sha256", None)
-            yield log._canonical({**content, "sha256": hashlib.sha256(log._canonical(content)).hexdigest()})
+            yield log.canonical({**content, "sha256": hashlib.sha256(log.canonical(content)).hexdigest()})
 
 
 def texts(data: bytes) -> None:

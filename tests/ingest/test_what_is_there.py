@@ -175,9 +175,7 @@ def test_exclusions_of_a_scan_that_is_gone_for_good_go_too(
     assert (excluded(lake), report.found) == ([(IDS[1], "unreadable file")], 7)
 
 
-def test_links_that_are_not_followed_any_more_and_roles_that_a_description_drops_are_told_from_lost_files(
-    lake: Lake, images: Path, tmp_path: Path
-) -> None:
+def test_unfollowed_links_and_dropped_roles_are_told_from_lost_files(lake: Lake, images: Path, tmp_path: Path) -> None:
     (tmp_path / "cohort").mkdir()
     for scan_id in IDS[:6]:
         (tmp_path / "cohort" / scan_id).symlink_to(images / scan_id)
@@ -240,7 +238,7 @@ def test_two_sites_with_the_same_ids_are_not_mixed(
 
 
 @pytest.mark.parametrize("second", ["site_a/more", "zz"])
-def test_a_known_scan_stays_when_its_folder_and_that_of_another_site_are_ingested_from_a_folder_above_both(
+def test_a_known_scan_stays_when_a_folder_above_two_sites_is_ingested(
     lake: Lake, tmp_path: Path, writer: Any, reads: list[str], second: str
 ) -> None:
     above = tmp_path / "sites"

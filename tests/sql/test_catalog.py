@@ -187,6 +187,6 @@ def test_a_record_that_names_a_data_file_otherwise_than_gliolake_does_is_no_reco
     file["path"] = path.format(name=Path(file["path"]).name)
     del content["sha256"]
     record.chmod(0o600)
-    record.write_bytes(log._encode(content))
+    record.write_bytes(log.encode(content))
     with pytest.raises(GliolakeError, match=r"00001\.json"):
         Lake(filled.root).read("labels")

@@ -446,7 +446,7 @@ def _failing(*answers: int) -> Callable[..., Any]:
 WITHOUT_LINKS = """
 import errno, os, sys
 from gliolake.storage.lake import Lake
-from tests.conftest import label
+from tests.support.rows import label
 
 def no_links(*given, **options):
     raise OSError(errno.EPERM, "no hard links here")
@@ -675,7 +675,7 @@ LIMITED = """
 import resource, sys
 from gliolake.errors import GliolakeError
 from gliolake.storage.lake import Lake
-from tests.conftest import label
+from tests.support.rows import label
 
 lake = Lake(sys.argv[1], create=True)
 lake.transact(lambda tx: tx.append("labels", [label(0)]), run_id="r")

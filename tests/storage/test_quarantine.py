@@ -22,8 +22,8 @@ from gliolake.storage.maintenance.compaction import compact
 from gliolake.storage.maintenance.quarantine import DAY, purge
 from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.transaction import Transaction
-from tests.conftest import label
 from tests.support.full import FULL
+from tests.support.rows import label
 
 DATA = f"{'0123456789abcdef' * 2}.parquet"
 """The name of a data file as gliolake gives them."""
@@ -217,7 +217,7 @@ def interrupt(
 
 
 @pytest.mark.parametrize("order", [repaired_before_the_record, committed_before_the_move, committed_after_the_move])
-def test_a_repair_in_the_middle_of_a_commit_and_a_commit_in_the_middle_of_a_repair_leave_every_file_in_its_place(
+def test_repair_and_commit_at_once_leave_every_file_in_its_place(
     root: str, order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, rival = made(Lake(root, create=True)), Lake(root)

@@ -26,8 +26,7 @@ from gliolake.storage.layout import data_path
 from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.parquet import check_parquet, write_parquet
 from gliolake.storage.snapshot import DataFile, Record
-from tests.conftest import label
-from tests.support.made_rows import row
+from tests.support.rows import label, row
 
 LABELS = TABLES["labels"]
 CHANGES = TABLES["links"]
@@ -294,7 +293,7 @@ def test_what_a_record_says_that_gliolake_would_not_write_makes_it_a_damaged_one
     content = json.loads(lake.files.get(path) or b"")
     del content["sha256"]
     SAID[what](content["added" if where == "record" else "files"][0])
-    lake.files.put(path, log._encode(content))
+    lake.files.put(path, log.encode(content))
     if where == "record":
         with pytest.raises(DamagedFile, match="not a whole commit record"):
             log.read_record(lake.files, 1)

@@ -16,7 +16,7 @@ from gliolake.storage.commit_log import record_path
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.quarantine import purge
 from gliolake.storage.maintenance.verify import verify
-from tests.conftest import label as label_row
+from tests.support.rows import label as label_row
 
 
 @pytest.fixture
@@ -183,9 +183,7 @@ def test_whatever_happens_to_a_file_it_is_named_and_what_others_hold_stays(
 
 
 @pytest.mark.parametrize("harm", [*HARMS, *FOLDER_HARMS])
-def test_a_lake_whose_newest_records_are_damaged_opens_again_once_they_are_restored_and_no_repair_touches_it(
-    long: Lake, harm: Any
-) -> None:
+def test_a_lake_opens_again_once_its_damaged_records_are_restored(long: Lake, harm: Any) -> None:
     victim = record_path(10)
     record = long.files.get(victim) or b""
     state = long.state()

@@ -23,7 +23,7 @@ from gliolake.features.preprocessing.volumes import read_image
 from gliolake.schema.tables import BRANCHES, MODALITIES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
-from tests.analysis.figures.conftest import LABEL, Gallery, texts
+from tests.support.figures import LABEL, Gallery, texts
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
-from tests.analysis.figures.conftest import LABEL, SITES, Gallery, texts
+from tests.support.figures import LABEL, SITES, Gallery, texts
 
 NAMES, ENDINGS = list(FIGURES), ("png", "svg")
 

@@ -30,7 +30,7 @@ from gliolake.errors import InputError
 from gliolake.features.extraction.scan_task import ScanFile, input_digest
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
-from tests.analysis.report.conftest import BEGAN, Tables, put, run_row, scan_row
+from tests.support.pages import BEGAN, Tables, put, run_row, scan_row
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -179,7 +179,7 @@ def test_a_conversion_that_cannot_be_says_why_in_this_process(tmp_path: Path, mo
         kept_network(Order(SLOWFAST, None, str(tmp_path)), {"sha256": "0"})
     assert "gliolake weights add" in caught.value.hint
     with pytest.raises(RuntimeError, match="ended with code 1: FileNotFoundError"):
-        kept_networks._run_conversion(Order(SLOWFAST, "untrained:0"), tmp_path / "nowhere")
+        kept_networks.run_conversion(Order(SLOWFAST, "untrained:0"), tmp_path / "nowhere")
 
 
 def test_no_room_for_a_network_and_a_processor_without_bf16_are_said_so(

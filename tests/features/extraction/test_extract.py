@@ -213,7 +213,7 @@ def test_a_failure_that_may_pass_is_tried_three_times_in_all(
     assert details == ([] if failures < 3 else ["RuntimeError: the sky fell"])
 
 
-def test_a_file_changed_without_its_size_and_time_is_noticed_excluded_and_taken_back_once_it_is_ingested_again(
+def test_a_file_changed_under_its_size_and_time_is_excluded_until_it_is_ingested(
     world: tuple[Lake, Path], inline: None, look: Any, tmp_path: Path
 ) -> None:
     lake, images = world
@@ -246,7 +246,7 @@ def test_a_file_changed_without_its_size_and_time_is_noticed_excluded_and_taken_
     assert differing == {("BraTS2021_00002", "T1"), ("BraTS2021_00002", "DeltaT1")}
 
 
-def test_a_scan_whose_file_is_gone_or_whose_box_is_elsewhere_or_that_kills_its_worker_is_excluded_and_the_run_goes_on(
+def test_a_scan_that_cannot_be_extracted_is_excluded_and_the_run_goes_on(
     world: tuple[Lake, Path], inline: None, look: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake, _ = world

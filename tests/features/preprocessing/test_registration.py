@@ -10,13 +10,13 @@ import pytest
 import SimpleITK as sitk  # noqa: N813
 
 from gliolake.features.preprocessing.grids import isotropic, to_image
-from gliolake.features.preprocessing.registration import _rigid, align
+from gliolake.features.preprocessing.registration import align, rigid
 from gliolake.features.preprocessing.settings import PreprocessSettings, RegistrationFailed
 from gliolake.features.preprocessing.steps import preprocess
 from gliolake.features.preprocessing.task import SessionTask, preprocess_session
 from gliolake.features.preprocessing.volumes import pack
 from gliolake.ingest.readers.nifti import Volume
-from tests.features.preprocessing.test_preprocess import head, volume
+from tests.support.heads import head, volume
 
 ALIGN = PreprocessSettings(steps=("align",))
 
@@ -82,7 +82,7 @@ def test_where_the_first_start_was_good_its_result_stays_bit_for_bit() -> None:
     try:
         start = sitk.Euler3DTransform()
         start.SetCenter(fixed.TransformContinuousIndexToPhysicalPoint([(n - 1) / 2 for n in fixed.GetSize()]))
-        alone = _rigid(isotropic(fixed, ALIGN.align_grid_mm), moving, start, ALIGN)
+        alone = rigid(isotropic(fixed, ALIGN.align_grid_mm), moving, start, ALIGN)
         assert align(fixed, moving, ALIGN).GetParameters() == alone.GetParameters()
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

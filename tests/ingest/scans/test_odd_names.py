@@ -118,7 +118,7 @@ def test_a_series_and_a_case_are_read_whatever_lies_beside_their_files(
 @pytest.fixture
 def series() -> Any:
     """Writes a small DICOM series."""
-    from tests.ingest.readers.test_dicom import image, write
+    from tests.support.dicom import image, write
 
     def written(folder: Path) -> Path:
         write(folder, image())

@@ -148,7 +148,7 @@ def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
     assert set(external["scan_id"].to_pylist()) == {"scan-0001"}
 
 
-def test_vectors_that_are_no_longer_finite_count_as_missing_also_for_workers_that_know_them_from_an_earlier_study(
+def test_vectors_no_longer_finite_are_missing_also_for_workers_that_know_them(
     made: Lake, cluster: str, study: Callable[..., Path]
 ) -> None:
     file = study(single='modalities = ["T1"]')

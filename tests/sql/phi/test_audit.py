@@ -22,8 +22,8 @@ from gliolake.ingest.scans.images import read_image
 from gliolake.sql.audit import audit
 from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage.lake import Lake
-from tests.ingest.conftest import ScanWriter
-from tests.ingest.readers.test_dicom import COHORT, image, write
+from tests.support.dicom import COHORT, image, write
+from tests.support.scans import ScanWriter
 
 TEXTS = ("identifying.txt", "harmless.txt")
 

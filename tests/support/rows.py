@@ -1,4 +1,4 @@
-"""A row of any table, for tests that go over all of them."""
+"""Rows for tests: of any table, and of table labels."""
 
 from __future__ import annotations
 
@@ -37,3 +37,18 @@ def value(kind: pa.DataType, number: int) -> Any:
         "double": number + 0.1,
         str(moment): datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number),
     }.get(str(kind), number)
+
+
+def label(number: int, cohort: str = "brats21", **values: Any) -> dict[str, Any]:
+    """A row of table labels."""
+    return {
+        "cohort": cohort,
+        "scan_id": f"scan-{number:04d}",
+        "source": "made",
+        "source_id": str(number),
+        "source_row": number + 2,
+        "source_sha256": "0" * 64,
+        "mgmt_status": "methylated",
+        "label_rule": "brats21",
+        **values,
+    }
