@@ -6,7 +6,6 @@ review, the view ``suspects``.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from gliolake.errors import InputError, known_name
 from gliolake.modeling.study.features import BEST_FIRST
 from gliolake.runs import start_run
 from gliolake.schema.tables import MODALITIES
+from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -87,7 +87,7 @@ def _made_last(lake: Lake, arguments: Mapping[str, Any]) -> bool:
     where = {"command": "suspects", "outcome": "done"}
     made = lake.read("runs", where, ["started", "run_id", "arguments"]).to_pylist()
     last = max(made, key=lambda row: (row["started"], row["run_id"]), default=None)
-    return last is not None and json.loads(last["arguments"]) == arguments
+    return last is not None and json_cell(last, "arguments", "run_id") == arguments
 
 
 def best_founded(lake: Lake, asked: str | None) -> tuple[str, int]:

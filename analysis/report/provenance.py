@@ -12,6 +12,7 @@ from gliolake.analysis.report.standing import moment
 from gliolake.analysis.report.table import Cell, Column, Table, basis, count, digest, make_table, shown, spelled, text
 from gliolake.analysis.study.published import ask
 from gliolake.analysis.study.tables import Row
+from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -143,6 +144,6 @@ def provenance(connection: DuckDBPyConnection, lake: Lake, study: str) -> Iterat
 
 def _documents(name: str, title: str, rows: list[Row], key: str, content: str) -> Documents:
     def told(row: Row) -> Document:
-        return Document(shown(row[key]), json.dumps(json.loads(row[content]), indent=1, ensure_ascii=False))
+        return Document(shown(row[key]), json.dumps(json_cell(row, content, key), indent=1, ensure_ascii=False))
 
     return Documents(name, title, tuple(map(told, rows)))

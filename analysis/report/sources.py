@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from gliolake.errors import InputError
 from gliolake.features.extraction.plan import files_of, scans_of
 from gliolake.features.extraction.scan_task import input_digest, possible_branches
 from gliolake.features.preprocessing.volumes import ready_scans
+from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -38,7 +38,7 @@ def unexplained(connection: DuckDBPyConnection, lake: Lake, feature_set: Row) ->
         connection: of the lake. lake: the same.
         feature_set: a row of table feature_sets.
     """
-    recipe = json.loads(feature_set["recipe"])
+    recipe = json_cell(feature_set, "recipe", "feature_set")
     try:
         sources = set(_sources(lake, recipe.get("volumes", "")))
     except InputError:

@@ -6,7 +6,6 @@ take the scan or the patient as their unit are given the mean of these.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from gliolake.errors import InputError, unknown_name
+from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -79,8 +79,7 @@ class Finished:
     @cached_property
     def told(self) -> dict[str, Any]:
         """What the experiment was told to do (``gliolake.modeling.experiment.Experiment.described``)."""
-        told: dict[str, Any] = json.loads(self.experiment["settings"])
-        return told
+        return json_cell(self.experiment, "settings", "experiment")
 
 
 def study_rows(lake: Lake, study: str) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from gliolake.ingest.readers.nifti import UNREADABLE, BadImage, Volume, parse_vo
 from gliolake.ingest.scans import images
 from gliolake.ingest.scans.boxes import BY_HAND
 from gliolake.storage.backend import open_files
+from gliolake.storage.json_cell import json_cell
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import split_address
 from gliolake.storage.parquet import open_parquet
@@ -212,8 +213,8 @@ def read_unchanged(uri: str, sha256: str, then: str, role: str = "") -> Volume:
 
 
 def _steps_of(lake: Lake, volume_set: str) -> tuple[str, ...]:
-    recipes = lake.read("volume_sets", {"volume_set": volume_set}, ["recipe"])["recipe"].to_pylist()
-    return tuple(json.loads(recipes[0])["steps"]) if recipes else ()
+    recipes = lake.read("volume_sets", {"volume_set": volume_set}, ["volume_set", "recipe"]).to_pylist()
+    return tuple(json_cell(recipes[0], "recipe", "volume_set")["steps"]) if recipes else ()
 
 
 def _with_box(scan: Mapping[str, Any]) -> Row:

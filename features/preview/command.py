@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -22,6 +21,7 @@ from gliolake.ingest.cohorts.description import MASK, known_cohorts
 from gliolake.ingest.readers.nifti import turn_to_lps
 from gliolake.ingest.scans.images import REFERENCE, SYNTHETIC
 from gliolake.schema.tables import MODALITIES
+from gliolake.storage.json_cell import json_cell
 from gliolake.storage.lake import Lake
 
 VOLUMES = ("before", "after", "both")
@@ -216,7 +216,7 @@ def _kept(lake: Lake, row: dict[str, Any]) -> list[dict[str, Any]]:
     cohort = known_cohorts(lake).get(row["cohort"])
     for made in sorted(lake.read("volume_sets").to_pylist(), key=lambda made: made["run_id"], reverse=True):
         kept = kept_volumes(lake, made["volume_set"]).get((row["cohort"], row["scan_id"]), [])
-        if kept and is_kept(row, steps_left(json.loads(made["recipe"])["steps"], cohort), kept):
+        if kept and is_kept(row, steps_left(json_cell(made, "recipe", "volume_set")["steps"], cohort), kept):
             return kept
     return []
 

@@ -6,7 +6,6 @@ are held against those in table predictions before anything is written.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from gliolake.modeling.export.neighbours import make_reference
 from gliolake.modeling.export.recalibration import RESAMPLES, recalibrate
 from gliolake.modeling.models.fitting import steps
 from gliolake.runs import code_version
+from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -70,7 +70,7 @@ def export_model(
     """
     rows = {row["experiment"]: row for row in lake.read("experiments").to_pylist()}
     row = rows[known_name("experiment", experiment, rows, hint="gliolake status lists them.")]
-    told = json.loads(row["settings"])
+    told = json_cell(row, "settings", "experiment")
     target = check_target(output or Path(experiment), overwrite=overwrite, own=MODEL, folder=True)
     again = _experiment(row, told)
     cohorts = read_cohorts(lake, again.feature_sets, again.label_rule, again.delta)
@@ -193,7 +193,7 @@ def _describe(
     kept = [trained.cohorts.ids["training"][i] for i in np.flatnonzero(result.kept)]
     (run,) = lake.read("runs", {"run_id": row["run_id"]}, ["code_version"]).to_pylist()
     summaries = lake.read("summaries", {"experiment": row["experiment"]}).to_pylist()
-    recipes = [json.loads(one["recipe"]) for one in own]
+    recipes = [json_cell(one, "recipe", "feature_set") for one in own]
     return Description(
         row["experiment"], told, list(result.branches),
         [{**{key: one[key] for key in ("feature_set", "backbone", "weights")}, "recipe": recipe}
@@ -219,9 +219,8 @@ def _describe(
 def _volumes(lake: Lake, names: set[str]) -> dict[str, Any]:
     """The recipe of the volume set that clips were cut from; feature sets side by side may share one."""
     wanted = names - {""}
-    rows = {row["volume_set"]: row["recipe"] for row in lake.read("volume_sets").to_pylist()}
-    found: dict[str, Any] = {name: json.loads(rows[name]) for name in sorted(wanted) if name in rows}
-    return found
+    rows = {row["volume_set"]: row for row in lake.read("volume_sets").to_pylist()}
+    return {name: json_cell(rows[name], "recipe", "volume_set") for name in sorted(wanted) if name in rows}
 
 
 def _files(description: Description, trained: _Trained, fitted: Fitted) -> dict[str, bytes]:

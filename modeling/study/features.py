@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gliolake.errors import InputError, known_name
 from gliolake.modeling.study.file import IMAGE
+from gliolake.storage.json_cell import json_cell
 
 BEST_FIRST = ("trained", "released", "untrained", "random")
 """What vectors rest on, by how much their figures mean."""
@@ -63,5 +63,5 @@ def resolve(
 
 def _delta(row: Mapping[str, Any]) -> str:
     """How a feature set's DeltaT1 was made; "" where its recipe does not say."""
-    recipe = json.loads(row["recipe"])
+    recipe = json_cell(row, "recipe", "feature_set")
     return str(recipe.get("clip", {}).get("delta", ""))
