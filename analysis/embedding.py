@@ -18,7 +18,7 @@ from gliolake.analysis.duplicates.vectors import Scan, named_scans, vectors
 from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
 from gliolake.runs import Run, start_run
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

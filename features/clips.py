@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliolake.errors import InputError, known_name
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 Volumes = Mapping[str, npt.NDArray[Any]]
 Clip = npt.NDArray[np.uint8]

@@ -30,7 +30,7 @@ from gliolake.ingest.scans.discovery import FoundScan
 from gliolake.log.journal import tell
 from gliolake.paths import absolute
 from gliolake.runs import Run, start_run
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 
 if TYPE_CHECKING:
     from gliolake.ingest.scans.images import ReadScan

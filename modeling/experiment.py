@@ -17,7 +17,7 @@ from gliolake.errors import InputError
 from gliolake.modeling.data.inputs import Cohorts
 from gliolake.modeling.evaluation.crossval import Result, cross_validate_all, restricted
 from gliolake.modeling.models.settings import Settings
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 
 Rows = dict[str, Any]
 """Rows by table, each a list of dicts or an Arrow table."""

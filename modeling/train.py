@@ -16,7 +16,7 @@ from gliolake.modeling.models.fitting import steps
 from gliolake.modeling.models.settings import with_options
 from gliolake.modeling.report import Line, Report
 from gliolake.runs import start_run
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

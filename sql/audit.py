@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gliolake.log.progress import track
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.phi.patterns import HOST, KINDS, TEXT, kinds_in, shape_in
 from gliolake.storage.lake import Lake
 from gliolake.text_shape import shape_of

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.spec import AbstractFileSystem
 
-from gliolake.schema import tables
+from gliolake.schema.registry import TABLES
+from gliolake.schema.types import Table
 from gliolake.sql.memory_file import MemoryFile
 from gliolake.storage.lake import Lake
 from gliolake.storage.parquet import check_file
@@ -71,16 +72,14 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     def _made(self, name: str) -> bytes:
         if file := self.state.files.get(name):
             data = self.lake.content(file)
-            check_file(
-                tables.TABLES[file.table], file, data
-            )  # DuckDB reads what it is given, and allocates what it says
+            check_file(TABLES[file.table], file, data)  # DuckDB reads what it is given, and allocates what it says
             return data
         if name == DATA_FILES:
-            files = (file for table in tables.TABLES for file in self.state.of_table(table))
+            files = (file for table in TABLES for file in self.state.of_table(table))
             return json.dumps([{fact: getattr(file, fact) for fact in _FACTS} for file in files]).encode()
         table = name.split("/", 1)[0]
-        if table in tables.TABLES and name == _without_rows(tables.TABLES[table]):
-            return _empty(tables.TABLES[table])
+        if table in TABLES and name == _without_rows(TABLES[table]):
+            return _empty(TABLES[table])
         raise FileNotFoundError(name)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -101,7 +100,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     def glob(self, path: str, **_: Any) -> list[str]:
         """For ``TABLE/*`` the committed files of the table, for another path itself: there are no other patterns."""
         name = _name(path)
-        table = tables.TABLES.get(name.removesuffix("/*"))
+        table = TABLES.get(name.removesuffix("/*"))
         if table and name.endswith("/*"):
             return [file.path for file in self.state.of_table(table.name)] or [_without_rows(table)]
         return [name] if name == DATA_FILES or self.exists(name) else []
@@ -111,11 +110,11 @@ def _name(path: str) -> str:
     return path.removeprefix(SCHEME).lstrip("/")
 
 
-def _without_rows(table: tables.Table) -> str:
+def _without_rows(table: Table) -> str:
     return "/".join([table.name, *(f"{column}=" for column in table.partition_by), _NO_ROWS])
 
 
-def _empty(table: tables.Table) -> bytes:
+def _empty(table: Table) -> bytes:
     sink = pa.BufferOutputStream()
     # Not empty_table(), which imports pandas: a third of a second, and much of what `gliolake status` takes.
     pq.write_table(pa.Table.from_batches([], table.file_schema), sink)

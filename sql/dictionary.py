@@ -1,6 +1,6 @@
 """The data dictionary: what every table and view holds, column by column, for people, scripts and exported files.
 
-Tables are described in ``gliolake.schema.tables``; views by the comments above them in the SQL files
+Tables are described in ``gliolake.schema``; views by the comments above them in the SQL files
 (``gliolake.sql.definitions``). A view's column that its comment does not describe is described as the column of the
 same name and type in what the view reads.
 """
@@ -17,7 +17,7 @@ import duckdb
 
 from gliolake.atomic import marked, replaced
 from gliolake.process.signals import temporary_folder
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect
 from gliolake.sql.definitions import Definition, definitions
 from gliolake.sql.export.cells import RULES
@@ -184,7 +184,7 @@ def _escaped(text: str) -> str:
 
 _INTRODUCTION = f"""# Data dictionary
 
-What every table and view of a lake holds. Made from `gliolake/schema/tables.py` and the comments in `sql/views/*.sql`
+What every table and view of a lake holds. Made from `gliolake/schema/` and the comments in `sql/views/*.sql`
 by `{REMAKE}`; a test fails when it is not current. `gliolake dictionary NAME` prints one.
 
 A *table* is what commands write. A *view* is computed by each query that reads it; a *view, computed once*, when a

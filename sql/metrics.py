@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from gliolake.atomic import Own, replaced_path
 from gliolake.errors import InputError
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.sql.status import Status
 
 ENDING = ".prom"

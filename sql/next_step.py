@@ -4,23 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.definitions import definitions
-
-INGEST = "gliolake ingest --cohort COHORT --images DIR --labels CSV"
-STUDY = "gliolake study run"
-
-FILLED_BY = {
-    "cohorts": INGEST, "scans": INGEST, "labels": INGEST,
-    "lists": "gliolake ingest-list FILE.csv",
-    "volume_sets": "gliolake preprocess", "volumes": "gliolake preprocess",
-    "feature_sets": "gliolake extract", "features": "gliolake extract",
-    "experiments": STUDY, "fits": STUDY, "predictions": STUDY, "attention": STUDY, "metrics": STUDY, "summaries": STUDY,
-    "study_rows": STUDY, "comparisons": STUDY, "correlations": STUDY, "subgroups": STUDY, "curves": STUDY, "roc": STUDY,
-    "ccc": "gliolake ccc", "agreements": "gliolake ccc", "published_ccc": "gliolake ccc --published FILE.csv",
-    "embeddings": "gliolake map", "trials": "gliolake search --feature-set SET",
-}  # fmt: skip
-"""The command that fills a table. Tables that may be empty when all is well (links, exclusions, runs) are not here."""
 
 
 def why_empty(relations: Iterable[str], filled: Collection[str]) -> str:
@@ -31,18 +16,19 @@ def why_empty(relations: Iterable[str], filled: Collection[str]) -> str:
         filled: tables that have rows.
     """
     for table in _tables_below(relations):
-        if table in FILLED_BY and table not in filled:
-            return f"Table {table} is empty: `{FILLED_BY[table]}` fills it."
+        if table not in filled and not TABLES[table].may_be_empty:
+            commands = " or ".join(f"`{command}`" for command in TABLES[table].made_by)
+            return f"Table {table} is empty: {commands} fills it."
     return ""
 
 
 def next_step(filled: Collection[str]) -> str:
     """The first command whose table is still empty, on the way from files to results; empty at its end."""
     if "scans" not in filled and "features" not in filled:
-        return INGEST if "labels" not in filled else "gliolake ingest --cohort COHORT --images DIR"
+        return TABLES["labels"].made_by[0] if "labels" not in filled else TABLES["scans"].made_by[0]
     for table in ("labels", "features", "study_rows"):
         if table not in filled:
-            return FILLED_BY[table]
+            return TABLES[table].made_by[0]
     return ""
 
 

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.sql.next_step import next_step
 from gliolake.sql.statements import statement

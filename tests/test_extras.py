@@ -17,7 +17,7 @@ import pytest
 
 from gliolake.cluster.failures import fault_of_all
 from gliolake.extras import EXTRAS, missing_extra
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage.lake import Lake
 from tests.support.rows import row
 

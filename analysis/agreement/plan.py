@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from gliolake.analysis.agreement.task import Block
-from gliolake.schema.tables import BRANCHES, TABLES
+from gliolake.schema.features import BRANCHES
+from gliolake.schema.registry import TABLES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gliolake.analysis.agreement.moments import Array, Moments, interval, mean_known, without_each
 from gliolake.analysis.agreement.task import Block, Compared
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 ALL = "all"
 """What stands for all modalities together in table agreements."""

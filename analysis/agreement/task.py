@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gliolake.analysis.agreement.moments import Moments, grouped
-from gliolake.schema.tables import FEATURE_LENGTH
+from gliolake.schema.features import FEATURE_LENGTH
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import DataFile
 
@@ -30,7 +30,7 @@ class Block:
     Attributes:
         root: of the lake.
         pair: the feature sets; where both are one, the first is compared with the second examination of each patient.
-        modality: one of ``gliolake.schema.tables.BRANCHES``.
+        modality: one of ``gliolake.schema.features.BRANCHES``.
         number: of the block among those of its pair.
         scans: cohort, scan_id, patient (a number) and examination (its place among the patient's), in an order that
             keeps examinations of a patient together where these are compared.

@@ -18,7 +18,7 @@ from gliolake.analysis.duplicates.vectors import Scan, named_scans, read_places
 from gliolake.errors import InputError, known_name
 from gliolake.modeling.study.features import BEST_FIRST
 from gliolake.runs import start_run
-from gliolake.schema.tables import MODALITIES
+from gliolake.schema.imaging import MODALITIES
 from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:

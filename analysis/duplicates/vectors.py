@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gliolake.modeling.data.harmonisation import FEWEST, fit_combat
-from gliolake.schema.tables import FEATURE_LENGTH, MODALITIES
+from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.imaging import MODALITIES
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

@@ -17,7 +17,7 @@ import numpy as np
 from gliolake.errors import InputError
 from gliolake.features.backbones.frames import Frames
 from gliolake.features.backbones.openvino_cache import MODEL, openvino
-from gliolake.schema.tables import FEATURE_LENGTH
+from gliolake.schema.features import FEATURE_LENGTH
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of ``gliolake.features.backbones.networks.PRECISIONS``."""

@@ -20,7 +20,7 @@ from gliolake.errors import GliolakeError, StorageFull
 from gliolake.features.backbones.networks import load_network, network_of
 from gliolake.features.backbones.openvino_cache import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
 from gliolake.features.backbones.video import VideoBackbone
-from gliolake.schema.tables import FEATURE_LENGTH
+from gliolake.schema.features import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     import torch

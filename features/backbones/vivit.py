@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gliolake.features.backbones.frames import Preprocessing
-from gliolake.schema.tables import FEATURE_LENGTH
+from gliolake.schema.features import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     import torch

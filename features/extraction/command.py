@@ -32,7 +32,7 @@ from gliolake.features.weights.sources import SOURCES
 from gliolake.log.journal import tell
 from gliolake.log.progress import note
 from gliolake.runs import start_run
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
 

@@ -20,7 +20,7 @@ from gliolake.features.extraction.preflight import expect
 from gliolake.features.extraction.recipe import Choice, choose
 from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, Vector, Wanted, possible_branches
 from gliolake.features.preprocessing.volumes import choose_volume_set, ready_scans
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 
 if TYPE_CHECKING:

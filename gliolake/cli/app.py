@@ -787,7 +787,7 @@ def status(
 @app.command(rich_help_panel="Ask the lake")
 def tables(as_json: JsonOption = False) -> None:
     """Describe every table, column by column."""
-    from gliolake.schema.tables import TABLES
+    from gliolake.schema.registry import TABLES
 
     if as_json:
         described = {

@@ -19,13 +19,13 @@ from typing import Any
 
 from gliolake import limits
 from gliolake.errors import DamagedFile, GliolakeError, NewerLake, Obstructed, OlderLake, StorageUnreachable
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage.backend import Files
 from gliolake.storage.layout import MARKER, data_path
 from gliolake.storage.snapshot import DataFile, Record, State
 
 FORMAT = 3
-"""Version of everything this module writes and of the tables (``gliolake.schema.tables``). A lake with another is
+"""Version of everything this module writes and of the tables (``gliolake.schema``). A lake with another is
 refused."""
 
 FOLDER = "_log"

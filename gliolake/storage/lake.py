@@ -31,7 +31,8 @@ from gliolake.errors import (
     TooLarge,
 )
 from gliolake.paths import check_text
-from gliolake.schema import tables
+from gliolake.schema.registry import table_named
+from gliolake.schema.types import Table
 from gliolake.storage import commit_log as log
 from gliolake.storage.backend import open_files
 from gliolake.storage.layout import TEMPORARY, data_path, kind
@@ -134,7 +135,7 @@ class Lake:
         while True:
             state = self.state()
             try:
-                return self.read_files(tables.table(name), state.of_table(name, where), where, columns)
+                return self.read_files(table_named(name), state.of_table(name, where), where, columns)
             except StaleSnapshot:
                 if self.state().version == state.version:
                     raise
@@ -146,7 +147,7 @@ class Lake:
             InputError: the rows do not fit the table.
             StorageFull: no space is left.
         """
-        table = tables.table(name)
+        table = table_named(name)
         files = [self.write(table, partition, part) for partition, part in split(table, conform(table, rows, run_id))]
         self._put(file.path for file in files)
         return files
@@ -228,7 +229,7 @@ class Lake:
                     hint="Run the same command again: it goes on from what was committed.",
                 )
 
-    def write(self, table: tables.Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
+    def write(self, table: Table, partition: Mapping[str, str], rows: pa.Table) -> DataFile:
         """A data file of the rows of one partition, in the order of their keys. It waits in memory to be put."""
         keys, rows = in_key_order(table, rows)
         rows = in_schema(rows.select(table.file_schema.names), table.file_schema)
@@ -250,7 +251,7 @@ class Lake:
 
     def read_files(
         self,
-        table: tables.Table,
+        table: Table,
         files: Iterable[DataFile],
         where: Mapping[str, Any] | None = None,
         columns: Sequence[str] | None = None,
@@ -295,7 +296,7 @@ class Lake:
         Raises:
             DamagedFile: the file is missing, its bytes are not those committed, or they are no rows of the table.
         """
-        table = tables.table(file.table)
+        table = table_named(file.table)
         return rows_of(table, file, self.content(file), table.schema.names if columns is None else list(columns))
 
     def _missing(self, file: DataFile) -> GliolakeError:
@@ -317,6 +318,6 @@ class Lake:
     def keys(self, file: DataFile) -> frozenset[Key]:
         """Primary keys of the rows of a data file. Files never change, so each is read once."""
         if file.path not in self._keys:
-            table = tables.table(file.table)
+            table = table_named(file.table)
             self._keys[file.path] = frozenset(keys_of(table, self.load(file, table.key)))
         return self._keys[file.path]

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 from urllib.parse import quote
 
-from gliolake.schema.tables import TABLES, Table
+from gliolake.schema.registry import TABLES
+from gliolake.schema.types import Table
 
 MARKER = "_gliolake.json"
 """The first file of a lake: it says that the folder is one, and of which format."""

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from gliolake import limits
 from gliolake.errors import DamagedFile, InputError
-from gliolake.schema.tables import Table
+from gliolake.schema.types import Table
 from gliolake.storage.rows import in_schema
 from gliolake.storage.snapshot import DataFile
 

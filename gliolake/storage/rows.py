@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from gliolake.errors import DuplicateKey, InputError
-from gliolake.schema.tables import Table
+from gliolake.schema.types import Table
 
 Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 Key: TypeAlias = tuple[Any, ...]

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from gliolake.errors import DuplicateKey
-from gliolake.schema import tables
+from gliolake.schema.registry import table_named
+from gliolake.schema.types import Table
 from gliolake.storage.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
 from gliolake.storage.snapshot import DataFile, Range, State
 
@@ -47,7 +48,7 @@ class Transaction:
 
     def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """As ``Lake.read``, on this transaction's snapshot and own changes."""
-        table = tables.table(name)
+        table = table_named(name)
         return self.lake.read_files(table, self._live(table, where), where, columns)
 
     def append(self, name: str, rows: Rows) -> None:
@@ -57,7 +58,7 @@ class Transaction:
             DuplicateKey: a row's primary key is in the table already.
             InputError: the rows do not fit the table.
         """
-        table = tables.table(name)
+        table = table_named(name)
         for partition, part in split(table, conform(table, rows, self.run_id)):
             for _, taken in self._holding(table, partition, set(keys_of(table, part))):
                 raise DuplicateKey(f"Table {name} already has a row with {show_key(table, min(taken))}.")
@@ -65,7 +66,7 @@ class Transaction:
 
     def upsert(self, name: str, rows: Rows) -> None:
         """Put rows in place of those with the same primary key, unless they differ in ``run_id`` only."""
-        table = tables.table(name)
+        table = table_named(name)
         for partition, part in split(table, conform(table, rows, self.run_id)):
             holding = self._holding(table, partition, set(keys_of(table, part)))
             old = [self._select(table, file, taken) for file, taken in holding]
@@ -81,7 +82,7 @@ class Transaction:
             InputError: the rows do not fit the table.
             DuplicateKey: a row's key is held by a row that ``where`` leaves alone.
         """
-        table = tables.table(name)
+        table = table_named(name)
         new = conform(table, rows, self.run_id)
         old = self.read(name, where)
         if same_content(table, old, new):
@@ -96,7 +97,7 @@ class Transaction:
 
     def delete_keys(self, name: str, rows: Rows) -> None:
         """Take out the rows whose primary keys ``rows`` name, where there are any."""
-        table = tables.table(name)
+        table = table_named(name)
         self._drop(table, {}, {tuple(row[column] for column in table.key) for row in as_dicts(rows)})
 
     def exchange(self, name: str, before: Rows, after: Rows) -> None:
@@ -105,7 +106,7 @@ class Transaction:
         Raises:
             InputError: the rows do not fit the table.
         """
-        key = tables.table(name).key
+        key = table_named(name).key
         kept = {tuple(row[column] for column in key) for row in as_dicts(after)}
         gone = [row for row in as_dicts(before) if tuple(row[column] for column in key) not in kept]
         self.delete_keys(name, gone)
@@ -114,7 +115,7 @@ class Transaction:
     def add(self, files: Iterable[DataFile]) -> None:
         """Make staged files visible. Rows whose key is there already are left out: the first to commit stays."""
         for file in files:
-            table = tables.table(file.table)
+            table = table_named(file.table)
             if not self._live(table, file.partition, (file.first, file.last)):
                 self._include(file)  # no other file can hold its keys, so nobody need look at them
                 continue
@@ -144,7 +145,7 @@ class Transaction:
         """Whether ``file`` may hold something this transaction has looked for."""
         return any(read.covers(file) for read in self._reads)
 
-    def _live(self, table: tables.Table, where: Mapping[str, Any] | None, keys: Range | None = None) -> list[DataFile]:
+    def _live(self, table: Table, where: Mapping[str, Any] | None, keys: Range | None = None) -> list[DataFile]:
         """The files of part of a table that may hold keys in a range, or all; with this transaction's own changes.
 
         The transaction rests on them from then on.
@@ -156,9 +157,7 @@ class Transaction:
         own = [file for _, file in sorted(self._added.items()) if looked_at.covers(file)]
         return [*(file for file in committed if file.path not in self._removed), *own]
 
-    def _holding(
-        self, table: tables.Table, partition: Mapping[str, str], keys: Set[Key]
-    ) -> list[tuple[DataFile, Set[Key]]]:
+    def _holding(self, table: Table, partition: Mapping[str, str], keys: Set[Key]) -> list[tuple[DataFile, Set[Key]]]:
         """The files of a partition that hold any of these keys, each with those it holds."""
         if not keys:
             return []
@@ -173,13 +172,13 @@ class Transaction:
         if self._added.pop(file.path, None) is None:
             self._removed[file.path] = file
 
-    def _drop(self, table: tables.Table, partition: Mapping[str, str], keys: Set[Key]) -> None:
+    def _drop(self, table: Table, partition: Mapping[str, str], keys: Set[Key]) -> None:
         """Take the rows with these keys out of a partition, rewriting the files that also hold others."""
         for file, held in self._holding(table, partition, keys):
             self._exclude(file)
             if kept := self.lake.keys(file) - held:
                 self._include(self.lake.write(table, file.partition, self._select(table, file, kept)))
 
-    def _select(self, table: tables.Table, file: DataFile, keys: Set[Key]) -> pa.Table:
+    def _select(self, table: Table, file: DataFile, keys: Set[Key]) -> pa.Table:
         rows = self.lake.load(file)
         return rows.filter(pa.array([key in keys for key in keys_of(table, rows)], pa.bool_()))

@@ -25,7 +25,8 @@ from gliolake.collections import COLLECTIONS
 from gliolake.errors import InputError, unknown_name
 from gliolake.ingest.cohorts.patterns import TimedPattern
 from gliolake.ingest.cohorts.scan_ids import IdRules, fields_of
-from gliolake.schema.tables import LABEL_RULES, MODALITIES, TABLES
+from gliolake.schema.imaging import LABEL_RULES, MODALITIES
+from gliolake.schema.registry import TABLES
 from gliolake.toml_file import Section, parse_toml
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ from gliolake.ingest.labels.sources import Source, path_of
 from gliolake.ingest.readers.cells import MISSING, number, spoilt, whole
 from gliolake.ingest.readers.csv_file import CsvFile, read_csv
 from gliolake.ingest.report import LabelFileReport
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.text_shape import shape_of
 
 STEP = "labels"

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from gliolake.errors import InputError, known_name
 from gliolake.modeling.evaluation.crossval import Scans
-from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -14,7 +14,7 @@ from gliolake.modeling.evaluation.scores import METRICS, scores
 from gliolake.modeling.models.fitting import fit_all
 from gliolake.modeling.models.problem import Answer, Problem, modality_of
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 
 SPLITS = ("internal", "external")
 """What a figure is of: the test part of a fold, or the external scans."""

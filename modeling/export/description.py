@@ -13,7 +13,7 @@ from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.export.folder import DAMAGED, NewerModel, NotAModel
 from gliolake.modeling.models.problem import modality_of
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 FORMAT = "gliolake-model"
 VERSION = 1

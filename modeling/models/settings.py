@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from gliolake.errors import InputError, known_name
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 
 @dataclass(frozen=True)

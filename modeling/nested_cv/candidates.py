@@ -8,7 +8,7 @@ from typing import Any
 
 from gliolake.errors import InputError, known_name
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from gliolake.modeling.data.inputs import EXTERNAL_VIEWS
 from gliolake.modeling.evaluation.crossval import SPLITS
 from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.models.settings import DEFAULTS, Settings, defaults
-from gliolake.schema.tables import BRANCHES, LABEL_RULES
+from gliolake.schema.features import BRANCHES
+from gliolake.schema.imaging import LABEL_RULES
 from gliolake.toml_file import Section, parse_toml, read_toml
 
 SHIPPED = "study.toml"

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from gliolake.atomic import replaced
 from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, damage_named, relations
 from gliolake.sql.definitions import definitions
 from gliolake.sql.dictionary import Relation, dictionary

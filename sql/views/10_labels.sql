@@ -1,5 +1,5 @@
 -- Labels: from what the sources say to one call per scan, and per patient, under each label rule. The catalog hands
--- the rules of gliolake/schema/tables.py over as a variable.
+-- the rules of gliolake/schema/imaging.py over as a variable.
 
 -- One row per label rule.
 --   label_rule: name of the rule

@@ -32,7 +32,7 @@ from gliolake.features.backbones.video import VideoBackbone
 from gliolake.features.clips import ClipSettings, build_clips
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
-from gliolake.schema.tables import MODALITIES
+from gliolake.schema.imaging import MODALITIES
 
 WEIGHTS = "untrained:0"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -349,7 +349,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
 def made_up(real: Any, number: int) -> Any:
     """A file like the real one, of another scan and one of five branches."""
-    from gliolake.schema.tables import BRANCHES
+    from gliolake.schema.features import BRANCHES
 
     branch = BRANCHES[number % 5]
     key = (real.first[0], real.first[1], f"A{number:08d}", branch)

@@ -30,7 +30,7 @@ from gliolake.ingest.cohorts.description import Cohort, parse_cohort
 from gliolake.ingest.labels.links import find_links
 from gliolake.ingest.scans.discovery import FoundFile, fingerprint
 from gliolake.ingest.scans.fingerprint import MEANS, SUMS
-from gliolake.schema.tables import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import DataFile
 from gliolake.storage.transaction import Transaction

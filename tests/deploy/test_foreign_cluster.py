@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage.lake import Lake
 from tests.support.dask_processes import cluster, until
 from tests.support.full import FULL

@@ -28,7 +28,7 @@ import obstore.store
 import psutil
 import pytest
 
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.log_history import read_history
 from gliolake.storage.maintenance.quarantine import DAY

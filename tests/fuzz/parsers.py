@@ -30,7 +30,7 @@ from gliolake.ingest.readers.dicom import transfer_syntax
 from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
 from gliolake.ingest.scans.discovery import Patterns
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage import commit_log as log
 from gliolake.storage.local import LocalFiles

@@ -15,7 +15,7 @@ from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.cohorts.patterns import TimedPattern
 from gliolake.ingest.scans.boxes import read_boxes, unused_boxes
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage.lake import Lake
 from gliolake.storage.rows import conform
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.schema.features import BRANCHES
+from gliolake.schema.imaging import MODALITIES
 from gliolake.storage.lake import Lake
 
 TRAINING, EXTERNAL = 12, 6

@@ -7,7 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, write_catalog
 from gliolake.sql.definitions import parse
 from gliolake.sql.dictionary import DOCUMENT, REMAKE, Relation, dictionary, markdown

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gliolake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NotALake
 from gliolake.runs import start_run
-from gliolake.schema import tables
+from gliolake.schema.registry import table_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.compaction import compact
@@ -46,7 +46,7 @@ def test_a_commit_over_two_tables_is_seen_whole_and_by_others(root: str, label: 
     lake.transact(build, run_id="r1")
     other = Lake(root)
     assert other.version == 1
-    assert other.read("labels").schema == tables.table("labels").schema
+    assert other.read("labels").schema == table_named("labels").schema
     assert other.read("labels", where={"cohort": "ucsf_pdgm"}, columns=["scan_id"]).to_pylist() == [
         {"scan_id": "scan-0003"}
     ]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.storage import commit_log as log
 from gliolake.storage import layout as names
 from gliolake.storage.lake import Lake

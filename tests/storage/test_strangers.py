@@ -18,7 +18,7 @@ import pytest
 
 from gliolake import limits
 from gliolake.errors import DamagedFile, GliolakeError
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake

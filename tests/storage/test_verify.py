@@ -99,7 +99,7 @@ def test_a_damaged_file_is_named_and_taken_out_and_the_rest_stays(filled: Lake, 
 
     repaired = verify(filled, repair=True)
     assert repaired.sound
-    assert repaired.restore_commands() == ["gliolake ingest"]
+    assert repaired.restore_commands() == ["gliolake ingest --cohort COHORT --images DIR --labels CSV"]
     reopened = Lake(filled.root)
     assert {row["cohort"] for row in reopened.read("labels").to_pylist()} == {"brats21", "third"}
     assert [finding for finding in verify(reopened).findings if finding.is_damage] == []

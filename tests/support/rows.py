@@ -7,7 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gliolake.schema.tables import FEATURE_LENGTH, Table, moment
+from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.types import Table, moment
 
 
 def row(table: Table, number: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from functools import partial
 import pyarrow as pa
 
 from gliolake.runs import start_run
-from gliolake.schema import tables
+from gliolake.schema.registry import table_named
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import DataFile
 from gliolake.storage.transaction import Transaction
@@ -32,7 +32,7 @@ def compact(lake: Lake, *, fewest: int = 4) -> dict[str, int]:
     """
     small: dict[tuple[str, tuple[str, ...]], list[DataFile]] = defaultdict(list)
     for file in lake.state().files.values():
-        if file.bytes < SMALL and not tables.table(file.table).bulky:
+        if file.bytes < SMALL and not table_named(file.table).bulky:
             small[file.table, tuple(file.partition.values())].append(file)
     merged: dict[str, int] = defaultdict(int)
     with start_run(lake, "compact", {"fewest": fewest}) as run:
@@ -64,4 +64,4 @@ def _merge(transaction: Transaction, lake: Lake, files: list[DataFile]) -> None:
     rows = pa.concat_tables([lake.load(file) for file in files])
     for file in files:
         transaction.remove_file(file)
-    transaction.append(tables.table(files[0].table).name, rows)
+    transaction.append(table_named(files[0].table).name, rows)

@@ -23,7 +23,7 @@ from rich.text import Text
 
 from gliolake.errors import DamagedFile, Obstructed, StorageUnreachable, TooLarge
 from gliolake.log.progress import track
-from gliolake.schema import tables
+from gliolake.schema.registry import TABLES, table_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.backend import Entry, Files, open_files
 from gliolake.storage.lake import Lake
@@ -48,20 +48,6 @@ DONE = {
     DISPLACED: "moved back",
 }
 """What a repair does, by kind of finding."""
-
-RESTORED_BY = {
-    "volumes": "gliolake preprocess",
-    "voxels": "gliolake preprocess",
-    "volume_sets": "gliolake preprocess",
-    "features": "gliolake extract",
-    "feature_sets": "gliolake extract",
-    **dict.fromkeys(
-        ("experiments", "fits", "predictions", "attention", "metrics", "summaries"), "gliolake train, or study run"
-    ),
-    **dict.fromkeys(("study_rows", "comparisons", "correlations", "subgroups", "curves"), "gliolake study run"),
-    "trials": "gliolake search",
-    "links": "gliolake suspects",  # the others are found anew in the same commit (``made_anew``)
-}
 
 
 @dataclass(frozen=True)
@@ -158,7 +144,7 @@ class Verification:
     def restore_commands(self) -> list[str]:
         """The commands that bring back the rows that were lost."""
         lost = {finding.table for finding in self.findings if finding.kind in DAMAGE and not finding.lasting}
-        return sorted({RESTORED_BY.get(table, "gliolake ingest") for table in lost})
+        return sorted({" or ".join(TABLES[table].made_by) for table in lost if TABLES[table].made_by})
 
 
 def verify(
@@ -267,7 +253,7 @@ def _content_fault(file: DataFile, data: bytes) -> tuple[str, str, bool] | None:
 
 def _contradiction(file: DataFile, data: bytes) -> str:
     """What the bytes say that the record, whose sha256 they have, does not; "" where they agree."""
-    table = tables.table(file.table)
+    table = table_named(file.table)
     try:
         keys = keys_of(table, rows_of(table, file, data, table.key))
     except DamagedFile as error:

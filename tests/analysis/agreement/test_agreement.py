@@ -15,7 +15,8 @@ from gliolake.analysis.agreement.command import compare
 from gliolake.analysis.study.command import analyse
 from gliolake.concordance import concordance
 from gliolake.errors import InputError
-from gliolake.schema.tables import BRANCHES, MODALITIES
+from gliolake.schema.features import BRANCHES
+from gliolake.schema.imaging import MODALITIES
 from gliolake.sql.query import query
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.compaction import compact

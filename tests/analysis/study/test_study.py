@@ -17,7 +17,7 @@ from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.groups import subgroup_rows
 from gliolake.analysis.study.results import Pooled
 from gliolake.errors import InputError
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 from gliolake.storage.maintenance.compaction import compact
 

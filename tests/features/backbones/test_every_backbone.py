@@ -13,7 +13,7 @@ from gliolake.features.backbones.inference import has_bf16
 from gliolake.features.backbones.registry import BACKBONES, BackboneOptions
 from gliolake.features.extraction.command import extract
 from gliolake.ingest.pipeline import ingest
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 

@@ -33,7 +33,7 @@ from gliolake.features.extraction.command import extract
 from gliolake.features.weights.folder import add_weights, verify_weights
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.process.threads import one_torch_thread
-from gliolake.schema.tables import BRANCHES
+from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.labels.links import find_links, rows_to_link
 from gliolake.ingest.scans.fingerprint import LENGTH, MEANS, SUMS
-from gliolake.schema.tables import TABLES
+from gliolake.schema.registry import TABLES
 
 COHORTS = {name: load_cohort(name) for name in ("brats21", "ucsf_pdgm")}
 
