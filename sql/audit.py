@@ -127,7 +127,7 @@ def audit(lake: Lake) -> AuditReport:
     with track("auditing", total=len(names) + len(packed)) as advance:
         for name in names:
             columns = [field.name for field in TABLES[name].schema if _holds_text(field.type)]
-            read = lake.read_files(TABLES[name], state.of_table(name), columns=columns)
+            read = lake.data.read_files(TABLES[name], state.of_table(name), columns=columns)
             rows += read.num_rows
             for column in columns:
                 for text, times in _texts(read.column(column)):
@@ -135,7 +135,7 @@ def audit(lake: Lake) -> AuditReport:
                         note(name, column, kind, text, times)
             advance()
         for file in packed:
-            for nifti in lake.load(file, ["nifti"]).column("nifti"):
+            for nifti in lake.data.load(file, ["nifti"]).column("nifti"):
                 for place, kind, text in _of_header(nifti.as_buffer()):
                     note("voxels", f"nifti.{place}", kind, text, 1)
             advance()

@@ -71,7 +71,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _made(self, name: str) -> bytes:
         if file := self.state.files.get(name):
-            data = self.lake.content(file)
+            data = self.lake.data.content(file)
             check_file(TABLES[file.table], file, data)  # DuckDB reads what it is given, and allocates what it says
             return data
         if name == DATA_FILES:

@@ -89,7 +89,7 @@ def vectors(lake: Lake, files: Iterable[DataFile], scans: pa.Table) -> Vectors:
     values = np.full((scans.num_rows, FEATURE_LENGTH), np.nan, np.float32)
     for file in files:
         places = np.flatnonzero(pc.equal(scans["cohort"], file.partition["cohort"]).to_numpy())
-        rows = lake.load(file, ["scan_id", "values"])
+        rows = lake.data.load(file, ["scan_id", "values"])
         found = pc.index_in(rows["scan_id"], value_set=scans["scan_id"].take(places).combine_chunks())
         known = found.is_valid().to_numpy()
         flat = np.asarray(rows["values"].combine_chunks().flatten()).reshape(len(rows), FEATURE_LENGTH)

@@ -26,7 +26,7 @@ from gliolake.ingest.exclusions import CHANGED_FILE
 from gliolake.ingest.readers.nifti import UNREADABLE, BadImage, Volume, parse_volume
 from gliolake.ingest.scans import images
 from gliolake.ingest.scans.boxes import BY_HAND
-from gliolake.storage.backend import open_files
+from gliolake.storage.backend.opening import open_files
 from gliolake.storage.json_cell import json_cell
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import split_address

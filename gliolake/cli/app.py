@@ -892,7 +892,7 @@ def verify(
 ) -> None:
     """Check every committed file against the log; find lost, altered and leftover files. Exit code 1 if any."""
     from gliolake.ingest.pipeline import commit_links
-    from gliolake.storage.maintenance.verify import verify as run
+    from gliolake.maintenance.verify import verify as run
 
     report = run(lake, repair=repair, grace=grace, made_anew={"links": commit_links})
     _print(report, as_json)
@@ -902,7 +902,7 @@ def verify(
 @app.command(rich_help_panel="Keep the lake")
 def purge(lake: LakeOption, as_json: JsonOption = False) -> None:
     """Remove for good what repairs moved into _quarantine more than a day ago. Only this command ever deletes files."""
-    from gliolake.storage.maintenance.quarantine import purge as run
+    from gliolake.maintenance.purge import purge as run
 
     _print(run(_lake(lake)), as_json)
 
@@ -929,7 +929,7 @@ def audit(
 @app.command(rich_help_panel="Keep the lake")
 def compact(lake: LakeOption, as_json: JsonOption = False) -> None:
     """Merge small files, so that queries open fewer."""
-    from gliolake.storage.maintenance.compaction import compact as run
+    from gliolake.maintenance.compaction import compact as run
 
     merged = run(_lake(lake))
     if as_json:

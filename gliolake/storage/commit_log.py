@@ -8,9 +8,7 @@ records the state is also written out, so that opening a lake costs the records 
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import chain
@@ -19,10 +17,10 @@ from typing import Any
 
 from gliolake import limits
 from gliolake.errors import DamagedFile, GliolakeError, NewerLake, Obstructed, OlderLake, StorageUnreachable
-from gliolake.schema.registry import TABLES
-from gliolake.storage.backend import Files
-from gliolake.storage.layout import MARKER, data_path
-from gliolake.storage.snapshot import DataFile, Record, State
+from gliolake.storage.backend.files import Files
+from gliolake.storage.layout import MARKER
+from gliolake.storage.log_entries import digest_of_the_rest, encode, parse_files
+from gliolake.storage.snapshot import Record, State
 
 FORMAT = 3
 """Version of everything this module writes and of the tables (``gliolake.schema``). A lake with another is
@@ -39,12 +37,6 @@ CHECKPOINT_FILES = 200
 NEWEST = f"{FOLDER}/newest_checkpoint.json"
 """Where the newest checkpoint is looked up: a lake of many commits is then opened without a listing of them all. It
 may say an old one, or nothing: an older checkpoint leads to the same state."""
-
-MOST_ROWS = 1 << 32
-"""Rows that a record may say a data file has; what they may take is held against the file
-(``gliolake.storage.parquet``)."""
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 ADVICE = "`gliolake verify` names all damage. Restore these files from a backup, or ingest again into a new folder."
 
@@ -110,7 +102,7 @@ def read_record(files: Files, version: int) -> Record | None:
         if not content["after"] < version:
             raise ValueError("it is that of another commit")
         run_id, committed, mark = (str(content[name]) for name in ("run_id", "committed", "mark"))
-        return Record(version, run_id, committed, _files(content["added"]), _files(content["removed"]), mark)
+        return Record(version, run_id, committed, parse_files(content["added"]), parse_files(content["removed"]), mark)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(files, path, error) from error
 
@@ -228,78 +220,9 @@ def read_checkpoint(files: Files, path: str) -> State | None:
         version = content["version"]
         if type(version) is not int or checkpoint_path(version) != path:
             return None  # it is the state at another version
-        return State.of(version, _files(content["files"]))
+        return State.of(version, parse_files(content["files"]))
     except (DamagedFile, KeyError, TypeError, ValueError):
         return None
-
-
-def _files(entries: list[dict[str, Any]]) -> tuple[DataFile, ...]:
-    """The data files that a record names. Raises KeyError, TypeError or ValueError where one is not as it has to be."""
-    return tuple(_file(**entry) for entry in entries)
-
-
-def _file(
-    *, table: str, path: str, partition: dict[str, str], sha256: str, first: list[Any], last: list[Any], **counts: int
-) -> DataFile:
-    """A data file as a record describes it, which is as gliolake would have written it.
-
-    A lake may come from a stranger: any other path could have other files read or moved in its name, and keys of other
-    kinds than the table's could not be compared.
-    """
-    if not isinstance(table, str) or table not in TABLES:
-        raise ValueError(f"it names a file of a table that there is not: {str(table)[:100]!r}")
-    known = TABLES[table]
-    if not isinstance(partition, dict) or partition.keys() != {*known.partition_by}:
-        raise ValueError(f"the partition of a file is not one of table {table}")
-    if not all(isinstance(text, str) for text in (sha256, *partition.values())) or not _SHA256.fullmatch(sha256):
-        raise ValueError(f"what it says of a file of table {table} is not text, or no sha256")
-    partition = {column: partition[column] for column in known.partition_by}
-    if path != data_path(known, partition, sha256):
-        raise ValueError(f"it names {str(path)[:300]!r}, which is not the path of such a file of table {table}")
-    rows, size = counts.pop("rows"), counts.pop("bytes")
-    if counts or not _is_count(rows, MOST_ROWS) or not _is_count(size, limits.DATA_FILE):
-        raise ValueError(f"{path} has no number of rows or bytes, or one that is too large")
-    smallest, largest = tuple(first), tuple(last)
-    numbers = (value for value in (*smallest, *largest) if not isinstance(value, str))
-    if (
-        not known.key_kinds == tuple(map(type, smallest)) == tuple(map(type, largest))
-        or smallest > largest
-        or any(abs(number) >= 1 << 63 for number in numbers)
-    ):
-        raise ValueError(f"the first and the last key of {path} are not keys of table {table}")
-    for column, value in partition.items():
-        if column in known.key and {key[known.key.index(column)] for key in (smallest, largest)} != {value}:
-            raise ValueError(f"the keys of {path} are of another partition")
-    return DataFile(table, path, partition, rows, size, sha256, smallest, largest)
-
-
-def _is_count(number: object, most: int) -> bool:
-    return type(number) is int and 0 < number <= most
-
-
-def encode(content: dict[str, Any]) -> bytes:
-    """A record as it is stored: canonical JSON, with the sha256 of the rest in it."""
-    digest = hashlib.sha256(canonical(content)).hexdigest()
-    return canonical({**content, "sha256": digest}) + b"\n"
-
-
-def canonical(content: dict[str, Any]) -> bytes:
-    """JSON without spaces, keys in order."""
-    return json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
-
-
-def _digest_of_the_rest(data: bytes) -> str:
-    """The sha256 of what ``encode`` wrote, without the one that it put in.
-
-    It is cut out of the bytes: to encode the content again would cost as much as reading it. Its place is known, since
-    data files, which have one too, come before it, and a quote within a text is never written without a backslash.
-    """
-    name = b',"sha256":"'
-    begin = data.rfind(name)
-    end = begin + len(name) + 64 + len(b'"')
-    digest = hashlib.sha256(memoryview(data)[:begin])
-    digest.update(data[end:].removesuffix(b"\n"))
-    return digest.hexdigest()
 
 
 def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
@@ -308,7 +231,7 @@ def _parse(files: Files, path: str, data: bytes) -> dict[str, Any]:
         version, digest = content["format"], content.pop("sha256", None)
         if type(version) is not int:
             raise ValueError(f"its format is {version!r}")
-        if version <= FORMAT and digest != _digest_of_the_rest(data):
+        if version <= FORMAT and digest != digest_of_the_rest(data):
             raise ValueError("its own sha256 does not match")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(files, path, error) from error

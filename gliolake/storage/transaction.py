@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from gliolake.errors import DuplicateKey
 from gliolake.schema.registry import table_named
 from gliolake.schema.types import Table
+from gliolake.storage.data_files import DataFiles
 from gliolake.storage.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
 from gliolake.storage.snapshot import DataFile, Range, State
-
-if TYPE_CHECKING:
-    from gliolake.storage.lake import Lake
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class Read:
 class Transaction:
     """Changes to the lake that become visible together. It sees its own changes, and what it reads it rests on."""
 
-    def __init__(self, lake: Lake, snapshot: State, run_id: str) -> None:
-        self.lake = lake
+    def __init__(self, data: DataFiles, snapshot: State, run_id: str) -> None:
+        self.data = data
         self.snapshot = snapshot
         self.run_id = run_id
         self._added: dict[str, DataFile] = {}
@@ -49,7 +47,7 @@ class Transaction:
     def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """As ``Lake.read``, on this transaction's snapshot and own changes."""
         table = table_named(name)
-        return self.lake.read_files(table, self._live(table, where), where, columns)
+        return self.data.read_files(table, self._live(table, where), where, columns)
 
     def append(self, name: str, rows: Rows) -> None:
         """Add rows that are not there yet.
@@ -62,7 +60,7 @@ class Transaction:
         for partition, part in split(table, conform(table, rows, self.run_id)):
             for _, taken in self._holding(table, partition, set(keys_of(table, part))):
                 raise DuplicateKey(f"Table {name} already has a row with {show_key(table, min(taken))}.")
-            self._include(self.lake.write(table, partition, part))
+            self._include(self.data.write(table, partition, part))
 
     def upsert(self, name: str, rows: Rows) -> None:
         """Put rows in place of those with the same primary key, unless they differ in ``run_id`` only."""
@@ -73,7 +71,7 @@ class Transaction:
             changed = part.filter(differs(table, part, pa.concat_tables([table.schema.empty_table(), *old])))
             if changed.num_rows:
                 self._drop(table, partition, set(keys_of(table, changed)))
-                self._include(self.lake.write(table, partition, changed))
+                self._include(self.data.write(table, partition, changed))
 
     def replace(self, name: str, where: Mapping[str, Any], rows: Rows) -> None:
         """Put ``rows`` in place of all rows that match ``where``; equal content (``run_id`` aside) writes nothing.
@@ -119,12 +117,12 @@ class Transaction:
             if not self._live(table, file.partition, (file.first, file.last)):
                 self._include(file)  # no other file can hold its keys, so nobody need look at them
                 continue
-            keys = self.lake.keys(file)
+            keys = self.data.keys(file)
             fresh = keys.difference(*(taken for _, taken in self._holding(table, file.partition, keys)))
             if len(fresh) == file.rows:
                 self._include(file)
             elif fresh:
-                self._include(self.lake.write(table, file.partition, self._select(table, file, fresh)))
+                self._include(self.data.write(table, file.partition, self._select(table, file, fresh)))
 
     def remove_file(self, file: DataFile) -> None:
         """Take a data file out of the lake with all its rows, e.g. because it is damaged."""
@@ -161,7 +159,7 @@ class Transaction:
         """The files of a partition that hold any of these keys, each with those it holds."""
         if not keys:
             return []
-        found = [(f, keys & self.lake.keys(f)) for f in self._live(table, partition, (min(keys), max(keys)))]
+        found = [(f, keys & self.data.keys(f)) for f in self._live(table, partition, (min(keys), max(keys)))]
         return [(file, held) for file, held in found if held]
 
     def _include(self, file: DataFile) -> None:
@@ -176,9 +174,9 @@ class Transaction:
         """Take the rows with these keys out of a partition, rewriting the files that also hold others."""
         for file, held in self._holding(table, partition, keys):
             self._exclude(file)
-            if kept := self.lake.keys(file) - held:
-                self._include(self.lake.write(table, file.partition, self._select(table, file, kept)))
+            if kept := self.data.keys(file) - held:
+                self._include(self.data.write(table, file.partition, self._select(table, file, kept)))
 
     def _select(self, table: Table, file: DataFile, keys: Set[Key]) -> pa.Table:
-        rows = self.lake.load(file)
+        rows = self.data.load(file)
         return rows.filter(pa.array([key in keys for key in keys_of(table, rows)], pa.bool_()))

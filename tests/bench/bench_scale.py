@@ -131,8 +131,8 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
 
 
 def compacting(root: str) -> Figures:
+    from gliolake.maintenance.compaction import compact
     from gliolake.storage.lake import Lake
-    from gliolake.storage.maintenance.compaction import compact
 
     lake = Lake(root)
     before = [file for file in lake.state().files.values() if file.table == "features"]

@@ -25,8 +25,8 @@ from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.maintenance.verify import verify
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
 from tests.support.full import FULL
 
 SMALL = ClipSettings(box=48, slices=40)

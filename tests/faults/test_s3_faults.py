@@ -15,8 +15,8 @@ import obstore.store
 import pytest
 
 from gliolake.errors import InputError, StorageUnreachable, UnsuitedStorage
+from gliolake.maintenance.verify import verify
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.transaction import Transaction
 from tests.support.full import FULL
 from tests.support.s3_proxy import CONDITION_FAULTS, FAULTS, TIMEOUT, S3Proxy, at_request, calm, s3_proxy, storm

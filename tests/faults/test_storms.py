@@ -28,11 +28,11 @@ import obstore.store
 import psutil
 import pytest
 
+from gliolake.maintenance.log_history import read_history
+from gliolake.maintenance.verify import DAMAGE, LOG_DAMAGE, verify
 from gliolake.schema.registry import TABLES
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.log_history import read_history
-from gliolake.storage.maintenance.quarantine import DAY
-from gliolake.storage.maintenance.verify import DAMAGE, LOG_DAMAGE, verify
+from gliolake.storage.quarantine import DAY
 from tests.support.full import FULL
 from tests.support.scans import ScanWriter
 from tests.support.tfrecords import TfRecords

@@ -33,7 +33,8 @@ from gliolake.ingest.scans.fingerprint import LENGTH, content_of
 from gliolake.schema.registry import TABLES
 from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage import commit_log as log
-from gliolake.storage.local import LocalFiles
+from gliolake.storage.backend.local import LocalFiles
+from gliolake.storage.log_entries import canonical
 from gliolake.storage.snapshot import State
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="gliolake-fuzz-")
@@ -155,7 +156,7 @@ def _with_digest(data: bytes) -> Iterator[bytes]:
         content = json.loads(data)
         if isinstance(content, dict):
             content.pop("sha256", None)
-            yield log.canonical({**content, "sha256": hashlib.sha256(log.canonical(content)).hexdigest()})
+            yield canonical({**content, "sha256": hashlib.sha256(canonical(content)).hexdigest()})
 
 
 def texts(data: bytes) -> None:

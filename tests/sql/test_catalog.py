@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from gliolake.errors import DamagedFile, GliolakeError, InputError, StorageFull
+from gliolake.maintenance.verify import verify
 from gliolake.sql.catalog import connect, write_catalog
 from gliolake.sql.query import query, write
-from gliolake.storage import commit_log as log
+from gliolake.storage.data_files import DataFiles
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.log_entries import encode
 
 
 @pytest.fixture
@@ -88,8 +89,8 @@ def test_a_file_is_read_once_for_a_query_or_again_where_memory_is_short_and_is_w
 ) -> None:
     monkeypatch.setattr("gliolake.sql.committed_files", kept)
     reads: list[str] = []
-    read = Lake.content
-    monkeypatch.setattr(Lake, "content", lambda lake, file: reads.append(file.path) or read(lake, file))
+    read = DataFiles.content
+    monkeypatch.setattr(DataFiles, "content", lambda data, file: reads.append(file.path) or read(data, file))
     with connect(answering) as connection:
         reads.clear()
         asked = "SELECT count(*), round(sum(list_sum(\"values\"))) FROM features WHERE modality = 'T1'"
@@ -187,6 +188,6 @@ def test_a_record_that_names_a_data_file_otherwise_than_gliolake_does_is_no_reco
     file["path"] = path.format(name=Path(file["path"]).name)
     del content["sha256"]
     record.chmod(0o600)
-    record.write_bytes(log.encode(content))
+    record.write_bytes(encode(content))
     with pytest.raises(GliolakeError, match=r"00001\.json"):
         Lake(filled.root).read("labels")

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gliolake.errors import CommitConflict, DamagedFile, DuplicateKey, InputError, NotALake
+from gliolake.maintenance.compaction import compact
 from gliolake.runs import start_run
 from gliolake.schema.registry import table_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.compaction import compact
 from gliolake.storage.transaction import Transaction
 from tests.support.full import FULL
 

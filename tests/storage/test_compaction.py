@@ -9,9 +9,9 @@ from unittest.mock import patch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gliolake.maintenance import compaction
 from gliolake.runs import start_run
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance import compaction
 from gliolake.storage.transaction import Transaction
 
 SMALL, LARGE = 8_000, 16_000

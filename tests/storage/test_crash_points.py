@@ -17,9 +17,9 @@ DRIVER = '''
 Each of these is done by a process forked from this one, which itself touches neither Arrow nor a store.
 """
 import json, os, signal, sys
-from gliolake.storage.object_store import ObjectFiles
+from gliolake.storage.backend.object_store import ObjectFiles
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
+from gliolake.maintenance.verify import verify
 
 def row(n, **values):
     return dict(cohort="brats21", scan_id=f"scan-{n}", source="made", source_id="x", source_row=2,

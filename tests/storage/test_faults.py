@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from gliolake.errors import ReadOnlyLake, StorageFull
+from gliolake.maintenance.verify import verify
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.snapshot import State
 from gliolake.storage.transaction import Transaction
 from tests.support.full import FULL

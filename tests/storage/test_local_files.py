@@ -28,13 +28,13 @@ from gliolake.errors import (
     StorageUnreachable,
     UnsuitedStorage,
 )
+from gliolake.maintenance.compaction import compact
+from gliolake.maintenance.purge import purge
+from gliolake.maintenance.verify import verify
 from gliolake.storage import layout as names
-from gliolake.storage.backend import Entry
+from gliolake.storage.backend.files import Entry
+from gliolake.storage.backend.local import LocalFiles
 from gliolake.storage.lake import Lake
-from gliolake.storage.local import LocalFiles
-from gliolake.storage.maintenance.compaction import compact
-from gliolake.storage.maintenance.quarantine import purge
-from gliolake.storage.maintenance.verify import verify
 
 PROJECT = Path(__file__).parents[2]
 DATA = f"labels/cohort=a/{'0' * 32}.parquet"
@@ -198,7 +198,7 @@ def _socket(path: Path) -> None:
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "/etc/x", "a//b", "", ".", "./a", "a/.", "a/..", "a\0b", "a/"])
 def test_a_path_that_could_lead_out_of_the_lake_is_refused_by_every_verb(root: str, path: str) -> None:
-    from gliolake.storage.backend import open_files
+    from gliolake.storage.backend.opening import open_files
 
     files = open_files(f"{root}/lake")
     files.put("mine", b"mine")
@@ -500,7 +500,7 @@ def test_a_folder_in_which_nothing_can_be_created_only_once_is_refused_with_the_
     tmp_path: Path, label: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "link", _failing(errno.EOPNOTSUPP))
-    monkeypatch.setattr("gliolake.storage.local.rename_if_free", _failing(errno.EINVAL))
+    monkeypatch.setattr("gliolake.storage.backend.local.rename_if_free", _failing(errno.EINVAL))
     lake = Lake(tmp_path / "lake", create=True)
     with pytest.raises(UnsuitedStorage, match=f"{lake.root} cannot hold a lake: .* no hard links") as caught:
         lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
@@ -516,7 +516,7 @@ def test_a_log_that_its_system_protects_is_not_taken_for_a_disk_without_links(
     really = subprocess.run(["chattr", "+i", log], capture_output=True, check=False).returncode == 0
     if not really:
         monkeypatch.setattr(os, "link", _failing(errno.EPERM))
-        monkeypatch.setattr("gliolake.storage.local.rename_if_free", _failing(errno.EPERM))
+        monkeypatch.setattr("gliolake.storage.backend.local.rename_if_free", _failing(errno.EPERM))
     try:
         with pytest.raises(ReadOnlyLake) as caught:
             lake.transact(lambda tx: tx.append("labels", [label(2)]), run_id="r")
@@ -725,7 +725,7 @@ def test_what_is_made_in_a_lake_gives_others_no_more_than_its_folder(
 
 
 def snapshot_names(root: str) -> list[str]:
-    from gliolake.storage.backend import open_files
+    from gliolake.storage.backend.opening import open_files
 
     return sorted(entry.path for entry in open_files(root).list())
 
@@ -734,7 +734,7 @@ def snapshot_names(root: str) -> list[str]:
     "lying", ["scans/p1/t1.nii.gz", "labels/train.csv", "_log/app.log", "_tmp/thesis.docx", "_quarantine/x", ".hidden"]
 )
 def test_a_lake_begins_in_no_folder_that_holds_anything_whatever_its_name(root: str, label: Any, lying: str) -> None:
-    from gliolake.storage.backend import open_files
+    from gliolake.storage.backend.opening import open_files
 
     open_files(root).put(lying, b"mine")
     with pytest.raises(NotALake, match=f"holds no lake but other things, e.g. {lying.split('/', maxsplit=1)[0]}"):
@@ -749,7 +749,7 @@ def test_a_folder_that_holds_only_an_empty_folder_is_no_place_for_a_lake(tmp_pat
 
 
 def test_what_appears_between_opening_and_the_first_commit_stops_the_lake(root: str, label: Any) -> None:
-    from gliolake.storage.backend import open_files
+    from gliolake.storage.backend.opening import open_files
 
     lake = Lake(root, create=True)
     open_files(root).put("scans/t1.nii.gz", b"mine")

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gliolake.errors import DamagedFile, GliolakeError, NewerLake, StorageUnreachable
+from gliolake.maintenance.verify import verify
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Entry
+from gliolake.storage.backend.files import Entry
+from gliolake.storage.backend.local import LocalFiles
 from gliolake.storage.lake import Lake
-from gliolake.storage.local import LocalFiles
-from gliolake.storage.maintenance.verify import verify
 from gliolake.storage.snapshot import DataFile, Record, State
 
 FILES = st.builds(

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from gliolake.errors import DamagedFile, NotALake, StagedFileGone, StaleSnapshot, StorageUnreachable
+from gliolake.maintenance.compaction import compact
+from gliolake.maintenance.purge import purge
+from gliolake.maintenance.verify import verify
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Files
+from gliolake.storage.backend.files import Files
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.compaction import compact
-from gliolake.storage.maintenance.quarantine import DAY, purge
-from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.quarantine import DAY
 from gliolake.storage.transaction import Transaction
 from tests.support.full import FULL
 from tests.support.rows import label
@@ -135,13 +136,13 @@ def test_readers_whose_files_are_gone_for_good_are_told_apart_from_damage(
     assert {row["age"] for row in late.read("labels").to_pylist()} == {5.0, None}
     (gone, *_) = snapshot.of_table("labels")
     with pytest.raises(StaleSnapshot, match="merged or replaced"):
-        lake.load(gone)
+        lake.data.load(gone)
     with pytest.raises(StaleSnapshot, match="merged or replaced"), damage_named():
         con.sql("SELECT age FROM labels").fetchall()
     there = lake.state().of_table("labels")[0]
     lake.files.delete(there.path)
     with pytest.raises(DamagedFile, match="is missing"):
-        lake.load(there)
+        lake.data.load(there)
     with pytest.raises(DamagedFile, match="is missing"):
         Lake(lake.root).read("labels")
 

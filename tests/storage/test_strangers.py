@@ -18,12 +18,13 @@ import pytest
 
 from gliolake import limits
 from gliolake.errors import DamagedFile, GliolakeError
+from gliolake.maintenance.verify import verify
 from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import data_path
-from gliolake.storage.maintenance.verify import verify
+from gliolake.storage.log_entries import encode
 from gliolake.storage.parquet import check_parquet, write_parquet
 from gliolake.storage.snapshot import DataFile, Record
 from tests.support.rows import label, row
@@ -293,7 +294,7 @@ def test_what_a_record_says_that_gliolake_would_not_write_makes_it_a_damaged_one
     content = json.loads(lake.files.get(path) or b"")
     del content["sha256"]
     SAID[what](content["added" if where == "record" else "files"][0])
-    lake.files.put(path, log.encode(content))
+    lake.files.put(path, encode(content))
     if where == "record":
         with pytest.raises(DamagedFile, match="not a whole commit record"):
             log.read_record(lake.files, 1)

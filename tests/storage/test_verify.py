@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from gliolake.errors import DamagedFile
+from gliolake.maintenance.purge import purge
+from gliolake.maintenance.verify import verify
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Files, open_files
+from gliolake.storage.backend.files import Files
+from gliolake.storage.backend.opening import open_files
 from gliolake.storage.commit_log import record_path
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.quarantine import purge
-from gliolake.storage.maintenance.verify import verify
 from tests.support.rows import label as label_row
 
 

@@ -15,11 +15,11 @@ from gliolake.analysis.agreement.command import compare
 from gliolake.analysis.study.command import analyse
 from gliolake.concordance import concordance
 from gliolake.errors import InputError
+from gliolake.maintenance.compaction import compact
 from gliolake.schema.features import BRANCHES
 from gliolake.schema.imaging import MODALITIES
 from gliolake.sql.query import query
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.compaction import compact
 
 Vectors = dict[tuple[str, str, str], np.ndarray]
 """By scan, modality and feature set."""

@@ -17,9 +17,9 @@ from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.groups import subgroup_rows
 from gliolake.analysis.study.results import Pooled
 from gliolake.errors import InputError
+from gliolake.maintenance.compaction import compact
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.compaction import compact
 
 TABLES = ("comparisons", "correlations", "subgroups", "curves")
 

@@ -25,8 +25,8 @@ from gliolake.features.backbones.registry import BackboneOptions
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction import command as extraction
 from gliolake.features.extraction.command import extract
+from gliolake.maintenance.verify import verify
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.verify import verify
 from tests.support.full import FULL
 from tests.support.standing import standing_cluster
 

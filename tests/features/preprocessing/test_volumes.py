@@ -28,13 +28,13 @@ from gliolake.features.preview.command import preview
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps
+from gliolake.maintenance.compaction import compact
+from gliolake.maintenance.verify import verify
 from gliolake.schema.imaging import MODALITIES
 from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, write_catalog
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import data_path
-from gliolake.storage.maintenance.compaction import compact
-from gliolake.storage.maintenance.verify import verify
 from tests.support.standing import standing_cluster
 
 NOWHERE = "tcp://127.0.0.1:9"

@@ -61,7 +61,7 @@ def _bunches(files: Iterable[DataFile]) -> Iterator[list[DataFile]]:
 def _merge(transaction: Transaction, lake: Lake, files: list[DataFile]) -> None:
     if any(file.path not in transaction.snapshot.files for file in files):
         return  # another process changed the partition; what it left is for the next time
-    rows = pa.concat_tables([lake.load(file) for file in files])
+    rows = pa.concat_tables([lake.data.load(file) for file in files])
     for file in files:
         transaction.remove_file(file)
     transaction.append(table_named(files[0].table).name, rows)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from gliolake.errors import DamagedFile, NotALake, Obstructed
 from gliolake.log.progress import warn
-from gliolake.storage.backend import LINKED_LAKE, FileKind, parts_of
+from gliolake.storage.backend.files import LINKED_LAKE, FileKind, parts_of
 
 WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 """How a folder on the way is opened: to be gone through, which needs no right to list it."""

@@ -14,7 +14,7 @@ from itertools import count
 
 from gliolake.errors import DamagedFile
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Files
+from gliolake.storage.backend.files import Files
 from gliolake.storage.snapshot import Record, State
 
 MISSING = "It is missing."

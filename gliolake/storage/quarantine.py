@@ -2,7 +2,7 @@
 
 A repair deletes nothing. It moves files of ours that no commit needs into ``_quarantine``, under the path they had.
 A commit that needs one after all takes it back (``bring_back``), and who reads it finds it there; so it does no harm
-that a repair cannot know what another command is about to commit. Only ``purge`` removes files.
+that a repair cannot know what another command is about to commit. Only ``gliolake.maintenance.purge`` removes files.
 """
 
 from __future__ import annotations
@@ -11,23 +11,16 @@ import hashlib
 import math
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
-from gliolake.storage.backend import Entry, Files
-from gliolake.storage.layout import QUARANTINE, TEMPORARY, kind
+from gliolake.storage.backend.files import Entry, Files
+from gliolake.storage.layout import QUARANTINE, TEMPORARY
 from gliolake.storage.snapshot import DataFile
-
-if TYPE_CHECKING:
-    from gliolake.storage.lake import Lake
 
 DAY = 86_400.0
 """Seconds for which readers may hold a snapshot: so long files stay after the commit that let go of them, and so long
 again in ``_quarantine``."""
-
-MOVED = ("data", "temporary", "record", "checkpoint", "newest")
-"""Kinds of names that a repair moves; another name in ``_quarantine`` is somebody else's."""
 
 
 def listed(files: Files) -> list[Entry]:
@@ -66,53 +59,3 @@ def bring_back(files: Files, file: DataFile) -> bool:
 def is_there(files: Files, file: DataFile) -> bool:
     """Whether a data file lies where it belongs, with as many bytes as it has to have."""
     return files.size(file.path) == file.bytes
-
-
-@dataclass(frozen=True)
-class Purge:
-    """What was removed from ``_quarantine``, and what is left there: too young, or not gliolake's."""
-
-    removed: int
-    bytes: int
-    waiting: int
-    foreign: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> str:
-        """For people."""
-        lines = [f"{self.removed} files, {self.bytes:,} bytes, removed from {QUARANTINE}."]
-        if self.waiting:
-            lines.append(
-                f"{self.waiting} files stay: they have been there for less than a day, or a commit needs them."
-            )
-        if self.foreign:
-            lines.append(f"{self.foreign} files stay: gliolake does not make files of their names.")
-        return "\n".join(lines)
-
-
-def purge(lake: Lake, *, lain: float = DAY) -> Purge:
-    """Remove for good what repairs have moved into ``_quarantine``.
-
-    Args:
-        lake: the lake.
-        lain: seconds that a file has to have lain there, by the storage's clock.
-
-    Raises:
-        ReadOnlyLake: the lake cannot be written to.
-    """
-    removed = size = waiting = foreign = 0
-    entries = [entry for entry in listed(lake.files) if entry.path.startswith(f"{QUARANTINE}/")]
-    committed = lake.state().files
-    for entry in entries:
-        path = entry.path.removeprefix(f"{QUARANTINE}/").rstrip("~")
-        if entry.kind != "file" or kind(path) not in MOVED:
-            foreign += 1
-        elif entry.age < lain or (path in committed and not is_there(lake.files, committed[path])):
-            waiting += 1
-        else:
-            lake.files.delete(entry.path)
-            removed, size = removed + 1, size + entry.size
-    return Purge(removed, size, waiting, foreign)

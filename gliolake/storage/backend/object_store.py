@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 from gliolake.errors import InputError, StorageUnreachable, UnsuitedStorage
-from gliolake.storage.backend import Entry, parts_of, too_large, without_secrets
+from gliolake.storage.backend.files import Entry, parts_of, too_large, without_secrets
 from gliolake.storage.layout import TEMPORARY
 
 if TYPE_CHECKING:

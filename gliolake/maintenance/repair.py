@@ -1,4 +1,4 @@
-"""Put right what ``gliolake.storage.maintenance.verify`` found. Nothing is deleted: what is damaged or left over goes
+"""Put right what ``gliolake.maintenance.verify`` found. Nothing is deleted: what is damaged or left over goes
 to ``_quarantine``."""
 
 from __future__ import annotations
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
+from gliolake.maintenance.log_history import History
 from gliolake.runs import start_run
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Files
+from gliolake.storage.backend.files import Files
 from gliolake.storage.lake import Lake
-from gliolake.storage.maintenance.log_history import History
-from gliolake.storage.maintenance.quarantine import bring_back, set_aside
+from gliolake.storage.quarantine import bring_back, set_aside
 from gliolake.storage.snapshot import DataFile
 from gliolake.storage.transaction import Transaction
 

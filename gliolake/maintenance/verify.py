@@ -3,8 +3,8 @@
 Damage is a committed file that is missing, truncated or altered, or cannot be read; and a record or a checkpoint of the
 log that is not whole. What is left over are files of ours that no commit needs: temporary files, data files of a commit
 that never came, and files that later commits replaced. A repair moves them into ``_quarantine`` once they are a day
-old (``gliolake.storage.maintenance.quarantine``), and deletes nothing. What has a name that gliolake does not make is
-foreign: named and left. While a record is lost (``gliolake.storage.maintenance.log_history``), nothing is touched: what
+old (``gliolake.storage.quarantine``), and deletes nothing. What has a name that gliolake does not make is
+foreign: named and left. While a record is lost (``gliolake.maintenance.log_history``), nothing is touched: what
 seems to be left over may be that commit's.
 """
 
@@ -23,15 +23,16 @@ from rich.text import Text
 
 from gliolake.errors import DamagedFile, Obstructed, StorageUnreachable, TooLarge
 from gliolake.log.progress import track
+from gliolake.maintenance.log_history import MISSING, History, read_history
+from gliolake.maintenance.repair import Making, clear, mend_checkpoints, take_out
 from gliolake.schema.registry import TABLES, table_named
 from gliolake.storage import commit_log as log
-from gliolake.storage.backend import Entry, Files, open_files
+from gliolake.storage.backend.files import Entry, Files
+from gliolake.storage.backend.opening import open_files
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import QUARANTINE, kind
-from gliolake.storage.maintenance.log_history import MISSING, History, read_history
-from gliolake.storage.maintenance.quarantine import DAY, bring_back, held_back, listed
-from gliolake.storage.maintenance.repair import Making, clear, mend_checkpoints, take_out
 from gliolake.storage.parquet import open_parquet, rows_of
+from gliolake.storage.quarantine import DAY, bring_back, held_back, listed
 from gliolake.storage.rows import keys_of
 from gliolake.storage.snapshot import DataFile, State
 

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
 from gliolake.errors import InputError, TooLarge
@@ -103,42 +102,6 @@ def too_large(url: str, size: int, most: int) -> TooLarge:
 def links_allowed() -> bool:
     """Whether the environment says that links in the path of a lake were made on purpose."""
     return os.environ.get("GLIOLAKE_LINKED_LAKE", "").lower() in ("1", "true", "yes", "on")
-
-
-def open_files(root: str | Path, linked: bool | None = None) -> Files:
-    """The files below ``root``: a folder, or ``s3://bucket/prefix``.
-
-    Credentials, region and endpoint of an object store come from the usual AWS variables (AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL); a plain-http endpoint has to be allowed by
-    AWS_ALLOW_HTTP=true.
-
-    Args:
-        root: where the lake lies.
-        linked: whether the folder, or folders in it, may be symbolic links; what ``links_allowed`` says where None.
-
-    Raises:
-        InputError: the root is of a kind that gliolake does not know.
-    """
-    place = str(root)
-    if "\0" in place:
-        raise InputError(f"{place!r} is no path: it has a zero byte.", hint="Give a folder, or s3://bucket/prefix.")
-    scheme = place[: place.index(":")].lower() if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", place) else ""
-    if scheme == "s3":
-        from gliolake.storage.object_store import ObjectFiles, open_store
-
-        return ObjectFiles(place, open_store(place))
-    if scheme == "" or place.lower().startswith("file:///"):
-        from gliolake.storage.local import LocalFiles
-
-        folder = place[len("file://") :] if scheme else place
-        try:
-            return LocalFiles(Path(folder).expanduser(), linked)
-        except RuntimeError as error:  # ~somebody who is not known
-            raise InputError(f"There is no folder {folder}: {error}", hint="Give the whole path.") from error
-    raise InputError(
-        f"A lake cannot be kept at {without_secrets(place)!r}: gliolake does not know such addresses.",
-        hint="Give a folder, or s3://bucket/prefix.",
-    )
 
 
 def without_secrets(url: str) -> str:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from pathlib import Path
 
 from gliolake.errors import DamagedFile, GliolakeError
-from gliolake.storage.backend import Entry, links_allowed, too_large
-from gliolake.storage.folder_access import OpenFolder, Place, kind_of, rename, rename_if_free
+from gliolake.storage.backend.files import Entry, links_allowed, too_large
+from gliolake.storage.backend.folder_access import OpenFolder, Place, kind_of, rename, rename_if_free
+from gliolake.storage.backend.local_errors import in_words, no_way_to_create, not_synced
 from gliolake.storage.layout import TEMPORARY
-from gliolake.storage.local_errors import in_words, no_way_to_create, not_synced
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV, errno.EMLINK, errno.EINVAL}
 """What a file system without hard links answers to one (FAT, exFAT, most network shares of Windows, some of FUSE)."""
