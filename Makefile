@@ -9,8 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-faults test-backbones test-study coverage lint format docs parity mxnet browser bench \
-	bench-extract bench-study bench-agreement bench-scale fuzz clean
+.PHONY: help env demo test test-long test-examples test-faults test-backbones test-study coverage lint format \
+	docs parity mxnet browser bench bench-extract bench-study bench-agreement bench-scale fuzz clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -33,8 +33,16 @@ demo: $(READY) ## Take two synthetic cohorts from files to a table of metrics, i
 
 # MXNet's tests are skipped where there is no Python 3.11 or MXNet misses a library of the system's, those of pages where
 # there is no Chromium. A process per core; a file's tests stay together, since they share lakes.
-test: $(READY) lint $(if $(MXNET_RUNS),mxnet) ## Run all checks and tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+test: $(READY) lint $(if $(MXNET_RUNS),mxnet) ## Run the checks and all tests but the long ones
+	$(BIN)/python -m pytest -m 'not long' --numprocesses auto --dist loadfile --no-loadscope-reorder
+
+# Storms of commands, killed workers, every command in a stranger's folder, the demo, networks at full size: shortened.
+test-long: $(READY) $(if $(MXNET_RUNS),mxnet) ## Run the long tests: whole runs of many processes, large networks
+	$(BIN)/python -m pytest -m long --numprocesses auto --dist loadfile
+
+# Four times the generated inputs of each property, and the proofs of honesty of training on four times the deals of labels.
+test-examples: $(READY) ## Run all tests but the long ones on four times the examples
+	GLIOLAKE_EXAMPLES=full $(BIN)/python -m pytest -m 'not long' --numprocesses auto --dist loadfile
 
 # Every injected fault at full length (fifteen minutes on two cores with 200 generated cohorts, and longer for storms of 600
 # commands), and at the end how many there were and what they cost.
@@ -91,6 +99,7 @@ browser: ## Install Chromium and its driver for the tests of pages (Debian, as r
 
 bench: $(READY) ## Measure training, ingest and commits
 	$(BIN)/python tests/bench/bench_training.py
+	$(BIN)/python tests/bench/bench_random_conv.py
 	$(BIN)/python tests/bench/bench_ingest.py
 	$(BIN)/python tests/bench/bench_commits.py
 

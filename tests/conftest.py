@@ -16,11 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from gliolake.log.journal import JsonLines
 from gliolake.storage.lake import Lake
+from tests.support.full import examples
 from tests.support.rows import label
 from tests.support.s3_server import s3_server
+
+settings.register_profile("gliolake", max_examples=examples(100))
+settings.load_profile("gliolake")
 
 # Whoever starts the tests in the background may have signals ignored, and commands keep that up: they would not end.
 for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}.items():

@@ -16,6 +16,7 @@ from gliolake.modeling.report import Line, Report
 from gliolake.storage.lake import Lake
 
 
+@pytest.mark.long
 def test_the_demo_goes_all_the_way_and_says_that_everything_is_synthetic(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,7 +25,7 @@ from gliolake.cli.app import app
 from gliolake.ingest.synthetic.cohort import write_cohorts
 
 COMMAND = shutil.which("gliolake", path=Path(sys.executable).parent) or shutil.which("gliolake")
-OURS = ("gliolake", "lake", "ingest", "features", "sql", "modeling", "analysis", "tests")
+OURS = ("gliolake", "ingest", "features", "sql", "modeling", "analysis", "tests")
 HOOKS = ("sitecustomize", "usercustomize", "tripwire_entry", "tripwire_backend", "conftest", "setup")
 ENTRY_POINTS = (
     "numba_extensions",
@@ -221,6 +221,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("tripwires"))
 
 
+@pytest.mark.long
 def test_no_command_runs_or_reads_what_lies_in_the_current_folder_or_among_the_images(world: World) -> None:
     tried = set()
     for name, arguments in commands(world):

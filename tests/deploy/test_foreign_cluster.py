@@ -15,6 +15,8 @@ from gliolake.storage.lake import Lake
 from tests.support.dask_processes import cluster, until
 from tests.support.full import FULL
 
+pytestmark = pytest.mark.long
+
 DESCRIPTION = """
 name = "clinic"
 role = "training"

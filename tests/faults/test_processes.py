@@ -29,6 +29,8 @@ from gliolake.maintenance.verify import verify
 from gliolake.storage.lake import Lake
 from tests.support.full import FULL
 
+pytestmark = pytest.mark.long
+
 SMALL = ClipSettings(box=48, slices=40)
 ENDS_WITHIN = 120
 PATIENCE = 30
@@ -36,7 +38,7 @@ PATIENCE = 30
 
 COMMAND = """
 import sys
-from gliolake.features.extraction import command as extract as extraction
+from gliolake.features.extraction import command as extraction
 from gliolake.features.clips import ClipSettings
 from gliolake.errors import GliolakeError
 from gliolake.storage.lake import Lake

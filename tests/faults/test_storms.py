@@ -583,6 +583,7 @@ def outlived(environment: Mapping[str, str]) -> list[list[str]]:
     return left
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_storm_of_killed_commands_loses_no_row_doubles_none_and_touches_nobody_elses_file(
     root: str, undisturbed: Undisturbed, tmp_path: Path, record_property: Any

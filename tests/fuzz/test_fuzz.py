@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.parsers import PARSERS, Parser, feed
+from tests.support.full import examples
 
 CORPUS = Path(__file__).parent / "corpus"
 INPUTS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
@@ -80,7 +81,7 @@ def test_a_sound_input_spoilt_by_chance_is_read_or_refused(name: str) -> None:
     parser: Parser = PARSERS[name]
 
     @given(data=spoilt(sound))
-    @settings(max_examples=25 if name == "weights" else 100, deadline=None)
+    @settings(max_examples=examples(25 if name == "weights" else 100), deadline=None)
     def run(data: bytes) -> None:
         feed(parser, data)
 

@@ -45,7 +45,9 @@ from tests.support.odd_images import (
 )
 from tests.support.odd_labels import OddLabels, write_labels
 
-COHORTS = 200 if FULL else 40
+pytestmark = pytest.mark.long
+
+COHORTS = 200 if FULL else 24
 PARTS = 4
 """Tests that they are parted into, so that several processes share them."""
 

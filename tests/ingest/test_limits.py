@@ -184,7 +184,7 @@ def test_a_cluster_of_ones_own_listens_to_this_machine_alone() -> None:
     assert listening
 
 
-ROOMS = ("gliolake/cli/app.py", "lake", "ingest", "features", "sql", "modeling", "analysis", "deploy")
+ROOMS = ("gliolake", "ingest", "features", "sql", "modeling", "analysis", "deploy")
 READERS = {("torch", "load"), ("numpy", "load"), ("np", "load")}
 NEVER = {"eval", "exec"}
 NEVER_OF = {

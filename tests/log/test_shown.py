@@ -121,7 +121,7 @@ def test_what_worker_processes_print_is_seen_too(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", streams[0])
     monkeypatch.setattr(sys, "stderr", streams[1])
     with dask.config.set(settings_of_workers()):
-        assert "lake.journal" in dask.config.get("distributed.worker.preload")
+        assert "gliolake.log.journal" in dask.config.get("distributed.worker.preload")
         dask_setup(SimpleNamespace(address="tls://host:1"))  # type: ignore[arg-type]
         print("\x1b]52;c;aGk=\x07", file=sys.stderr)
         print("\x9b2J")

@@ -15,9 +15,11 @@ from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.fitting import fit_model
 from gliolake.modeling.models.problem import Problem
 from gliolake.modeling.models.settings import MODELS, Settings, defaults
+from tests.support.full import ALL_EXAMPLES
 
-CHANCE = 0.03
-"""How far from one half a mean AUC may lie by chance; its standard deviation is about a quarter of this."""
+SHUFFLES, PLANTED, CHANCE = (40, 20, 0.03) if ALL_EXAMPLES else (10, 5, 0.06)
+"""How many deals of labels are tried, how often a label is planted, and how far from one half a mean AUC may lie by
+chance; its standard deviation is about a quarter of that."""
 
 SCANS = 200
 NAMES = ("T1", "T1wCE")
@@ -72,12 +74,12 @@ def aucs(model: str, labels: np.ndarray, folds: Sequence[Fold], copies: Sequence
 def test_shuffled_labels_are_not_found(model: str) -> None:
     """Every shuffle is dealt to other folds: with the same ones the deal would tie a label to a scan's place."""
     found = []
-    for shuffle in range(40):
+    for shuffle in range(SHUFFLES):
         labels = np.random.default_rng([1, shuffle]).permutation(np.arange(SCANS) % 2 == 0)
         scans = scans_of(noise(shuffle // 4), labels)
         result = cross_validate(scans, model, settings=quick(model), repeats=1, seed=shuffle, threads=1)
         found += [one.value for one in result.figures if one.metric == "auc" and one.value is not None]
-    assert len(found) == 10 * 4 * 5
+    assert len(found) == SHUFFLES * 5
     assert np.mean(found) == pytest.approx(0.5, abs=CHANCE)
 
 
@@ -88,7 +90,7 @@ def test_a_label_planted_in_the_test_part_is_not_found_and_one_planted_everywher
     labels = np.arange(SCANS) % 2 == 0
     everywhere = np.arange(SCANS)
     unseen, seen = [], []
-    for seed in range(20):
+    for seed in range(PLANTED):
         folds = [
             fold for fold in cut_folds(labels, everywhere.astype(str), repeats=1, folds=2, seed=seed) for _ in range(2)
         ]
@@ -99,7 +101,7 @@ def test_a_label_planted_in_the_test_part_is_not_found_and_one_planted_everywher
         if seed < 3:
             copies = [with_label(*of, everywhere) for of in zip(values, said, strict=True)]
             seen += aucs(model, labels, folds, copies, seed)
-    assert len(unseen) == 20 * 4
+    assert len(unseen) == PLANTED * 4
     assert np.mean(unseen) == pytest.approx(0.5, abs=CHANCE)
     assert np.mean(seen) > 0.85
 

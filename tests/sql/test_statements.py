@@ -16,7 +16,7 @@ from gliolake.sql.connection import opened
 from gliolake.sql.statements import identifier, literal, statement
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("analysis", "features", "ingest", "lake", "modeling", "sql")
+ROOMS = ("analysis", "features", "gliolake", "ingest", "modeling", "sql")
 
 ASKING = {"sql", "execute", "executemany"}
 """Methods of a connection whose first argument is a statement."""

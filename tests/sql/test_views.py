@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
+from tests.support.full import examples
 
 
 def cohort(name: str, role: str) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def test_a_released_vector_trains_and_a_missing_modality_stays_null(study: Study
 node = st.tuples(st.sampled_from(["brats21", "ucsf_pdgm"]), st.integers(0, 7).map("scan-{:04d}".format))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edges=st.lists(st.tuples(node, node), max_size=12), labelled=st.sets(node))
 def test_patients_are_the_connected_components_and_never_stand_on_both_sides(
     edges: list[Any], labelled: set[Any], tmp_path_factory: pytest.TempPathFactory, label: Any

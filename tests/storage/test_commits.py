@@ -19,7 +19,7 @@ from gliolake.schema.registry import table_named
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
-from tests.support.full import FULL
+from tests.support.full import FULL, examples
 
 COHORTS = ("brats21", "ucsf_pdgm")
 
@@ -142,7 +142,7 @@ change = st.tuples(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=st.lists(change, max_size=8))
 def test_any_sequence_of_changes_leaves_what_a_dictionary_would_hold(changes: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:

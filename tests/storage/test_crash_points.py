@@ -11,6 +11,8 @@ import pytest
 
 from tests.support.full import FULL
 
+pytestmark = pytest.mark.long
+
 DRIVER = '''
 """For each point in turn: begin a lake, kill a second commit at that point, look, commit again, look again.
 

@@ -12,7 +12,7 @@ import pytest
 
 from gliolake.storage.parquet import open_parquet
 
-ROOMS = ("lake", "ingest", "features", "modeling", "analysis", "sql")
+ROOMS = ("gliolake", "ingest", "features", "modeling", "analysis", "sql")
 
 
 def written(rows: pa.Table) -> bytes:

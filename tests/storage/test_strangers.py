@@ -221,6 +221,7 @@ for lake in sys.argv[2:]:
 """
 
 
+@pytest.mark.long
 def test_commands_on_a_strangers_lake_end_in_words_whatever_its_files_would_unpack_to(tmp_path: Path) -> None:
     lakes = []
     for bomb in (bomb_of_a_text, rows_that_say_more, footer_of_a_thousand_levels, page_that_says_two_gigabytes):

@@ -264,6 +264,7 @@ def test_the_limit_is_where_that_many_are_expected_and_nearer_is_never_more_expe
     assert all(0 <= score(float(one)) < 1 for one in expected)
 
 
+@pytest.mark.long
 def test_overlaps_of_synthetic_cohorts_are_found_from_random_vectors_when_ids_say_nothing(tmp_path: Path) -> None:
     cohorts = write_cohorts(tmp_path / "cohorts", patients=16, external=8, workers=2)
     lake = Lake(tmp_path / "lake", create=True)

@@ -29,6 +29,8 @@ from gliolake.modeling.study.report import StudyReport
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 
+pytestmark = pytest.mark.long
+
 RULES = ("ucsf", "brats21")
 
 FULL = os.environ.get("GLIOLAKE_STUDY") == "full"
@@ -58,7 +60,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path, dict[st
     for seed, name in enumerate(read_study().features if FULL else ("ViViT",)):
         report = extract(lake, settings=CUT, options=BackboneOptions(seed=seed), workers=2)
         sets[name] = report.feature_sets[0].feature_set
-    text = files("gliolake.modeling").joinpath("study.toml").read_text("utf-8")
+    text = files("gliolake.modeling.study").joinpath("study.toml").read_text("utf-8")
     short = folder / "study.toml"
     short.write_text(text.replace("[defaults]\n", "[defaults]\nepochs = 2\n").replace("repeats = 4", "repeats = 1"))
     return lake, short, sets

@@ -17,6 +17,8 @@ from gliolake.schema.features import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 
+pytestmark = pytest.mark.long
+
 FULL = os.environ.get("GLIOLAKE_BACKBONES") == "full"
 SHORT = ("random_conv", "i3d_nl10_resnet101_v1_kinetics400", "slowfast_4x16_resnet50_kinetics400")
 

@@ -46,16 +46,21 @@ def slowfast() -> VideoBackbone:
     return VideoBackbone(SLOWFAST, "untrained:7")
 
 
-LONG = {"r2plus1d_v2_resnet152_kinetics400", "vivit_l_16x2_fe"}
+MINUTES = {"r2plus1d_v2_resnet152_kinetics400", "vivit_l_16x2_fe"}
 """Minutes of computing: left to `make test-backbones`."""
+
+QUICK = {SLOWFAST, "vivit_b_16x2"}
+"""One of GluonCV's and one of scenic's, for `make test`."""
 
 ROUNDING = {"i3d_nl10_resnet101_v1_kinetics400": 5e-4}
 """Its logits and plain torch's are each up to 0.8e-4 of their deviation from float64's; of the others a twentieth."""
 
 
-@pytest.mark.parametrize("name", VIDEO_NETWORKS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in VIDEO_NETWORKS]
+)
 def test_every_network_turns_a_clip_of_the_studys_size_into_the_400_logits_that_plain_torch_gives(name: str) -> None:
-    if name in LONG and os.environ.get("GLIOLAKE_BACKBONES") != "full":
+    if name in MINUTES and os.environ.get("GLIOLAKE_BACKBONES") != "full":
         pytest.skip("make test-backbones takes the two largest networks as well")
     backbone = VideoBackbone(name, "untrained:3")
     logits = backbone.vectors([head()])

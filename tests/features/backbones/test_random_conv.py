@@ -6,7 +6,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -101,16 +100,6 @@ def test_a_constant_clip_gives_zeros_and_no_clips_give_no_rows() -> None:
     backbone = RandomConv(0)
     assert not backbone.vectors([np.full((40, 40, 40), 9, np.uint8)]).any()
     assert backbone.vectors([]).shape == (0, 400)
-
-
-def test_a_clip_of_the_studys_size_takes_less_than_half_a_second() -> None:
-    clip = np.random.default_rng(0).integers(0, 256, (150, 128, 128), dtype=np.uint8)
-    backbone = RandomConv(0)
-    backbone.vectors([clip[:40, :40, :40]])
-    # Seconds of processor time, so that a busy machine is not taken for a slow program.
-    began = time.thread_time()
-    backbone.vectors([clip])
-    assert time.thread_time() - began < 0.5
 
 
 @pytest.mark.parametrize(

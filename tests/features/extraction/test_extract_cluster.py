@@ -30,6 +30,8 @@ from gliolake.storage.lake import Lake
 from tests.support.full import FULL
 from tests.support.standing import standing_cluster
 
+pytestmark = pytest.mark.long
+
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"
 SMALL = ClipSettings(box=48, slices=40)
 WHOLE = ClipSettings()
@@ -142,7 +144,7 @@ def test_workers_killed_throughout_a_run_cost_no_vector_and_make_none_twice(
 
 COMMAND = """
 import sys
-from gliolake.features.extraction import command as extract as extraction
+from gliolake.features.extraction import command as extraction
 from gliolake.storage.lake import Lake
 extraction.BATCH_SCANS = 1
 extraction.extract(Lake(sys.argv[1]), workers=2)
@@ -245,7 +247,7 @@ def test_a_worker_with_another_version_is_refused_with_the_difference_before_any
 def test_a_worker_without_gliolake_is_refused_by_name(world: tuple[Lake, Path], tmp_path: Path) -> None:
     lake, _ = world
     version = lake.version
-    without = "import sys; sys.modules['features'] = None"
+    without = "import sys; sys.modules['gliolake.features'] = None"
     with standing_cluster() as client, joined(client, tmp_path, without) as place:
         address = client.scheduler.address
         with pytest.raises(ClusterError, match=f"{place}: .*features"):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.nifti import BadImage, read_volume, turn_to_lps
+from tests.support.full import examples
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (24, 20, 16), dtype=np.int16)
 AFFINE = np.array([[-1.0, 0, 0, 3], [0, -1, 0, 239], [0, 0, 2, -7], [0, 0, 0, 1]])
@@ -159,7 +160,7 @@ def test_a_gzip_that_holds_far_more_than_its_header_announces_is_not_unpacked(tm
 
 
 @given(data=st.binary(max_size=900), packed=st.booleans())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bytes_that_are_no_volume_are_only_ever_a_bad_image(tmp_path: Path, data: bytes, packed: bool) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(data) if packed else data)
@@ -168,7 +169,7 @@ def test_bytes_that_are_no_volume_are_only_ever_a_bad_image(tmp_path: Path, data
 
 
 @given(changes=st.lists(st.tuples(st.integers(0, 351), st.integers(0, 255)), min_size=1, max_size=12))
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_scrambled_header_gives_a_volume_or_a_bad_image(tmp_path: Path, changes: list[tuple[int, int]]) -> None:
     content = bytearray(nib.Nifti1Image(VOXELS, AFFINE).to_bytes())
     for at, value in changes:

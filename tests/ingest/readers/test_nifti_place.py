@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume
+from tests.support.full import examples
 
 VOXELS = np.random.default_rng(0).integers(0, 900, (14, 12, 10), dtype=np.int16)
 RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -202,7 +203,7 @@ def test_millimetres_that_are_called_micrometres_are_refused_whatever_their_size
     kind=st.sampled_from([nib.Nifti1Image, nib.Nifti2Image]),
     order=st.sampled_from("<>"),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_rotation_is_placed_as_nibabel_places_it(**drawn: Any) -> None:
     affine = np.eye(4)
     rotation = nib.quaternions.quat2mat([1.0, *drawn["turn"]]) * drawn["flips"]

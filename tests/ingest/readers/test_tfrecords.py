@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from gliolake import limits
 from gliolake.errors import InputError
 from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
+from tests.support.full import examples
 
 FIXTURES = {"suppress_health_check": [HealthCheck.function_scoped_fixture]}
 
@@ -29,7 +30,7 @@ def test_the_checksum_is_crc32c() -> None:
 
 
 @given(examples=st.lists(st.dictionaries(st.text(max_size=8), FEATURE, max_size=4), max_size=3))
-@settings(max_examples=60, deadline=None, **FIXTURES)
+@settings(max_examples=examples(60), deadline=None, **FIXTURES)
 def test_what_is_written_is_read(tmp_path: Path, tfrecords: Any, examples: list[dict[str, Any]]) -> None:
     path = tfrecords.file(tmp_path / "a.tfrecords", *examples)
     read = list(read_examples(path))
@@ -43,7 +44,7 @@ def test_what_is_written_is_read(tmp_path: Path, tfrecords: Any, examples: list[
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=300, deadline=None, **FIXTURES)
+@settings(max_examples=examples(300), deadline=None, **FIXTURES)
 def test_random_bytes_in_a_sound_frame_are_read_or_refused_in_words(
     tmp_path: Path, tfrecords: Any, data: bytes
 ) -> None:
@@ -57,7 +58,7 @@ def test_random_bytes_in_a_sound_frame_are_read_or_refused_in_words(
 
 
 @given(data=st.binary(min_size=1, max_size=200))
-@settings(max_examples=100, deadline=None, **FIXTURES)
+@settings(max_examples=examples(100), deadline=None, **FIXTURES)
 def test_random_bytes_are_no_tfrecord(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.tfrecords"
     path.write_bytes(data)

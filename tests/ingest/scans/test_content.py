@@ -17,6 +17,7 @@ from scipy import ndimage
 from gliolake.ingest.readers.nifti import parse_volume, read_volume
 from gliolake.ingest.scans.fingerprint import LENGTH, SAME, content_of, distance, same_content
 from gliolake.ingest.synthetic.brain import Anatomy, make_scan
+from tests.support.full import examples
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TURNS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -76,7 +77,7 @@ WAYS = st.fixed_dictionaries(
 
 
 @given(seed=st.integers(0, 10**6), shape=st.tuples(*[st.integers(12, 40)] * 3), one=WAYS, other=WAYS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_an_image_stored_in_any_way_is_the_same_and_is_none_that_differs(
     seed: int, shape: tuple[int, ...], one: dict[str, Any], other: dict[str, Any]
 ) -> None:

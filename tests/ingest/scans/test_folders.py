@@ -16,6 +16,7 @@ from gliolake.errors import InputError
 from gliolake.ingest.cohorts import patterns
 from gliolake.ingest.cohorts.description import load_cohort, parse_cohort
 from gliolake.ingest.scans.discovery import find_scans
+from tests.support.full import examples
 
 BRATS = load_cohort("brats21")
 
@@ -89,7 +90,7 @@ def expected(root: Path) -> set[str]:
 
 
 @given(trees, st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_files_of_any_tree_are_in_a_scan_or_in_a_row_and_in_none_twice(tree: dict[Any, Any], linked: bool) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch, "images")

@@ -216,7 +216,7 @@ def test_a_path_in_another_encoding_is_refused_by_name_and_the_lake_stays_readab
     at = odd / "lake" if place in ("lake", "variable") else tmp_path / "lake"
     options = [] if place == "variable" else ["--lake", at]
     command = [sys.executable, "-m", "gliolake", "ingest", *options, "--cohort", "brats21", *given]
-    variables = {**os.environ, "PYTHONPATH": str(Path(room.__file__).parents[1]), "GLIOLAKE_LAKE": str(at)}
+    variables = {**os.environ, "PYTHONPATH": str(Path(room.__file__).parents[2]), "GLIOLAKE_LAKE": str(at)}
     done = subprocess.run(command, cwd=odd, env=variables, capture_output=True, text=True, check=False)
     assert (done.returncode, "k\\udcf6ln" in done.stderr, "is no UTF-8" in done.stderr) == (2, True, True), done.stderr
     assert "Traceback" not in done.stderr

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import Fold, LeakingSplit, assert_no_shared_patients, cut_folds
 from gliolake.modeling.models.problem import standardisation
+from tests.support.full import examples
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     groups=st.lists(st.tuples(st.integers(1, 4), st.booleans()), min_size=8, max_size=60),
     folds=st.integers(2, 5),

@@ -50,12 +50,11 @@ def test_a_planted_signal_is_found_in_ninety_patients_and_beyond(model: str) -> 
     assert len(ended) == steps(model, result.settings, 1, 5)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", ["mlp", "logistic"])
 def test_shuffled_labels_give_an_auc_whose_interval_holds_one_half(model: str) -> None:
     scans = planted(60, 0.5, seed=3)
     shuffled = replace(scans, labels=np.random.default_rng(4).permutation(scans.labels))
-    epochs = 3 if model == "snn_released" else 30
-    result = cross_validate(shuffled, model, settings=with_options(model, None, epochs), repeats=2)
+    result = cross_validate(shuffled, model, settings=with_options(model, None, 30), repeats=2)
     summary = summary_of(result, "internal", "auc")
     assert summary.corrected_low is not None
     assert summary.corrected_high is not None

@@ -21,11 +21,12 @@ from gliolake.modeling.export.card import model_card
 from gliolake.modeling.export.description import parse_description
 from gliolake.modeling.export.folder import LARGEST, SUMS, NewerModel, NotAModel
 from gliolake.modeling.export.model import load_model
+from tests.support.full import examples
 
 WEIGHTS, REFERENCE = "weights.safetensors", "reference.safetensors"
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from([SUMS, *LARGEST]), st.floats(0, 1, exclude_max=True), st.integers(1, 255))
 def test_every_changed_byte_is_refused_and_the_file_named(folder: Path, file: str, place: float, flip: int) -> None:
     path = folder / file
@@ -146,7 +147,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_value_anywhere_in_a_description_is_taken_or_refused_but_never_a_crash(
     folder: Path, data: st.DataObject

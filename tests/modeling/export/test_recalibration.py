@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit, logit
 
 from gliolake.modeling.export.recalibration import Recalibration, as_recalibration, recalibrate
+from tests.support.full import examples
 
 
 def told(patients: int, sureness: float, seed: int = 0, fits: int = 20, resamples: int = 200) -> Recalibration:
@@ -49,7 +50,7 @@ def test_predictions_without_a_difference_and_classes_told_apart_without_a_fault
     assert constant.estimate(np.full(2, says)).probability == pytest.approx(0.5, abs=0.01)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12), st.integers(0, 3))
 def test_the_interval_holds_the_probability_whatever_the_fits_say(fits: list[float], seed: int) -> None:
     found = FOUND[seed]
