@@ -73,6 +73,12 @@ def test_the_version_is_the_same_wherever_it_stands() -> None:
         assert version in (PROJECT / name).read_text("utf-8"), name
 
 
+def test_an_image_is_built_with_all_files_that_the_metadata_names() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text("utf-8"))["project"]
+    let_through = (PROJECT / "deploy/Dockerfile.dockerignore").read_text("utf-8").splitlines()
+    assert {f"!{name}" for name in (project["readme"], *project["license-files"])} <= set(let_through)
+
+
 @pytest.mark.parametrize("form", sorted((PROJECT / ".github").rglob("*.yml")), ids=lambda form: form.name)
 def test_forms_and_workflows_are_complete(form: Path) -> None:
     content = yaml.safe_load(form.read_text("utf-8"))
