@@ -58,7 +58,9 @@ def ages(lake: Lake) -> list[tuple[str, float | None]]:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    "fault", [fault if fault == "answer lost" else pytest.param(fault, marks=pytest.mark.long) for fault in FAULTS]
+)
 def test_a_fault_at_any_request_of_a_commit_loses_no_row_and_doubles_none(
     proxy: S3Proxy, place: str, label: Any, record_property: Any, fault: str
 ) -> None:

@@ -195,6 +195,7 @@ print(hashlib.sha256(result.answer.probability.tobytes()).hexdigest())
 """
 
 
+@pytest.mark.long
 def test_loops_compiled_just_now_and_loops_kept_from_before_give_the_same_bits(tmp_path: Path) -> None:
     kept = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     digests = []
