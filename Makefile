@@ -64,10 +64,11 @@ coverage: $(READY) ## Run all tests and report which lines they reach
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY) ## Format the code, and correct what ruff can correct
 	$(BIN)/ruff check --fix .

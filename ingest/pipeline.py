@@ -26,7 +26,7 @@ from gliolake.ingest.scans.boxes import STEP as BOXES
 from gliolake.ingest.scans.boxes import read_boxes
 from gliolake.ingest.scans.comparison import News, compare, lies_elsewhere, other_place, same_id
 from gliolake.ingest.scans.discovery import STEP as IMAGES
-from gliolake.ingest.scans.discovery import FoundScan
+from gliolake.ingest.scans.model import FoundScan
 from gliolake.log.journal import tell
 from gliolake.paths import absolute
 from gliolake.runs import Run, start_run

@@ -12,10 +12,10 @@ from typing import Any
 from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import MASK, Cohort, ImageRules, load_cohort, shipped_cohorts
 from gliolake.ingest.exclusions import DIFFERENT_GRIDS, TWO_FILES, UNKNOWN_MASK_LABELS
-from gliolake.ingest.scans.boxes import GivenBox
-from gliolake.ingest.scans.discovery import FoundFile, FoundScan, found_series
+from gliolake.ingest.scans.discovery import found_series
 from gliolake.ingest.scans.images import SYNTHETIC, read_scan
 from gliolake.ingest.scans.listing import list_folder
+from gliolake.ingest.scans.model import FoundFile, FoundScan, GivenBox
 from gliolake.paths import absolute
 from gliolake.schema.imaging import MODALITIES
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from gliolake.errors import InputError
 from gliolake.features.backbones.frames import Frames
-from gliolake.features.backbones.openvino_cache import MODEL, openvino
+from gliolake.features.backbones.openvino_model import MODEL, openvino
 from gliolake.schema.features import FEATURE_LENGTH
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}

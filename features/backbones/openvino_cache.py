@@ -17,55 +17,19 @@ import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
-from types import ModuleType
 from typing import Any
-
-import numpy as np
 
 from gliolake import errors
 from gliolake.features.backbones.networks import network_of
+from gliolake.features.backbones.openvino_model import FOLDER_VARIABLE, MODEL, WEIGHTS, Order
 from gliolake.process.private_folders import cache_folder
 
 REVISION = 1
 """Raised when ``gliolake.features.backbones.openvino_export`` comes to write other files from the same networks."""
 
-FOLDER_VARIABLE = "GLIOLAKE_NETWORKS"
-MODEL, WEIGHTS = "network.xml", "network.bin"
 CHECKSUMS = "sha256.json"
-
-
-@dataclass(frozen=True)
-class Order:
-    """A network to make.
-
-    Attributes:
-        name: A network of ``gliolake.features.backbones.networks``.
-        weights: ``untrained:SEED``; None for the file in the weights folder.
-        folder: The weights folder; see ``gliolake.features.weights.folder.weights_folder``.
-    """
-
-    name: str
-    weights: str | None
-    folder: str | None = None
-
-
-_IMPORTING = Lock()
-
-
-def openvino() -> ModuleType:
-    """The package, imported so that it reports nothing home: without its telemetry it takes a stub in its place."""
-    with _IMPORTING:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        import openvino
-
-        # 2026.4 sets something up when a tensor's numbers are first asked for; two threads that do so at once wait for
-        # each other for ever, one for Python's lock and one for C++'s.
-        _ = openvino.Tensor(np.zeros(1, np.float32)).data
-    return openvino
 
 
 def networks_folder() -> Path:

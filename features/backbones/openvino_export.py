@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gliolake.errors import GliolakeError, StorageFull
+from gliolake.features.backbones.network_state import network_state
 from gliolake.features.backbones.networks import load_network, network_of
-from gliolake.features.backbones.openvino_cache import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
-from gliolake.features.backbones.video import VideoBackbone
+from gliolake.features.backbones.openvino_model import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
+from gliolake.features.weights.selection import choose_weights
 from gliolake.schema.features import FEATURE_LENGTH
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def make(order: Order, place: Path) -> None:
         InputError: no such network, or its weights cannot be read.
         StorageFull: there is not enough space.
     """
-    state = VideoBackbone(order.name, order.weights, folder=order.folder).state()
+    state = network_state(order.name, choose_weights(order.name, order.weights, order.folder))
     needed = sum(tensor.nbytes for tensor in state.values()) * 1.05
     if shutil.disk_usage(place).free < needed:  # found out half-way, OpenVINO does not say what was wrong
         raise StorageFull(

@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from gliolake.errors import known_name
 from gliolake.features.backbones.frames import SAMPLINGS, Preprocessing, prepare
-from gliolake.features.backbones.networks import check_precision, empty_network, network_of
+from gliolake.features.backbones.network_state import network_state
+from gliolake.features.backbones.networks import check_precision, network_of
 from gliolake.features.weights.selection import choose_weights
-from gliolake.features.weights.untrained import untrained_state
 from gliolake.process.threads import calls_at_once
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ class VideoBackbone:
     def module(self) -> CompiledNetwork:
         """The network, loaded once."""
         from gliolake.features.backbones.inference import CompiledNetwork
-        from gliolake.features.backbones.openvino_cache import Order, kept_network
+        from gliolake.features.backbones.openvino_cache import kept_network
+        from gliolake.features.backbones.openvino_model import Order
 
         with self._loading:
             if self._compiled is None:
@@ -124,8 +125,4 @@ class VideoBackbone:
         Raises:
             InputError: they cannot be read.
         """
-        if path := self.chosen.path():
-            from gliolake.features.weights.files import read_weights
-
-            return read_weights(path, self.name)
-        return untrained_state(empty_network(self.name), self.chosen.seed)
+        return network_state(self.name, self.chosen)

@@ -20,8 +20,8 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from gliolake import limits
+from gliolake.ingest.litter import is_half, is_litter
 from gliolake.ingest.readers.nifti import EMPTY, NOT_3D, NOT_FINITE, TOO_LARGE, UNREADABLE, BadImage, Volume, times
-from gliolake.ingest.scans.litter import is_half, is_litter
 
 NO_SERIES = "no DICOM series"
 SEVERAL_SERIES = "several DICOM series"

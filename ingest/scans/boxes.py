@@ -15,10 +15,10 @@ from gliolake.ingest.cohorts.description import MASK, Cohort
 from gliolake.ingest.exclusions import UNKNOWN_SCAN, UNNEEDED_BOX, UNREADABLE_ID, Row, exclusion, merged
 from gliolake.ingest.readers.cells import whole
 from gliolake.ingest.readers.csv_file import read_csv
+from gliolake.ingest.scans.model import FoundScan, GivenBox
 from gliolake.text_shape import shape_of
 
 if TYPE_CHECKING:
-    from gliolake.ingest.scans.discovery import FoundScan
     from gliolake.storage.lake import Lake
 
 STEP = "boxes"
@@ -29,15 +29,6 @@ _LARGEST_BOUND = 99_999
 
 BY_HAND = "box given by hand"
 """Stands among the warnings of a scan whose box comes from a person and not from a mask."""
-
-
-@dataclass(frozen=True)
-class GivenBox:
-    """A box as somebody gave it: its bounds, where it was read, and what is wrong with it, if anything is."""
-
-    bounds: tuple[int, ...]
-    place: str
-    fault: str = ""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,9 @@ import pyarrow.compute as pc
 from gliolake.ingest.cohorts.description import MASK, Cohort, known_cohorts
 from gliolake.ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
 from gliolake.ingest.scans.boxes import Boxes, give_boxes, known_boxes, unused_boxes
-from gliolake.ingest.scans.discovery import STEP, Found, FoundFile, FoundScan, find_scans, fingerprint
+from gliolake.ingest.scans.discovery import STEP, Found, find_scans, fingerprint
 from gliolake.ingest.scans.fingerprint import same_content
+from gliolake.ingest.scans.model import FoundFile, FoundScan
 from gliolake.ingest.scans.nearest import nothing_found
 
 if TYPE_CHECKING:

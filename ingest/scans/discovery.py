@@ -16,7 +16,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from gliolake import limits
@@ -34,8 +34,8 @@ from gliolake.ingest.exclusions import (
     Row,
     exclusion,
 )
-from gliolake.ingest.scans.boxes import GivenBox
 from gliolake.ingest.scans.listing import Entry, Listing, walk
+from gliolake.ingest.scans.model import FoundFile, FoundScan
 from gliolake.paths import absolute
 
 if TYPE_CHECKING:
@@ -51,39 +51,6 @@ WHAT = {
     TOO_DEEP: f"it lies more than {limits.FOLDERS_DEEP} folders deep.",
 }
 """Why something below an images folder is not opened, in words."""
-
-
-class FoundFile(NamedTuple):
-    """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
-
-    refused: why it is not opened (``LEAVES``, ``NOT_A_FILE``), or "". A scan's own folder, if it is refused, stands
-    among its files without a role.
-    """
-
-    role: str
-    uri: str
-    bytes: int
-    mtime_ns: int
-    refused: str = ""
-
-
-@dataclass(frozen=True)
-class FoundScan:
-    """A scan's files, whatever their number, in the order of roles and names, before any of them is opened.
-
-    alike: the ids, this one among them, that differ in nothing but capital and small letters; or none.
-    """
-
-    cohort: str
-    scan_id: str
-    source_id: str
-    subject_id: str
-    visit_day: int
-    folder: str
-    files: tuple[FoundFile, ...]
-    fingerprint: str
-    box: GivenBox | None = None
-    alike: tuple[str, ...] = ()
 
 
 @dataclass

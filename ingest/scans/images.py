@@ -27,9 +27,10 @@ from gliolake.ingest.exclusions import (
 from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.nifti import BadImage, Volume, lps_grid, lps_turn, read_volume
 from gliolake.ingest.readers.nifti_affine import corner_distance
-from gliolake.ingest.scans.boxes import BOUNDS, BY_HAND, GivenBox
-from gliolake.ingest.scans.discovery import STEP, WHAT, FoundFile, FoundScan
+from gliolake.ingest.scans.boxes import BOUNDS, BY_HAND
+from gliolake.ingest.scans.discovery import STEP, WHAT
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of, same_content
+from gliolake.ingest.scans.model import FoundFile, FoundScan, GivenBox
 
 GRID_TOLERANCE = 0.1
 """Share of a voxel by which the corners of two modalities' grids may lie apart."""

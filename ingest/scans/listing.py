@@ -18,7 +18,7 @@ from typing import NamedTuple
 from gliolake import limits
 from gliolake.errors import InputError
 from gliolake.ingest.exclusions import LEAVES, NOT_A_FILE, TOO_DEEP, UNREADABLE_NAME
-from gliolake.ingest.scans.litter import is_litter
+from gliolake.ingest.litter import is_litter
 
 _LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
@@ -61,7 +61,7 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
     Links to folders come last, so that each folder is found under its own name first. A folder that a link leads to is
     listed ``again`` under the link's name, which may be the one that says what it is. From there no link is followed,
     and none is that leads back to where it lies, so that a loop ends. Litter is passed over
-    (``gliolake.ingest.scans.litter``).
+    (``gliolake.ingest.litter``).
 
     Args:
         root: the images folder, as an absolute path.

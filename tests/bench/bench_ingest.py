@@ -26,8 +26,9 @@ from distributed import Client, LocalCluster
 from gliolake.cluster.client import map_tasks
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.pipeline import ingest
-from gliolake.ingest.scans.discovery import FoundScan, find_scans
+from gliolake.ingest.scans.discovery import find_scans
 from gliolake.ingest.scans.images import read_scan
+from gliolake.ingest.scans.model import FoundScan
 from gliolake.storage.lake import Lake
 
 REFERENCE = Path(os.environ.get("GLIOLAKE_REFERENCE", Path(__file__).parents[3] / "shared" / "reference"))

@@ -112,8 +112,8 @@ def ingesting(root: str, images: str, scans: str) -> Figures:
     from large_lake import _rows
 
     from gliolake.ingest.pipeline import BATCH, commit_scans
-    from gliolake.ingest.scans.discovery import FoundScan
     from gliolake.ingest.scans.images import ReadScan
+    from gliolake.ingest.scans.model import FoundScan
     from gliolake.storage.lake import Lake
 
     lake, cohorts = Lake(root), described(int(scans), 0, Path(images))

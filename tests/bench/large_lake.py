@@ -28,8 +28,9 @@ from gliolake.features.extraction.plan import files_of
 from gliolake.features.extraction.scan_task import input_digest
 from gliolake.ingest.cohorts.description import Cohort, parse_cohort
 from gliolake.ingest.labels.links import find_links
-from gliolake.ingest.scans.discovery import FoundFile, fingerprint
+from gliolake.ingest.scans.discovery import fingerprint
 from gliolake.ingest.scans.fingerprint import MEANS, SUMS
+from gliolake.ingest.scans.model import FoundFile
 from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import DataFile

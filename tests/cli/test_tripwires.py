@@ -285,7 +285,8 @@ from gliolake.process.isolation import leave_current_folder
 leave_current_folder()
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from gliolake.features.backbones.openvino_cache import Order, run_conversion
+from gliolake.features.backbones.openvino_cache import run_conversion
+from gliolake.features.backbones.openvino_model import Order
 from gliolake.errors import InputError
 if __name__ == "__main__":
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:

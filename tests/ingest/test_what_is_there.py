@@ -20,8 +20,8 @@ from gliolake.errors import InputError
 from gliolake.ingest import pipeline as room
 from gliolake.ingest.cohorts.description import Cohort, load_cohort
 from gliolake.ingest.pipeline import ingest
-from gliolake.ingest.scans.discovery import FoundScan
 from gliolake.ingest.scans.images import ReadScan, read_scan
+from gliolake.ingest.scans.model import FoundScan
 from gliolake.ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake

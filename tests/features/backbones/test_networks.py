@@ -22,7 +22,8 @@ from gliolake.features.backbones import video as video_backbone
 from gliolake.features.backbones.frames import prepare
 from gliolake.features.backbones.inference import CompiledNetwork, has_bf16
 from gliolake.features.backbones.networks import NETWORKS, empty_network, expected_shapes, load_network
-from gliolake.features.backbones.openvino_cache import Order, is_whole, kept_network
+from gliolake.features.backbones.openvino_cache import is_whole, kept_network
+from gliolake.features.backbones.openvino_model import Order
 from gliolake.features.backbones.registry import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
 from gliolake.features.backbones.video import VideoBackbone
 from gliolake.features.backbones.vivit import build_vivit

@@ -20,10 +20,11 @@ from gliolake.analysis.case.images import read_case
 from gliolake.errors import InputError
 from gliolake.ingest import pipeline as room
 from gliolake.ingest.cohorts.description import Cohort, load_cohort, parse_cohort
+from gliolake.ingest.litter import is_litter
 from gliolake.ingest.pipeline import ingest
-from gliolake.ingest.scans.discovery import FoundScan, find_scans
+from gliolake.ingest.scans.discovery import find_scans
 from gliolake.ingest.scans.images import ReadScan, read_scan
-from gliolake.ingest.scans.litter import is_litter
+from gliolake.ingest.scans.model import FoundScan
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake
 
