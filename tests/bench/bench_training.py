@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,7 +22,9 @@ from telling import tell
 
 from gliolake.modeling.evaluation.crossval import Scans, cross_validate
 from gliolake.modeling.models.settings import defaults
-from gliolake.modeling.models.siamese.reference import PlainSNN
+
+sys.path.append(str(Path(__file__).parents[2]))
+from tests.support.plain_siamese import PlainSNN
 
 SCANS, REPEATS, FOLDS = 462, 4, 5
 

@@ -11,8 +11,8 @@ from gliolake.modeling.models.settings import defaults
 from gliolake.modeling.models.siamese.branch import Inputs
 from gliolake.modeling.models.siamese.layers import initialiser
 from gliolake.modeling.models.siamese.networks import SNN
-from gliolake.modeling.models.siamese.reference import PlainSNN
 from gliolake.modeling.models.siamese.residual import ResidualBranches
+from tests.support.plain_siamese import PlainSNN
 
 FITS, SCANS, BRANCHES, BATCH = 3, 12, 5, 8
 

@@ -1,7 +1,4 @@
-"""The Siamese network in plain torch modules, one fit: the yardstick for the compiled one's numbers and its speed.
-
-Nothing but tests and the benchmark use it.
-"""
+"""The Siamese network in plain torch modules, one fit: the yardstick for the compiled one's numbers and its speed."""
 
 from __future__ import annotations
 
