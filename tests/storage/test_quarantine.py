@@ -117,7 +117,7 @@ def test_files_that_a_commit_has_just_replaced_stay_for_readers_however_old_they
 def test_readers_whose_files_are_gone_for_good_are_told_apart_from_damage(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gliolake.sql.committed_files", 0)
+    monkeypatch.setattr("gliolake.sql.committed_files.KEPT_BYTES", 0)
     made(lake)
     con, late, snapshot = connect(lake), Lake(lake.root), lake.state()
     builds = 0
@@ -320,7 +320,7 @@ class Turns:
 def test_commits_and_repairs_in_any_order_of_their_steps_leave_every_committed_file_in_its_place(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gliolake.storage.lake", Serial)
+    monkeypatch.setattr("gliolake.storage.data_files.ThreadPoolExecutor", Serial)
     root = str(tmp_path / "lake")
     lake = made(Lake(root, create=True), 2)
     staged = lake.stage("labels", [label(9), label(9, cohort="ucsf_pdgm")], run_id="r")
