@@ -192,5 +192,6 @@ connection is opened.
 
 ## How exported files write it
 
-`gliolake export NAME --to csv` (or tsv, xlsx, parquet) writes a table or view as it is. `gliolake export --bids DIR`
-writes the patients as a BIDS derivative dataset; it alone caps ages at 89 years. All other files:""".splitlines()
+`gliolake export NAME --format csv` (or tsv, xlsx, parquet) writes a table or view as it is. `gliolake export
+--bids DIR` writes the patients as a BIDS derivative dataset; it alone caps ages at 89 years.
+All other files:""".splitlines()

@@ -55,7 +55,7 @@ def test_nothing_that_a_command_writes_can_be_read_by_another_account(place: Pat
     at = ["--lake", place / "lakes" / "lake", "--workers", "1"]
     steps = (
         ["ingest", *at, "--cohort", "brats21", "--images", images],
-        ["extract", *at, "--box", "48", "--slices", "40"],
+        ["extract", *at, "--crop-size", "48", "--slices", "40"],
     )
     tops = " ".join(str(place / name) for name in ("tmp", "cache", "lakes"))
     looks, scratch = 0, False

@@ -98,7 +98,7 @@ def _pairs(lake: Lake, names: Sequence[str], rescans: bool) -> list[Pair]:
         if len(names) > 1:
             raise InputError(
                 "Examinations are compared within one feature set, and two were given.",
-                hint=f"Give one: gliolake ccc {names[0]} --rescans.",
+                hint=f"Give one: gliolake ccc {names[0]} --test-retest.",
             )
         return [(name, name) for name in names or there]
     if not names:
@@ -106,7 +106,7 @@ def _pairs(lake: Lake, names: Sequence[str], rescans: bool) -> list[Pair]:
     if len(names) != 2 or names[0] == names[1]:
         raise InputError(
             f"A comparison takes two feature sets; given: {', '.join(names)}.",
-            hint="Give two, or none for all pairs; to compare examinations within a single one, add --rescans.",
+            hint="Give two, or none for all pairs; to compare examinations within a single one, add --test-retest.",
         )
     return [(min(names), max(names))]
 

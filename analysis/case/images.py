@@ -23,12 +23,13 @@ HINTS = {
     TWO_FILES: "Leave one of them in the folder, or put the others elsewhere.",
     DIFFERENT_GRIDS: "Give images on one grid; or say by --cohort FILE.toml, with [preprocessing] done = [], that they "
     "are raw, for a model that was trained on preprocessed scans.",
-    UNKNOWN_MASK_LABELS: "Give the tumour's --box, or name the labels in a description: --cohort FILE.toml.",
+    UNKNOWN_MASK_LABELS: "Give --tumour-box, or name the labels in a description: --cohort FILE.toml.",
 }
 """What to do about what can be wrong with a case."""
 
 GIVE_BOX = (
-    "Give the tumour's mask, --mask FILE, or its box in voxels of the image turned to LPS: --box X0 X1 Y0 Y1 Z0 Z1."
+    "Give the tumour's mask, --mask FILE, or its box in voxels of the image turned to LPS: "
+    "--tumour-box X0 X1 Y0 Y1 Z0 Z1."
 )
 
 
@@ -146,4 +147,4 @@ def _ends(stem: str, end: str) -> bool:
 
 def _given(box: Sequence[int]) -> GivenBox:
     empty = [axis for axis, low, high in zip("xyz", box[::2], box[1::2], strict=True) if low >= high]
-    return GivenBox(tuple(box), "--box", f"--box: it is empty along {empty[0]}." if empty else "")
+    return GivenBox(tuple(box), "--tumour-box", f"--tumour-box: it is empty along {empty[0]}." if empty else "")

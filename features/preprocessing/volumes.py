@@ -66,7 +66,7 @@ def choose_volume_set(lake: Lake, cohorts: Iterable[str], asked: str | None = No
     if len(kept) > 1:
         raise InputError(
             f"The scans of {', '.join(sorted(raw))} were preprocessed in {len(kept)} ways: {', '.join(kept)}.",
-            hint="Say which is meant: --volumes SET (column recipe of table volume_sets tells them apart).",
+            hint="Say which is meant: --volume-set SET (column recipe of table volume_sets tells them apart).",
         )
     return kept[0] if kept else ""
 

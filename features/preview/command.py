@@ -83,7 +83,7 @@ def preview(
     if volumes == "after" and not kept:
         raise InputError(
             f"No preprocessed volumes of scan {scan} are kept.",
-            hint="Run gliolake preprocess, or look at it as it came: --volumes before.",
+            hint="Run gliolake preprocess, or look at it as it came: --stage before.",
         )
     before = {} if volumes == "after" else _read(row["files"], scan)
     after = _read(kept, scan)

@@ -243,7 +243,7 @@ def _check_sha1(path: Path, name: str, any_checksum: bool) -> str:
         return "given by hand, not the published file"
     raise InputError(
         f"{path.name} has the sha1 {found[:8]}…, and the published weights of {name} have {published[:8]}….",
-        hint=f"Get {SOURCES[name].url}; or, for weights of your own, add them with --any-checksum.",
+        hint=f"Get {SOURCES[name].url}; or, for weights of your own, add them with --skip-checksum.",
     )
 
 

@@ -116,8 +116,8 @@ def _format(form: str | None, target: Path | None) -> str:
     if form is not None:
         return known_name("format", form, FORMATS)
     if target is None:
-        raise InputError("No format was named.", hint=f"Choose one with --to: {', '.join(FORMATS)}.")
-    return known_name("format", target.suffix.removeprefix("."), FORMATS, hint="--to names it.")
+        raise InputError("No format was named.", hint=f"Choose one with --format: {', '.join(FORMATS)}.")
+    return known_name("format", target.suffix.removeprefix("."), FORMATS, hint="--format names it.")
 
 
 def _check_name(name: str) -> None:

@@ -78,9 +78,9 @@ COMMANDS = {
     "ingest_features_json": "ingest-features train.tfrecords --lake released --json",
     "preprocess": f"preprocess {AT}",
     "preprocess_json": f"preprocess --json {AT}",
-    "extract": f"extract --cohort brats21 --box 36 --slices 36 {AT}",
-    "extract_json": f"extract --box 36 --slices 36 --json {AT}",
-    "extract_feature": f"extract --delta feature --box 36 --slices 36 {AT}",
+    "extract": f"extract --cohort brats21 --crop-size 36 --slices 36 {AT}",
+    "extract_json": f"extract --crop-size 36 --slices 36 --json {AT}",
+    "extract_feature": f"extract --delta feature --crop-size 36 --slices 36 {AT}",
     "train": "train --feature-set FIRST_SET --model logistic --repeats 1 --folds 2",
     "train_json": "train --feature-set FIRST_SET --model logistic --repeats 1 --folds 2 --json",
     "search": "search --feature-set FIRST_SET --candidate logistic --repeats 1 --folds 2 --inner-folds 2",
@@ -92,7 +92,7 @@ COMMANDS = {
     "study_show_table": "study show table_1",
     "ccc": f"ccc {AT}",
     "ccc_json": f"ccc --json {AT}",
-    "ccc_rescans": f"ccc FIRST_SET --rescans {AT}",
+    "ccc_test_retest": f"ccc FIRST_SET --test-retest {AT}",
     "ccc_published": "ccc --published table_s4.csv",
     "ccc_published_json": "ccc --published table_s4.csv --json",
     "suspects": "suspects --feature-set FIRST_SET",
@@ -122,8 +122,8 @@ COMMANDS = {
     "dictionary_json": "dictionary --json",
     "dictionary_of": "dictionary training",
     "dictionary_of_json": "dictionary training --json",
-    "export": "export training --to csv",
-    "export_json": "export training --to tsv --json",
+    "export": "export training --format csv",
+    "export_json": "export training --format tsv --json",
     "export_bids": "export --bids bids",
     "export_bids_json": "export --bids bids --overwrite --json",
     "catalog": "catalog lake.duckdb",
@@ -176,7 +176,6 @@ def run(words: list[str]) -> str:
     out, code = io.TextIOWrapper(io.BytesIO(), "utf-8"), 0
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(io.StringIO()):
         patch.setattr(sys, "argv", ["gliolake", *words])
-        patch.setattr(sys.modules["__main__"], "__package__", None, raising=False)  # else usage names pytest
         try:
             main()
         except SystemExit as end:
@@ -216,7 +215,7 @@ def answers() -> Iterator[dict[str, str]]:
                 victim = next(Path("lake/labels").rglob("*.parquet"))
                 victim.write_bytes(victim.read_bytes()[:-50])
                 victim.with_name(f"{'0' * 32}.parquet").write_bytes(b"of a command that was killed")
-            words = [names.get(word, word) for word in shlex.split(typed)]
+            words = [re.sub("|".join(names), lambda found: names[found[0]], word) for word in shlex.split(typed)]
             told[name] = run(words)
             if name == "extract":
                 names["FIRST_SET"] = first("SELECT min(feature_set) FROM feature_sets")

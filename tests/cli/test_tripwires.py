@@ -168,8 +168,8 @@ def commands(world: World) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
     yield ("ingest-list",), [*at, world.root / "list.csv", "--cohort", "brats21"]
     yield ("ingest-features",), [*at, world.root / "absent.tfrecords"]
     yield ("preprocess",), [*at, "--workers", 1]
-    yield ("extract",), [*at, "--box", 48, "--slices", 40, "--workers", 1]
-    world.run("extract", *at, "--box", 48, "--slices", 40, "--seed", 1, "--workers", 1)
+    yield ("extract",), [*at, "--crop-size", 48, "--slices", 40, "--workers", 1]
+    world.run("extract", *at, "--crop-size", 48, "--slices", 40, "--seed", 1, "--workers", 1)
     vectors = world.ask("SELECT min(feature_set) AS first FROM feature_sets")
     yield ("train",), [*at, "--feature-set", vectors, *quick, "--model", "logistic"]
     experiment = world.ask("SELECT min(experiment) AS first FROM experiments")

@@ -97,11 +97,11 @@ def write_cohort(folder: Path) -> None:
 COMMANDS = (
     "ingest --cohort clinic.toml --images images --labels labels.csv",
     "preprocess --skip fit",
-    "extract --box 36 --slices 36",
+    "extract --crop-size 36 --slices 36",
     "study run study.toml --features ours={feature_set}",
 )
 FURTHER = (
-    "extract --box 36 --slices 36 --seed 1",
+    "extract --crop-size 36 --slices 36 --seed 1",
     "ccc --workers 2",
 )
 """What only the full length runs: `ccc` compares two feature sets."""

@@ -188,7 +188,7 @@ def write_inputs(folder: Path) -> tuple[Step, ...]:
     ]
     steps = [step for step in steps if FULL or not step.name.startswith("other")]
     filled = tuple(step.name for step in steps)
-    cut = ("--box", "40", "--slices", "40", "--workers", "1")
+    cut = ("--crop-size", "40", "--slices", "40", "--workers", "1")
     steps += [Step(f"extract {seed}", ("extract", *cut, "--seed", str(seed)), filled) for seed in range(SEEDS)]
     filled = tuple(step.name for step in steps)
     fit = ("train", "--model", "logistic", "--modality", "T1", "--repeats", "1", "--folds", "2")

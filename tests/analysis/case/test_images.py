@@ -62,7 +62,7 @@ def test_what_is_wrong_is_said_with_the_files_name_and_what_to_do(make_case: Any
     assert "t1ce" in hint
     said, hint = refusal(make_case("unmasked", without=("mask",)))
     assert "no mask" in said
-    assert "--box X0 X1 Y0 Y1 Z0 Z1" in hint
+    assert "--tumour-box X0 X1 Y0 Y1 Z0 Z1" in hint
     twice = make_case("twice")
     (twice / "y_t1ce.nii.gz").write_bytes((twice / "x_t1ce.nii.gz").read_bytes())
     said, hint = refusal(twice)
@@ -84,7 +84,7 @@ def test_what_is_wrong_is_said_with_the_files_name_and_what_to_do(make_case: Any
     write_image(labelled / "x_seg.nii.gz", np.eye(44, 48, dtype=np.uint8)[:, :, None].repeat(22, 2) * 3)
     said, hint = refusal(labelled)
     assert "holds labels 3" in said
-    assert "--box" in hint
+    assert "--tumour-box" in hint
 
 
 @pytest.mark.parametrize(

@@ -315,7 +315,7 @@ def test_the_command_tells_people_and_scripts_and_answers_mistakes_in_words(
     code, _, err = run("--feature-set", "random_conv-maid")
     assert code == 2
     assert f"Did you mean {SET}?" in err
-    assert run("--false-pairs", "0")[0] == 2
+    assert run("--max-false-positives", "0")[0] == 2
 
 
 def test_a_lake_without_vectors_says_how_to_make_some(lake: Lake) -> None:

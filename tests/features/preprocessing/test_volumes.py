@@ -361,7 +361,7 @@ def test_two_ways_of_preprocessing_are_told_apart_by_name(
     other = preprocess_cohorts(lake, settings=replace(FEW, steps=("resample", "fit")), scheduler=scheduler)
     with pytest.raises(InputError, match="preprocessed in 2 ways") as refused:
         choose_volume_set(lake, ["raw"])
-    assert "--volumes" in refused.value.hint
+    assert "--volume-set" in refused.value.hint
     assert choose_volume_set(lake, ["raw"], other.volume_set) == other.volume_set
     with pytest.raises(InputError, match="no volume set named 'nothing'"):
         choose_volume_set(lake, ["raw"], "nothing")
