@@ -10,18 +10,15 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table
-from rich.text import Text
 
 from gliolake.log.progress import track
 from gliolake.schema.registry import TABLES
-from gliolake.sql.phi.patterns import HOST, KINDS, TEXT, kinds_in, shape_in
+from gliolake.sql.phi.patterns import HOST, TEXT, kinds_in, shape_in
 from gliolake.storage.lake import Lake
 from gliolake.text_shape import shape_of
 
@@ -76,34 +73,6 @@ class AuditReport:
     volumes: int
     findings: tuple[Identity, ...]
     namings: tuple[Naming, ...]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For people: what was looked through, and a line for each finding."""
-        yield f"{self.rows:,} rows of {self.tables} tables and {self.volumes:,} headers of kept volumes looked through."
-        if self.findings:
-            table = Table("table", "column", "what", "rows", "its shape", box=None)
-            for found in self.findings:
-                table.add_row(*map(Text, (found.table, found.column, found.kind, f"{found.rows:,}", found.shape)))
-            yield table
-            yield "Correct the source (rename the folder, clear the column or the header), and ingest it into a new"
-            yield "lake: in this one, replaced files keep it until gliolake verify --repair and gliolake purge."
-        else:
-            yield f"No known form: no text looks like {_known_forms()}."
-        yield ""
-        yield "A name that is written like any other word has no form. Look at how scans are named (9 is a digit):"
-        table = Table("cohort", "table", "column", "shape of names", "names", box=None)
-        for naming in self.namings:
-            table.add_row(*map(Text, (naming.cohort, naming.table, naming.column, naming.shape, f"{naming.names:,}")))
-        yield table
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-
-def _known_forms() -> str:
-    *others, last = KINDS
-    return f"a {', '.join(others)} or {last}"
 
 
 def audit(lake: Lake) -> AuditReport:

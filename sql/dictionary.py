@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import duckdb
 
@@ -22,9 +21,6 @@ from gliolake.sql.catalog import connect
 from gliolake.sql.definitions import Definition, definitions
 from gliolake.sql.export.cells import RULES
 from gliolake.storage.lake import Lake
-
-if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
 
 DOCUMENT = Path("docs/data-dictionary.md")
 REMAKE = f"gliolake dictionary --output {DOCUMENT} --overwrite"
@@ -52,48 +48,12 @@ class Relation:
     key: tuple[str, ...] = ()
     partition_by: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For people."""
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        yield Text.assemble((self.name, "bold"), f", {self.kind}: {self.doc}")
-        if self.key:
-            yield Text(f"key: {', '.join(self.key)}", style="dim")
-        grid = RichTable(show_edge=False, header_style="bold")
-        for title in ("column", "type", "null", "what it is"):
-            grid.add_column(title, overflow="fold")
-        for column in self.columns:
-            grid.add_row(*map(Text, (column.name, column.type, "yes" if column.optional else "", column.doc)))
-        yield grid
-
 
 @dataclass(frozen=True)
 class Overview:
     """All tables and views, a line to each."""
 
     relations: Mapping[str, Relation]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``: everything, by name."""
-        return {name: relation.as_dict() for name, relation in self.relations.items()}
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For people."""
-        from rich.table import Table as RichTable
-        from rich.text import Text
-
-        grid = RichTable(show_edge=False, header_style="bold")
-        for title in ("name", "kind", "what it holds"):
-            grid.add_column(title, overflow="fold")
-        for relation in self.relations.values():
-            grid.add_row(*map(Text, (relation.name, relation.kind, relation.doc)))
-        yield grid
-        yield Text("gliolake dictionary NAME describes one, column by column.", style="dim")
 
 
 DICTIONARY = marked("a data dictionary", opens=b"# Data dictionary\n", bears=b"`gliolake dictionary --output", ends=b"")

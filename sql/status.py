@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import duckdb
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from gliolake.schema.features import BRANCHES
 from gliolake.sql.catalog import connect
@@ -113,27 +110,6 @@ class Status:
     next_step: str
     problems: list[str]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For people."""
-        yield Text(f"Lake at {self.root}, commit {self.version}")
-        yield from _shown("Cohorts", self.cohorts)
-        yield from _shown("Splits", [{"view": name, "scans": rows} for name, rows in self.splits.items()])
-        audit = "holds" if not self.audit_violations else f"FAILS: {self.audit_violations} violations (split_audit)"
-        yield Text(f"Split audit {audit}; scans kept out of external through links alone: {self.leaks_avoided}\n")
-        yield from _shown("Feature sets", self.feature_sets)
-        if self.missing:
-            yield from _shown("Scans with images that lack vectors", self.missing)
-        yield from _shown("Experiments (mean AUC over folds)", self.experiments)
-        yield from _shown("Latest runs", self.runs)
-        for problem in self.problems:
-            yield Text(f"Problem: {problem}")
-        if self.next_step:
-            yield Text(f"Next: {self.next_step}")
-
 
 def status(lake: Lake, now: datetime | None = None) -> Status:
     """The state of the lake as of its newest commit; what is lately and what is overdue is reckoned from ``now``."""
@@ -196,16 +172,3 @@ def _rows(
     connection: duckdb.DuckDBPyConnection, query: str, values: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     return connection.sql(query, params=values).to_arrow_table().to_pylist()
-
-
-def _shown(title: str, rows: list[dict[str, Any]]) -> RenderResult:
-    if not rows:
-        yield Text(f"{title}: none yet\n", style="dim")
-        return
-    table = RichTable(title=title, title_justify="left", show_edge=False)
-    for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="right" if isinstance(rows[0][name], (int, float)) else "left")
-    for row in rows:
-        table.add_row(*("–" if value is None else str(value) for value in row.values()))
-    yield table
-    yield Text()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import QUARANTINE, kind
@@ -21,21 +20,6 @@ class Purge:
     bytes: int
     waiting: int
     foreign: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> str:
-        """For people."""
-        lines = [f"{self.removed} files, {self.bytes:,} bytes, removed from {QUARANTINE}."]
-        if self.waiting:
-            lines.append(
-                f"{self.waiting} files stay: they have been there for less than a day, or a commit needs them."
-            )
-        if self.foreign:
-            lines.append(f"{self.foreign} files stay: gliolake does not make files of their names.")
-        return "\n".join(lines)
 
 
 def purge(lake: Lake, *, lain: float = DAY) -> Purge:

@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from types import MappingProxyType
-from typing import Any
 
 import pyarrow as pa
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.text import Text
 
 from gliolake.errors import DamagedFile, Obstructed, StorageUnreachable, TooLarge
 from gliolake.log.progress import track
@@ -103,44 +100,6 @@ class Verification:
         Files that later commits replaced are part of a lake's life; they only take up space.
         """
         return all(finding.is_harmless or (self.repaired and not finding.lasting) for finding in self.findings)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """For people: what was checked, each finding, and what to do next."""
-        yield f"Commit {self.version}: {self.files} files, {self.rows:,} rows checked."
-        replaced = [finding for finding in self.findings if finding.kind == REPLACED]
-        for finding in self.findings:
-            if finding.kind != REPLACED:
-                yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{self._done(finding)}")
-        if replaced:
-            old = [finding for finding in replaced if not finding.young]
-            yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes"
-            yield f"    {len(old)} of them more than a day ago{self._done(old[0]) if old else ''}"
-        if self.quarantined[0]:
-            yield f"  {self.quarantined[0]} files, {self.quarantined[1]:,} bytes, in {QUARANTINE}"
-            yield "    gliolake purge removes those that have been there for a day"
-        if all(finding.is_harmless for finding in self.findings):
-            yield "All files are as committed."
-        elif any(finding.kind in LOG_DAMAGE and finding.lasting for finding in self.findings):
-            yield "Restore the damaged records from a backup; no repair can write them again."
-        elif any(finding.lasting for finding in self.findings) and self.repaired:
-            yield "Not all could be mended: restore from a backup, or correct, what is named as left."
-        elif not self.sound:
-            yield f"Run `gliolake verify --repair` to take damaged files out and move left-over ones into {QUARANTINE}."
-        if self.repaired and (commands := self.restore_commands()):
-            yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
-
-    def _done(self, finding: Finding) -> str:
-        if finding.kind == FOREIGN:
-            return " (left alone)"
-        if finding.young and not finding.is_damage:
-            return " (young: somebody may still need it)"
-        if not self.repaired:
-            return ""
-        return " -> left" if finding.lasting else f" -> {DONE[finding.kind]}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {**asdict(self), "sound": self.sound}
 
     def restore_commands(self) -> list[str]:
         """The commands that bring back the rows that were lost."""

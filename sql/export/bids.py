@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -132,13 +132,6 @@ class BidsExport:
     folder: str
     participants: int
     with_follow_up: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> str:
-        return f"{self.folder}: {self.participants:,} participants, {self.with_follow_up:,} with follow-ups"
 
 
 def export_bids(lake: Lake, folder: Path, *, cohort: str | None = None, overwrite: bool = False) -> BidsExport:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import duckdb
 import pyarrow as pa
@@ -44,13 +44,6 @@ class Exported:
     name: str
     file: str
     rows: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> str:
-        return f"{self.file}: {self.rows:,} rows of {self.name}"
 
 
 def export(

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -384,7 +385,7 @@ def test_a_file_is_as_old_in_quarantine_as_it_has_lain_there(lake: Lake) -> None
     age(lake.root, 30 * DAY)
     assert verify(lake, repair=True).quarantined[0] == 0
     assert verify(lake).quarantined[0] == 1
-    assert purge(lake).as_dict() == {"removed": 0, "bytes": 0, "waiting": 1, "foreign": 0}
+    assert asdict(purge(lake)) == {"removed": 0, "bytes": 0, "waiting": 1, "foreign": 0}
     age(lake.root, DAY + 60)
-    assert purge(lake).as_dict() == {"removed": 1, "bytes": file.bytes, "waiting": 0, "foreign": 0}
+    assert asdict(purge(lake)) == {"removed": 1, "bytes": file.bytes, "waiting": 0, "foreign": 0}
     assert verify(lake).findings == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_what_is_left_over_stays_for_a_day_then_goes_to_quarantine_and_is_delete
     assert {entry.path: files.get(entry.path) for entry in files.list()} == after
     found = verify(filled)
     assert (found.findings, found.quarantined[0]) == ((), 3)
-    assert purge(filled).as_dict() == {"removed": 0, "bytes": 0, "waiting": 3, "foreign": 0}
+    assert asdict(purge(filled)) == {"removed": 0, "bytes": 0, "waiting": 3, "foreign": 0}
     assert {entry.path: files.get(entry.path) for entry in files.list()} == after
     assert purge(filled, lain=-1).removed == 3
     assert {entry.path for entry in files.list()} == before.keys() - kinds.keys()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gliolake.cli.output import dumped, rendered
 from gliolake.features.preprocessing.command import preprocess_cohorts
 from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.ingest.pipeline import ingest
@@ -82,10 +83,10 @@ def test_how_scans_are_named_is_shown_for_a_person_to_judge_and_nothing_is_calle
         ("source_id", "9", 3), ("source_id", "AAAAAAA", 1),
     }  # fmt: skip
     shown = StringIO()
-    Console(file=shown, width=80).print(report)
+    Console(file=shown, width=80).print(rendered(report))
     assert "No known form" in shown.getvalue()
     assert "AAAAAAA" in shown.getvalue()
-    assert "clean" not in shown.getvalue() + json.dumps(report.as_dict())
+    assert "clean" not in shown.getvalue() + json.dumps(dumped(report))
 
 
 def test_what_is_planted_in_a_lake_by_hand_is_found_by_table_and_column_and_not_shown(lake: Lake, label: Any) -> None:
@@ -109,7 +110,7 @@ def test_what_is_planted_in_a_lake_by_hand_is_found_by_table_and_column_and_not_
         ("voxels", "nifti.aux_file", "text that gliolake does not write"): 1,
         ("voxels", "nifti.extensions", "date"): 1,
     }
-    told = json.dumps(report.as_dict())
+    told = json.dumps(dumped(report))
     assert all(secret not in told for secret in ("Meier", "Anna", "1950", "113619", "ameier", "pacs01", "A77"))
 
 

@@ -1,0 +1,58 @@
+"""The one place that prints what a command gives back, as a table for people or as JSON for scripts.
+
+The reports are dataclasses of the packages below. For each package a module here says how its reports look.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+MODULES = {"maintenance": "lake", "sql": "lake"}
+"""Package of a report -> the module here that knows it."""
+
+
+def console() -> Console:
+    """Standard output, as wide as the terminal; 160 columns where it is none."""
+    from gliolake.log.console import output
+
+    return output(width=160)
+
+
+def print_json(value: Any) -> None:
+    """One JSON value on one line."""
+    print(json.dumps(value, default=str))
+
+
+def print_report(report: Any, as_json: bool) -> None:
+    """A report, as a table or as one JSON object."""
+    if as_json:
+        print_json(dumped(report))
+    else:
+        from gliolake.log.plain_text import shown_within
+
+        console().print(rendered(shown_within(report)))
+
+
+def dumped(report: Any) -> dict[str, Any]:
+    """All that a report says, in types that JSON has."""
+    if (module := _module(report)) is None:
+        return dict(report.as_dict())
+    return dict(module.DUMPED.get(type(report).__name__, asdict)(report))
+
+
+def rendered(report: Any) -> RenderableType:
+    """A report as people see it."""
+    module = _module(report)
+    shown: RenderableType = report if module is None else module.RENDERED[type(report).__name__](report)
+    return shown
+
+
+def _module(report: Any) -> Any:
+    name = MODULES.get(type(report).__module__.split(".")[1])
+    return None if name is None else import_module(f"{__name__}.{name}")
