@@ -1,15 +1,9 @@
-"""What an ingest did, in numbers and names: for a person at a terminal, and for a script."""
+"""What an ingest did, in numbers and names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_NAMES_SHOWN = 5
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -71,24 +65,6 @@ class IngestReport:
         """1 where somebody has to look at the images folder."""
         return 1 if self.problems else 0
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON has."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        lines = [("scans in the folder", f"{self.found:,} found, {self.read:,} read, {self.unchanged:,} unchanged")]
-        lines += [("sound scans in the lake", f"{self.scans:,}")]
-        lines += [(f"left out: {reason}", f"{count:,}") for reason, count in self.excluded.items()]
-        lines += [(f"read from {file.file}", str(file)) for file in self.label_files]
-        lines += [(f"labels from {source}", f"{count:,}") for source, count in self.labels.items()]
-        lines += [(f"links: {kind}", f"{count:,}") for kind, count in self.links.items()]
-        lines += named("labels without images", self.labels_without_images)
-        lines += named("images without labels", self.images_without_labels)
-        lines += named("no longer in the folder (kept)", self.vanished)
-        lines += named("no longer in the folder (removed)", self.removed)
-        lines += named("exclusions cleared", self.cleared)
-        return rendered(f"Ingest of {self.cohort}", lines, self.notes, self.problems)
-
 
 @dataclass(frozen=True)
 class ListReport:
@@ -108,18 +84,6 @@ class ListReport:
     replaced: int = 0
     notes: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON has."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        lines = [("entries", f"{self.entries:,}"), ("scans", f"{self.scans:,}")]
-        lines += named("named more than once", self.repeated)
-        lines += named("entries not understood", self.unreadable)
-        lines += named("not in the lake", self.unknown)
-        lines += [("in place of a former list of", f"{self.replaced:,} scans")] if self.replaced else []
-        return rendered(f"List {self.name} of {self.cohort}", lines, self.notes)
-
 
 @dataclass(frozen=True)
 class FeaturesReport:
@@ -133,36 +97,3 @@ class FeaturesReport:
     methylated: int
     excluded: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, in types that JSON has."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        lines = [("records", f"{self.records:,}"), ("scans", f"{self.scans:,}, {self.methylated:,} of them methylated")]
-        lines += [("vectors", f"{self.vectors:,}"), ("cohort", self.cohort)]
-        lines += [(f"left out: {reason}", f"{count:,}") for reason, count in self.excluded.items()]
-        return rendered(f"Feature set {self.feature_set}", lines, self.notes)
-
-
-def named(what: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """A line that counts names and shows the first few; no line where there are none."""
-    if not names:
-        return []
-    shown = ", ".join(names[:_NAMES_SHOWN]) + (" …" if len(names) > _NAMES_SHOWN else "")
-    return [(what, f"{len(names):,}: {shown}")]
-
-
-def rendered(
-    title: str, lines: Iterable[tuple[str, str]], notes: tuple[str, ...], problems: tuple[str, ...] = ()
-) -> RenderableType:
-    """Two columns under a title, notes and problems below. Names come from files, so nothing is taken as markup."""
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, box=None, pad_edge=False)
-    for what, value in lines:
-        table.add_row(Text(what), Text(value))
-    below = [*(f"Note: {note}" for note in notes), *(f"Problem: {problem}" for problem in problems)]
-    return Group(table, *map(Text, below))

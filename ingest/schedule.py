@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,8 +25,6 @@ from gliolake.runs import Run
 from gliolake.toml_file import Section, read_toml
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gliolake.storage.lake import Lake
 
 
@@ -133,27 +131,13 @@ class ScheduleReport:
             "exit_code": self.exit_code,
             "changed": self.changed,
             "cohorts": {
-                one.cohort: {**(one.report.as_dict() if one.report else {}), "error": one.error} for one in self.cohorts
+                one.cohort: {**(asdict(one.report) if one.report else {}), "error": one.error} for one in self.cohorts
             },
             "extracted": dict(self.extracted),
             "extract_error": self.extract_error,
             "views": {name: list(rows) for name, rows in self.views.items()},
             "seconds": round(self.seconds, 3),
         }
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        wrong = [f"{result.cohort}: {result.error}" for result in self.cohorts if result.error]
-        wrong += [f"extract: {self.extract_error}"] if self.extract_error else []
-        notes = [f"{one.cohort}: {text}" for one in self.cohorts if one.report for text in one.report.notes]
-        gone = [
-            f"{one.cohort}: files of {len(one.report.vanished):,} scans are gone; their rows are kept."
-            for one in self.cohorts
-            if one.report and one.report.vanished
-        ]
-        return Group(*(Text(line) for line in (*wrong, *notes, *gone, self.summary)))
 
 
 def read_schedule(file: Path) -> Schedule:

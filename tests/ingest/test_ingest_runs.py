@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gliolake.cli.app import app
+from gliolake.cli.output import dumped, rendered
 from gliolake.cluster.client import commit_in_batches
 from gliolake.errors import InputError
 from gliolake.ingest import pipeline as room
@@ -176,7 +177,7 @@ def test_labels_may_come_before_or_after_images_and_both_report_what_lacks_the_o
     report = ingest(lake, "brats21", images=folder, scheduler=scheduler)
     assert report.labels_without_images == ("BraTS2021_00009",)
     assert report.images_without_labels == (IDS[1],)
-    assert json.loads(json.dumps(report.as_dict()))["labels"] == {"train_labels": 3}
+    assert json.loads(json.dumps(dumped(report)))["labels"] == {"train_labels": 3}
     before = files_of(lake)
     ingest(lake, "brats21", images=folder, labels=[labels], scheduler=NOWHERE)
     assert files_of(lake) == before
@@ -378,5 +379,5 @@ def test_a_report_prints_names_from_files_as_they_are(lake: Lake, tmp_path: Path
     labels = tmp_path / "[bold]x.csv"
     labels.write_text("BraTS21ID,MGMT_value\n00001,1\n")
     out = Console(file=StringIO(), width=100)
-    out.print(ingest(lake, "brats21", labels=labels))
+    out.print(rendered(ingest(lake, "brats21", labels=labels)))
     assert "labels from [bold]x" in out.file.getvalue()  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def test_four_scans_are_kept_out_of_external_by_follow_up_links_alone_each_with_
 
 
 def test_the_studys_own_list_of_external_patients_names_one_twice(ask: Any) -> None:
-    report = str(ask("").as_dict())
+    report = str(asdict(ask("")))
     assert "81" in report
     assert "80" in report
     assert "UCSF-PDGM-0284" in report

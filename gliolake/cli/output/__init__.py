@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-MODULES = {"maintenance": "lake", "sql": "lake"}
+MODULES = {"maintenance": "lake", "sql": "lake", "ingest": "ingest"}
 """Package of a report -> the module here that knows it."""
 
 
