@@ -9,7 +9,7 @@ More scans are laid out by their first two principal components.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +21,6 @@ from gliolake.runs import Run, start_run
 from gliolake.schema.features import BRANCHES
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gliolake.storage.lake import Lake
 
 MOST = 5000
@@ -50,20 +48,6 @@ class MapReport:
     """What `gliolake map` did."""
 
     maps: tuple[Mapped, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("feature set", "scans", "", "method")
-        for one in self.maps:
-            table.add_row(Text(one.feature_set), f"{one.scans:,}", one.state, one.method)
-        return Group(table, Text("The maps are in the view figure_map.", style="dim"))
 
 
 def map_feature_sets(lake: Lake, feature_set: str | None = None, *, seed: int = 0) -> MapReport:

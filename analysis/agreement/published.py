@@ -14,8 +14,6 @@ from gliolake.schema.features import FEATURE_LENGTH
 from gliolake.text_shape import shape_of
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
     from gliolake.storage.lake import Lake
 
 FEATURE = "feature"
@@ -32,16 +30,6 @@ class PublishedReport:
     source: str
     features: int
     means: dict[str, float]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {"source": self.source, "features": self.features, "means": self.means}
-
-    def __rich__(self) -> Text:
-        from rich.text import Text
-
-        told = ", ".join(f"{pair.replace('_', ' and ')} {mean:.4f}" for pair, mean in self.means.items())
-        return Text(f"{self.source}: {self.features} features. Mean published CCC: {told}. View ccc_summary has them.")
 
 
 def ingest_published(lake: Lake, file: str | Path) -> PublishedReport:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliolake.analysis.study.tables import number, span
 from gliolake.errors import InputError
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gliolake.storage.lake import Lake
 
 SUMMARY = "SELECT * FROM ccc_summary WHERE list_contains($pairs, first || ' ' || second)"
-
-FOOT = (
-    "Lin's concordance is 1 where both give the same numbers. Means are over features, intervals (95 %) by a jackknife "
-    "over patients; table ccc has every feature."
-)
 
 
 @dataclass(frozen=True)
@@ -36,32 +27,6 @@ class AgreementReport:
     rows: tuple[dict[str, Any], ...]
     computed: int
     single: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return {"agreements": list(self.rows), "computed": self.computed}
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        shown = [row for row in self.rows if self.single or row["modality"] == "all"]
-        table = Table("first", "second", "modality", "mean CCC", "published", "features", "scans", "patients")
-        for row in shown:
-            cells = [
-                row["first"], row["second"], row["modality"], number(row["mean"]) + span(row["low"], row["high"]),
-                number(row["published"]), *(f"{row[count]:,}" for count in ("features", "scans", "patients")),
-            ]  # fmt: skip
-            table.add_row(*map(Text, cells))
-        resting = defaultdict(set)
-        for row in shown:
-            resting[row["basis"]].add(f"{row['first']} and {row['second']}")
-        if len(resting) == 1:
-            bases = [f"Rests on: {basis}" for basis in resting]
-        else:
-            bases = [f"{'; '.join(sorted(pairs))} rest on: {basis}" for basis, pairs in sorted(resting.items())]
-        return Group(table, *map(Text, bases), Text(f"{self.computed} computed now. {FOOT}", style="dim"))
 
 
 def report(lake: Lake, pairs: Sequence[tuple[str, str]], computed: int, *, single: bool) -> AgreementReport:

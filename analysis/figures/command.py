@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliolake.analysis.figures.registry import FIGURES, Drawn, drawn
 from gliolake.analysis.figures.style import SVG
@@ -17,8 +17,6 @@ from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gliolake.storage.lake import Lake
 
 
@@ -53,24 +51,6 @@ class Gallery:
     def any_drawn(self) -> bool:
         """Whether there is something to look at."""
         return any(one.files for one in self.figures)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        lines: list[Text] = []
-        for one in (one for one in self.figures if one.files):
-            lines.append(Text.assemble((one.name, "bold"), f": {one.title}  ", (one.basis, "bold yellow")))
-            lines.append(Text("  " + "  ".join(one.files)))
-            lines.append(Text(f"  {one.query}", style="dim"))
-        if missing := [one for one in self.figures if not one.files]:
-            lines.append(Text("Could not be drawn:", style="red"))
-            lines += [Text(f"  {one.name}: {one.reason} {one.hint}".rstrip(), style="red") for one in missing]
-        return Group(*lines)
 
 
 def write_figures(

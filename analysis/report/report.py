@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gliolake.analysis.report.page import gather
 from gliolake.analysis.report.pictures import Picture
@@ -13,8 +13,6 @@ from gliolake.analysis.report.table import Table
 from gliolake.atomic import marked, replaced
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from gliolake.storage.lake import Lake
 
 REPORT = marked("a report", opens=b"<!doctype html>", bears=f'content="{MARK}"'.encode(), ends=b"</html>")
@@ -32,19 +30,6 @@ class Written:
     figures: int
     warnings: tuple[str, ...]
     missing: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        lines = [Text(f"{self.file}: {self.bytes / 1e6:.1f} MB, {self.tables} tables and {self.figures} figures.")]
-        lines += [Text(line, style="bold yellow") for line in self.warnings]
-        lines += [Text(f"Not drawn: {line}", style="dim") for line in self.missing]
-        return Group(*lines)
 
 
 def report(

@@ -11,9 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console, RenderableType
 
-MODULES = {"maintenance": "lake", "sql": "lake", "ingest": "ingest"}
+MODULES = {"maintenance": "lake", "sql": "lake", "ingest": "ingest", "analysis": "analysis"}
 """Package of a report -> the module here that knows it."""
 
 
@@ -41,18 +43,19 @@ def print_report(report: Any, as_json: bool) -> None:
 
 def dumped(report: Any) -> dict[str, Any]:
     """All that a report says, in types that JSON has."""
-    if (module := _module(report)) is None:
-        return dict(report.as_dict())
-    return dict(module.DUMPED.get(type(report).__name__, asdict)(report))
+    own = getattr(report, "as_dict", None)
+    return dict(own() if own else _known(report, "DUMPED", asdict)(report))
 
 
 def rendered(report: Any) -> RenderableType:
     """A report as people see it."""
-    module = _module(report)
-    shown: RenderableType = report if module is None else module.RENDERED[type(report).__name__](report)
+    shown: RenderableType = _known(report, "RENDERED", lambda itself: itself)(report)
     return shown
 
 
-def _module(report: Any) -> Any:
-    name = MODULES.get(type(report).__module__.split(".")[1])
-    return None if name is None else import_module(f"{__name__}.{name}")
+def _known(report: Any, kind: str, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """What the package's module has for reports of this class; those it has nothing for say it themselves."""
+    module = MODULES.get(type(report).__module__.split(".")[1])
+    known = getattr(import_module(f"{__name__}.{module}"), kind, {}) if module else {}
+    found: Callable[[Any], Any] = known.get(type(report).__name__, otherwise)
+    return found

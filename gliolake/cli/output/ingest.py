@@ -86,6 +86,3 @@ RENDERED: dict[str, Callable[[Any], RenderableType]] = {
     "ScheduleReport": _schedule,
 }
 """Name of a report's class -> how people see it."""
-
-DUMPED: dict[str, Callable[[Any], dict[str, Any]]] = {"ScheduleReport": lambda report: report.as_dict()}
-"""The webhook and table runs have it too, so that it says itself what it is in JSON."""

@@ -20,6 +20,7 @@ from gliolake.analysis.duplicates.command import find_suspects, score
 from gliolake.analysis.duplicates.search import Search, Tail, search
 from gliolake.analysis.duplicates.vectors import Places, whiten
 from gliolake.cli.app import main
+from gliolake.cli.output import rendered
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
@@ -335,5 +336,5 @@ def test_the_best_founded_feature_set_is_taken_and_named(lake: Lake) -> None:
     assert (report.feature_set, report.others) == ("c-trained", 2)
     shown = Console(width=200)
     with shown.capture() as said:
-        shown.print(report)
+        shown.print(rendered(report))
     assert "One of 3 feature sets" in said.get()
