@@ -215,7 +215,7 @@ def answers() -> Iterator[dict[str, str]]:
                 victim = next(Path("lake/labels").rglob("*.parquet"))
                 victim.write_bytes(victim.read_bytes()[:-50])
                 victim.with_name(f"{'0' * 32}.parquet").write_bytes(b"of a command that was killed")
-            words = [re.sub("|".join(names), lambda found: names[found[0]], word) for word in shlex.split(typed)]
+            words = [names.get(word, word) for word in shlex.split(typed)]
             told[name] = run(words)
             if name == "extract":
                 names["FIRST_SET"] = first("SELECT min(feature_set) FROM feature_sets")
