@@ -115,7 +115,6 @@ COMMANDS = {
     "report": "report",
     "report_json": "report --json --overwrite",
     "status": "status",
-    "status_json": "status --json",
     "tables": "tables",
     "tables_json": "tables --json",
     "dictionary": "dictionary",
@@ -127,7 +126,6 @@ COMMANDS = {
     "export_bids": "export --bids bids",
     "export_bids_json": "export --bids bids --overwrite --json",
     "catalog": "catalog lake.duckdb",
-    "catalog_json": "catalog lake.duckdb --overwrite --json",
     "audit": "audit --phi",
     "audit_json": "audit --phi --json",
     "compact": "compact",
@@ -149,6 +147,8 @@ PLACEHOLDERS = {
     r"(?<![\w.])(\d+ min )?[\d,]+(\.\d+)? (s|seconds)\b": "<seconds>",
     r"[\d,]+(\.\d+)? (bytes|kB|MB|GB)\b": "<size>",
     r'"((\w+_)?bytes|seconds|minutes)": [\d.]+': r'"\1": "<number>"',
+    # A slow machine's extraction commits more often, and so has more files.
+    r'(?<=[Cc]ommit )\d+|(?<="commit": )\d+|(?<="version": )\d+|(?<="files": )\d+|[\d,]+(?= files\b)': "<number>",
     r"\b[\d.]+ scans/s": "<speed> scans/s",
     r"(?<=<size> of )[\d,]+(?=, )": "<size>",
     r"\d+\.\d{4,}(e[-+]\d+)?|\d+(\.\d+)?e[-+]\d+": "<figure>",
@@ -168,6 +168,7 @@ def masked(text: str) -> str:
     figures = {r"\b\d+\.\d+(e[-+]\d+)?": "<figure>"} if '{"' in text else {}
     for pattern, mark in (PLACEHOLDERS | figures | SAME_WIDTH).items():
         text = re.sub(pattern, mark, text)
+    text = re.sub(r"(\{[^{}]*\})(, \1)+", r"\1, …", text)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
