@@ -87,7 +87,7 @@ def test_the_commit_log_counts_what_reading_counts(answering: Lake) -> None:
 def test_a_file_is_read_once_for_a_query_or_again_where_memory_is_short_and_is_what_was_committed(
     answering: Lake, monkeypatch: pytest.MonkeyPatch, kept: int
 ) -> None:
-    monkeypatch.setattr("gliolake.sql.committed_files", kept)
+    monkeypatch.setattr("gliolake.sql.committed_files.KEPT_BYTES", kept)
     reads: list[str] = []
     read = DataFiles.content
     monkeypatch.setattr(DataFiles, "content", lambda data, file: reads.append(file.path) or read(data, file))

@@ -122,7 +122,7 @@ def test_a_transaction_steps_over_commits_that_do_not_bear_on_it(root: str, labe
 
 
 def test_a_transaction_that_never_gets_through_says_so(lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gliolake.storage.lake", 0.3)
+    monkeypatch.setattr("gliolake.storage.lake.PATIENCE", 0.3)
     numbers = iter(range(10_000))
 
     def build(tx: Transaction) -> None:

@@ -208,7 +208,7 @@ def test_no_room_for_a_network_and_a_processor_without_bf16_are_said_so(
 
 
 def test_openvino_reports_nothing_home() -> None:
-    code = "from gliolake.features.backbones.openvino_cache import openvino; import sys; openvino()"
+    code = "from gliolake.features.backbones.openvino_model import openvino; import sys; openvino()"
     code += "; from openvino.tools.ovc import telemetry_utils"
     code += "; assert telemetry_utils.tm.__name__.endswith('telemetry_stub')"
     code += "; assert not any(name.startswith('openvino_telemetry.') for name in sys.modules)"
