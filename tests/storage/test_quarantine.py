@@ -240,14 +240,14 @@ def test_a_commit_that_dies_as_a_repair_has_moved_its_file_loses_nothing(
     lake, rival = made(Lake(root, create=True)), Lake(root)
     staged = lake.stage("labels", [label(9)], run_id="r")
     repaired_before_the_record(lake, rival, monkeypatch)
-    real, looked = lake._make_sure_of, iter([True])
+    real, looked = lake.data.make_sure_of, iter([True])
 
     def dies(added: Any) -> None:
         if not next(looked, False):
             raise KeyboardInterrupt
         real(added)
 
-    monkeypatch.setattr(lake, "_make_sure_of", dies)
+    monkeypatch.setattr(lake.data, "make_sure_of", dies)
     with pytest.raises(KeyboardInterrupt):
         lake.transact(lambda tx: tx.add(staged), run_id="r")
     assert rows(root) == 6  # read from where it lies
