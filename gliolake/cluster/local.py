@@ -12,6 +12,7 @@ from gliolake.cluster.timeouts import PATIENCE
 from gliolake.config import ClusterSettings
 from gliolake.errors import ClusterError
 from gliolake.log.journal import is_kept, settings_of_workers
+from gliolake.process.environment import variables_put_back
 from gliolake.process.private_folders import temporary_folder
 from gliolake.process.signals import out_of_reach
 from gliolake.process.threads import while_any_is_inside
@@ -97,16 +98,8 @@ def same_environment() -> Iterator[None]:
     """
     import dask
 
-    names = {"PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ")}
-    before = {name: os.environ.get(name) for name in names}
-    try:
+    with variables_put_back({"PYTHONHASHSEED", *dask.config.get("distributed.nanny.pre-spawn-environ")}):
         yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager

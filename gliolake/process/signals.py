@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from gliolake.process.environment import variables_put_back
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 SECONDS_TO_NOTICE = 3.0
@@ -99,16 +101,14 @@ def out_of_reach() -> Iterator[None]:
     """
     from multiprocessing import resource_tracker
 
-    safe = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
-    reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, reached)
-        if safe is None:
-            del os.environ["PYTHONSAFEPATH"]
+    with variables_put_back(["PYTHONSAFEPATH"]):
+        os.environ["PYTHONSAFEPATH"] = "1"
+        resource_tracker.ensure_running()  # whoever starts it first can be reached again afterwards
+        reached = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, reached)
 
 
 @contextmanager
