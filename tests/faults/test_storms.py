@@ -517,10 +517,11 @@ class Storm:
         usual = CODES.get(arguments[0], (0,))
         if any(part.endswith(("/dataset", "/mine.prom", "/rows.csv")) for part in arguments):  # ``REFUSED``
             usual = (2,)
-        # Python had not come to our first line, or not even to its own.
-        early = harmed is interrupt and (ended.code == -signal.SIGINT or "Fatal Python error: init_" in ended.said)
+        early = harmed is interrupt and ended.code == -signal.SIGINT  # Python had not come to our first line
+        if harmed is interrupt and ended.code == 1 and ended.said.startswith("Fatal Python error: init_"):
+            early, usual = True, (1,)  # nor to its own: its answer while it starts
         wrong = []
-        if not early and ended.code not in (*usual, *(ENDS[harmed] if harmed else ())):
+        if ended.code not in (*usual, *(ENDS[harmed] if harmed else ())):
             wrong.append(f"ended with {ended.code}")
         if "Traceback" in ended.said and not early:
             wrong.append("has no words for it")
