@@ -53,8 +53,3 @@ def split_address(address: str) -> tuple[str, str] | None:
 def kind(path: str) -> Kind:
     """What lies at this path of a lake, by its name alone. Nobody but gliolake makes names like these by chance."""
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.fullmatch(path)), "foreign")
-
-
-def is_ours(path: str) -> bool:
-    """Whether gliolake writes files of this name."""
-    return kind(path) != "foreign"

@@ -25,7 +25,7 @@ def test_the_name_of_every_data_file_is_ours_and_no_name_near_it(table: str, val
     folder, _, name = path.rpartition("/")
     near = [f"{folder}/x/{name}", f"x/{path}", name, f"{path}~", f"{folder}/{name.upper()}", f"{path}\n", f"{folder}/"]
     near += [f"{folder}/{name[1:]}", path.replace("=", "", 1) if partition else f"{table}/cohort=a/{name}"]
-    assert [each for each in near if names.is_ours(each)] == []
+    assert [each for each in near if names.kind(each) != "foreign"] == []
 
 
 @pytest.mark.parametrize(
