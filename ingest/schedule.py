@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gliolake.errors import GliolakeError, InputError
 from gliolake.ingest.pipeline import ingest
@@ -59,18 +59,15 @@ class Schedule:
     webhook: str = field(default="", repr=False)
 
 
-class Extracted(Protocol):
-    """What extraction says when it is done."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON values; each of ``feature_sets`` has ``computed``."""
-
-
 @dataclass(frozen=True)
 class Steps:
-    """What this room asks of later ones: to extract, and to count the rows of the views of splits."""
+    """What this room asks of later ones.
 
-    extract: Callable[[ExtractJob], Extracted]
+    extract: computes vectors, and returns how many scans were computed, by feature set.
+    count: counts the rows of the views of splits.
+    """
+
+    extract: Callable[[ExtractJob], Mapping[str, int]]
     count: Callable[[], Mapping[str, int]]
 
 
@@ -124,20 +121,18 @@ class ScheduleReport:
         parts += moved if self.changed else ["nothing new"]
         return f"{'; '.join(parts)}; {self.seconds:.1f} s."
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``, the webhook and table runs."""
-        return {
-            "summary": self.summary,
-            "exit_code": self.exit_code,
-            "changed": self.changed,
-            "cohorts": {
-                one.cohort: {**(asdict(one.report) if one.report else {}), "error": one.error} for one in self.cohorts
-            },
-            "extracted": dict(self.extracted),
-            "extract_error": self.extract_error,
-            "views": {name: list(rows) for name, rows in self.views.items()},
-            "seconds": round(self.seconds, 3),
-        }
+
+def notice(report: ScheduleReport) -> dict[str, Any]:
+    """What the webhook and table runs say of a scheduled run."""
+    return {
+        "summary": report.summary,
+        "exit_code": report.exit_code,
+        **asdict(report),
+        "cohorts": {
+            one.cohort: {**(asdict(one.report) if one.report else {}), "error": one.error} for one in report.cohorts
+        },
+        "seconds": round(report.seconds, 3),
+    }
 
 
 def read_schedule(file: Path) -> Schedule:
@@ -216,7 +211,7 @@ def run_schedule(
     run = Run(lake, "schedule", {})
     with run.under_way():
         report = _run(run, schedule, steps, scheduler, workers)
-    if schedule.webhook and (trouble := post(schedule.webhook, report.as_dict())):
+    if schedule.webhook and (trouble := post(schedule.webhook, notice(report))):
         warn(trouble)
     return report
 
@@ -227,12 +222,11 @@ def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, work
     counted: list[Mapping[str, int]] = []
     lake.before_change = lambda: counted.append(steps.count())  # a run that finds nothing new need not count
     cohorts = tuple(_ingest(lake, job, scheduler, workers) for job in schedule.cohorts)
-    extracted: dict[str, int] = {}
+    extracted: Mapping[str, int] = {}
     error = ""
     if schedule.extract:
         try:
-            made = steps.extract(schedule.extract).as_dict()["feature_sets"]
-            extracted = {one["feature_set"]: one["computed"] for one in made}
+            extracted = steps.extract(schedule.extract)
         except (GliolakeError, OSError) as trouble:
             error = _told(trouble, "extract")
     lake.before_change = None
@@ -242,7 +236,7 @@ def _run(run: Run, schedule: Schedule, steps: Steps, scheduler: str | None, work
     report = ScheduleReport(cohorts, extracted, error, views, changed, time.monotonic() - started)
     run.outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
     if changed:
-        run.tell({"config": schedule.file, **report.as_dict()})
+        run.tell({"config": schedule.file, **notice(report)})
     return report
 
 

@@ -1,22 +1,16 @@
-"""Ask the lake a question in SQL, and print the answer as a person or a program wants it."""
+"""Ask the lake a question in SQL, and write the answer in the format that a program wants."""
 
 from __future__ import annotations
 
 import difflib
-import io
 import json
 import re
-import sys
 from typing import Any, BinaryIO
 
 import duckdb
 import pyarrow as pa
-from rich.console import Console
-from rich.table import Table as RichTable
-from rich.text import Text
 
 from gliolake.errors import InputError, first_line, unknown_name
-from gliolake.log.plain_text import shown
 from gliolake.sql.catalog import connect, damage_named, relations
 from gliolake.sql.connection import waited_for
 from gliolake.sql.export.cells import plain
@@ -25,8 +19,6 @@ from gliolake.sql.next_step import why_empty
 from gliolake.storage.lake import Lake
 
 FORMATS = ("table", "csv", "json", "parquet")
-MOST_ROWS = 50
-LONGEST_CELL = 320
 
 READING = ("SELECT", "EXPLAIN", "MULTI")
 """DuckDB's types of statements that are let through; MULTI is PIVOT."""
@@ -98,7 +90,7 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
         InputError: the format has no form for a column.
     """
     if form == "json":
-        stream.write(json.dumps(_listed(answer), default=plain).encode() + b"\n")
+        stream.write(json.dumps(rows_of(answer), default=plain).encode() + b"\n")
     else:
         try:
             write_rows(answer.schema, answer.to_batches(), form, stream)
@@ -107,81 +99,13 @@ def write(answer: pa.Table, form: str, stream: BinaryIO) -> None:
     stream.flush()
 
 
-def print_as(answer: pa.Table, form: str) -> None:
-    """Print an answer on standard output, as ``write`` does; a terminal gets text that does not steer it.
+def rows_of(answer: pa.Table) -> list[dict[str, Any]]:
+    """An answer as Python's values, row by row.
 
     Raises:
-        InputError: the format has no form for a column, or is none for a terminal.
+        InputError: Python has no such value.
     """
-    if not sys.stdout.isatty():
-        write(answer, form, sys.stdout.buffer)
-        return
-    if form == "parquet":
-        raise InputError("Parquet is nothing for a terminal.", hint="Give --output FILE, or pipe it elsewhere.")
-    text = io.BytesIO()
-    write(answer, form, text)
-    sys.stdout.write(text.getvalue().decode())
-
-
-def typed() -> str:
-    """The statement that comes on standard input.
-
-    Raises:
-        InputError: it is no UTF-8.
-    """
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"The statement on standard input is no UTF-8: {error}.", hint="Convert it first.") from None
-
-
-def show(answer: pa.Table, console: Console) -> None:
-    """Print an answer for people: at most ``MOST_ROWS`` rows, as a table where it fits, else row by row."""
-    rows = [
-        {name: shown(_cell(value), lines=True) for name, value in row.items()}
-        for row in _listed(answer.slice(0, MOST_ROWS))
-    ]
-    widths = [max([len(shown(name)), *(len(row[name]) for row in rows)]) for name in answer.column_names]
-    if sum(width + 3 for width in widths) <= console.width:
-        console.print(_grid(answer.schema, rows))
-    elif not rows:
-        console.print(f"No rows of {', '.join(map(shown, answer.column_names))}.", highlight=False)
-    else:
-        for number, row in enumerate(rows, start=1):
-            console.print(f"row {number}", style="dim")
-            console.print(_record(row))
-    if answer.num_rows > MOST_ROWS:
-        console.print(f"{MOST_ROWS} of {answer.num_rows:,} rows. --format csv gives all.", style="dim")
-
-
-def _listed(answer: pa.Table) -> list[dict[str, Any]]:
     try:
         return answer.to_pylist()
     except (OverflowError, ValueError) as error:  # years after 9999 and the like, which Python has not
         raise InputError(f"A value of the answer is beyond what Python can hold: {error}.", hint=AS_TEXT) from None
-
-
-def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> RichTable:
-    grid = RichTable(show_edge=False, header_style="bold")
-    for field in schema:
-        number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        grid.add_column(Text(shown(field.name)), justify="right" if number else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*map(Text, row.values()))
-    return grid
-
-
-def _record(row: dict[str, str]) -> RichTable:
-    record = RichTable.grid(padding=(0, 2))
-    for name, value in row.items():
-        record.add_row(Text(f"  {shown(name)}", style="bold"), Text(value, overflow="fold"))
-    return record
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = json.dumps(value, default=plain) if isinstance(value, (list, dict)) else str(value)
-    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + " …"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,6 @@ from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, Vector
 from gliolake.features.preprocessing.volumes import choose_volume_set, ready_scans
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 GOOD = 0.99
 """A coefficient from which on McBride (2005) calls agreement substantial: above 0.99 for continuous measurements."""
@@ -63,45 +60,12 @@ class PrecisionReport:
             "worst": [[int(feature), float(values[feature])] for feature in worst],
         }
 
-    def as_dict(self) -> dict[str, Any]:
-        """The report as JSON values, all coefficients included; null for NaN."""
-        told = {"backbone": self.backbone, "weights": self.weights, "precision": self.precision, "against": "fp32"}
-        every = {
-            branch: [float(value) if np.isfinite(value) else None for value in values]
-            for branch, values in self.agreement.items()
-        }
-        summaries = {branch: self.summary(branch) for branch in self.agreement}
-        return {**told, "scans": self.scans, "failed": list(self.failed), "summary": summaries, "ccc": every}
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table("branch", "lowest CCC", "median", f"share ≥ {GOOD}", "constant", "worst features (CCC)")
-        for branch in self.agreement:
-            told = self.summary(branch)
-            numbers = ["–" if told[key] is None else f"{told[key]:.4f}" for key in ("min", "median", "share_good")]
-            worst = ", ".join(f"{feature} ({value:.4f})" for feature, value in told["worst"])
-            table.add_row(branch, *numbers, str(told["constant"]), worst)
-        title = f"{self.backbone} (weights: {self.weights}): {self.precision} against fp32 over {self.scans} scans"
-        return Group(Text(title, style="bold"), table, *(Text(f"left out: {line}") for line in self.failed))
-
 
 @dataclass(frozen=True)
 class PrecisionReports:
     """One for each backbone that has a choice of precision."""
 
     reports: tuple[PrecisionReport, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The reports as JSON values."""
-        return {"reports": [report.as_dict() for report in self.reports]}
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-
-        return Group(*self.reports)
 
 
 def check_precision(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -23,12 +23,7 @@ from gliolake.cli.options import (
     WorkersOption,
     open_lake,
 )  # fmt: skip
-from gliolake.cli.output import console, print_json, print_report
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gliolake.features.weights.folder import WeightsFile, WeightsStatus
+from gliolake.cli.output import print_report
 
 
 def preprocess(
@@ -146,7 +141,7 @@ def weights_list(as_json: JsonOption = False) -> None:
     """
     from gliolake.features.weights.folder import list_weights
 
-    _print_weights(list_weights(), as_json)
+    print_report(list_weights(), as_json)
 
 
 def weights_verify(
@@ -159,7 +154,7 @@ def weights_verify(
     from gliolake.features.weights.folder import verify_weights
 
     checked = verify_weights(name)
-    _print_weights(checked, as_json)
+    print_report(checked, as_json)
     raise typer.Exit(1 if any(row.state == "damaged" for row in checked) else 0)
 
 
@@ -177,8 +172,7 @@ def weights_add(
     """
     from gliolake.features.weights.folder import add_weights
 
-    added = add_weights(file, name, any_checksum=skip_checksum)
-    _print_added(added, as_json)
+    print_report(add_weights(file, name, any_checksum=skip_checksum), as_json)
 
 
 def weights_fetch(name: Annotated[str, typer.Argument(help="The network.")], as_json: JsonOption = False) -> None:
@@ -188,32 +182,4 @@ def weights_fetch(name: Annotated[str, typer.Argument(help="The network.")], as_
     """
     from gliolake.features.weights.download import fetch_weights
 
-    added = fetch_weights(name)
-    _print_added(added, as_json)
-
-
-def _print_added(added: WeightsFile, as_json: bool) -> None:
-    from dataclasses import asdict
-
-    if as_json:
-        print_json(asdict(added))
-    else:
-        print(f"{added.name}: {added.bytes:,} bytes kept, {added.origin}.")
-
-
-def _print_weights(rows: Sequence[WeightsStatus], as_json: bool) -> None:
-    from dataclasses import asdict
-
-    if as_json:
-        print_json([asdict(row) for row in rows])
-        return
-    from rich.text import Text
-
-    terminal = console()
-    for row in rows:
-        terminal.print(Text.assemble((row.name, "bold"), f": {row.state}", f" ({row.origin})" if row.origin else ""))
-        source = row.source
-        told = {"from": source.url, "licence": source.licence, "size": f"{source.megabytes} MB", "detail": row.detail}
-        for name, value in told.items():
-            if value:
-                terminal.print(f"  {name}: {value}", highlight=False)
+    print_report(fetch_weights(name), as_json)

@@ -11,7 +11,6 @@ from gliolake.cli.options import JsonOption, LakeOption, LinkedOption, Scheduler
 from gliolake.cli.output import print_report
 
 if TYPE_CHECKING:
-    from gliolake.features.extraction.report import ExtractReport
     from gliolake.storage.lake import Lake
 
 
@@ -89,7 +88,7 @@ def ingest(
 def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
     from gliolake.ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
 
-    def extraction(job: ExtractJob) -> ExtractReport:
+    def extraction(job: ExtractJob) -> dict[str, int]:
         from gliolake.features.backbones.registry import BackboneOptions
         from gliolake.features.clips import ClipSettings
         from gliolake.features.extraction.command import extract as run
@@ -97,7 +96,7 @@ def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: 
         options: dict[str, Any] = dict(job.options)
         volumes = options.pop("volumes", None)
         settings = ClipSettings(**{name: options.pop(name) for name in ("box", "slices", "delta") if name in options})
-        return run(
+        report = run(
             lake,
             job.backbones,
             cohorts=job.cohorts or None,
@@ -107,6 +106,7 @@ def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: 
             scheduler=scheduler,
             workers=workers,
         )
+        return {one.feature_set: one.computed for one in report.feature_sets}
 
     def splits() -> dict[str, int]:
         from gliolake.sql.status import split_sizes

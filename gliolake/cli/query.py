@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -38,6 +39,7 @@ def sql(
     Example: gliolake sql "FROM flowchart" --lake lake --format csv
     """
     from gliolake.atomic import check_target, replaced
+    from gliolake.cli.output.sql import print_answer
     from gliolake.errors import InputError
     from gliolake.log.progress import note
     from gliolake.sql import query
@@ -50,7 +52,7 @@ def sql(
         if form == "table" and output is None:
             note(asked)
     else:
-        asked = query.typed() if statement == "-" else statement or ""
+        asked = typed() if statement == "-" else statement or ""
     if output is not None:
         check_target(output, overwrite=overwrite, inputs=[Path("/dev/stdin")] if statement == "-" else [])
     opened = open_lake(lake)
@@ -58,12 +60,24 @@ def sql(
     if output is not None:
         with replaced(output, overwrite=overwrite) as file:
             query.write(answer, "csv" if form == "table" else form, file)
-    elif form == "table":
-        query.show(answer, console())
     else:
-        query.print_as(answer, form)
+        print_answer(answer, form)
     if not answer.num_rows and (missing := query.nothing_found(opened, asked)):
         note(missing)
+
+
+def typed() -> str:
+    """The statement that comes on standard input.
+
+    Raises:
+        InputError: it is no UTF-8.
+    """
+    from gliolake.errors import InputError
+
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"The statement on standard input is no UTF-8: {error}.", hint="Convert it first.") from None
 
 
 def status(

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from gliolake.errors import ClusterError, InputError
-from gliolake.ingest.schedule import ExtractJob, Schedule, ScheduleReport, Steps, read_schedule, run_schedule
+from gliolake.ingest.schedule import ExtractJob, Schedule, ScheduleReport, Steps, notice, read_schedule, run_schedule
 from gliolake.ingest.webhook import is_safe, post
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake
@@ -27,14 +27,11 @@ class Extraction:
         self.asked: list[ExtractJob] = []
         self.error = error
 
-    def __call__(self, job: ExtractJob) -> Extraction:
+    def __call__(self, job: ExtractJob) -> dict[str, int]:
         self.asked.append(job)
         if self.error:
             raise self.error
-        return self
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"feature_sets": [{"feature_set": "random_conv-1", "computed": 2}]}
+        return {"random_conv-1": 2}
 
 
 def steps(lake: Lake, extraction: Extraction | None = None) -> Steps:
@@ -94,7 +91,7 @@ def test_an_extraction_that_fails_is_told_and_what_was_ingested_stays(
     failing = Extraction(ClusterError("No worker.", hint="Start one."))
     report = run_schedule(lake, read_schedule(cohorts), steps(lake, failing), scheduler=scheduler)
     assert report.failed == ("ucsf_pdgm", "extract")
-    assert report.as_dict()["extract_error"] == "No worker. Start one."
+    assert report.extract_error == "No worker. Start one."
     assert len(lake.read("scans")) == 1
 
 
@@ -152,7 +149,7 @@ def test_a_web_address_is_told_and_its_trouble_is_a_warning_that_keeps_it_secret
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with listener(204) as (address, heard):
         report = run_schedule(lake, Schedule("cohorts.toml", (), None, address), steps(lake))
-        assert json.loads(heard[0]) == json.loads(json.dumps(report.as_dict()))
+        assert json.loads(heard[0]) == json.loads(json.dumps(notice(report)))
     with listener(302, {"Location": "http://127.0.0.1:9/"}) as (address, heard):
         assert post(address, {}) == "The webhook at 127.0.0.1 answered 302."
         run_schedule(lake, Schedule("cohorts.toml", (), None, address), steps(lake))

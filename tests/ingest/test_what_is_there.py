@@ -22,7 +22,7 @@ from gliolake.ingest.cohorts.description import Cohort, load_cohort
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans.images import ReadScan, read_scan
 from gliolake.ingest.scans.model import FoundScan
-from gliolake.ingest.schedule import Extracted, ExtractJob, Steps, read_schedule, run_schedule
+from gliolake.ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake
 from tests.support.nobody import nobody
@@ -292,7 +292,7 @@ def test_a_scheduled_run_goes_on_and_ends_with_1_where_a_folder_has_a_problem(
 ) -> None:
     (tmp_path / "cohorts.toml").write_text(f'[[cohort]]\ncohort = "brats21"\nimages = "{images}"\n')
 
-    def never(job: ExtractJob) -> Extracted:
+    def never(job: ExtractJob) -> dict[str, int]:
         raise AssertionError(job)
 
     steps = Steps(extract=never, count=dict)
@@ -301,7 +301,7 @@ def test_a_scheduled_run_goes_on_and_ends_with_1_where_a_folder_has_a_problem(
         shutil.rmtree(images / scan_id)
     report = run_schedule(lake, read_schedule(tmp_path / "cohorts.toml"), steps)
     assert (report.exit_code, report.failed) == (1, ("brats21",))
-    assert "--vanished-are-gone" in report.as_dict()["cohorts"]["brats21"]["error"]
+    assert "--vanished-are-gone" in report.cohorts[0].error
     assert len(scans(lake)) == 8
 
 

@@ -15,10 +15,10 @@ import pytest
 import gliolake
 from gliolake.cli import ending
 from gliolake.cli.app import main
+from gliolake.cli.query import typed
 from gliolake.errors import InputError, Obstructed, StorageUnreachable
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.sql.committed_files import CommittedFiles
-from gliolake.sql.query import typed
 from gliolake.storage.lake import Lake
 
 REFUSED_BY_KIND = [

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-MODULES = {"maintenance": "lake", "sql": "lake", "ingest": "ingest", "analysis": "analysis"}
-"""Package of a report -> the module here that knows it."""
+ROOMS = {"analysis", "features", "ingest", "maintenance", "sql"}
+"""Packages of reports; a module here for each knows them."""
 
 
 def console() -> Console:
@@ -32,7 +32,7 @@ def print_json(value: Any) -> None:
 
 
 def print_report(report: Any, as_json: bool) -> None:
-    """A report, as a table or as one JSON object."""
+    """A report, or several, as a table or as one JSON value."""
     if as_json:
         print_json(dumped(report))
     else:
@@ -41,21 +41,27 @@ def print_report(report: Any, as_json: bool) -> None:
         console().print(rendered(shown_within(report)))
 
 
-def dumped(report: Any) -> dict[str, Any]:
-    """All that a report says, in types that JSON has."""
+def dumped(report: Any) -> Any:
+    """All that a report says, in types that JSON has; a list of that for a list of reports."""
+    if isinstance(report, list):
+        return [dumped(one) for one in report]
     own = getattr(report, "as_dict", None)
     return dict(own() if own else _known(report, "DUMPED", asdict)(report))
 
 
 def rendered(report: Any) -> RenderableType:
-    """A report as people see it."""
+    """A report as people see it, or several, one below the other."""
+    if isinstance(report, list):
+        from rich.console import Group
+
+        return Group(*map(rendered, report))
     shown: RenderableType = _known(report, "RENDERED", lambda itself: itself)(report)
     return shown
 
 
 def _known(report: Any, kind: str, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """What the package's module has for reports of this class; those it has nothing for say it themselves."""
-    module = MODULES.get(type(report).__module__.split(".")[1])
-    known = getattr(import_module(f"{__name__}.{module}"), kind, {}) if module else {}
+    room = type(report).__module__.split(".")[1]
+    known = getattr(import_module(f"{__name__}.{room}"), kind, {}) if room in ROOMS else {}
     found: Callable[[Any], Any] = known.get(type(report).__name__, otherwise)
     return found

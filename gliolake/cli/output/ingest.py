@@ -60,6 +60,12 @@ def _schedule(report: ScheduleReport) -> RenderableType:
     return Group(*(Text(line) for line in (*wrong, *notes, *gone, report.summary)))
 
 
+def _notice(report: ScheduleReport) -> dict[str, Any]:
+    from gliolake.ingest.schedule import notice
+
+    return notice(report)
+
+
 def _named(what: str, names: tuple[str, ...]) -> list[tuple[str, str]]:
     """A line that counts names and shows the first few; no line where there are none."""
     if not names:
@@ -86,3 +92,6 @@ RENDERED: dict[str, Callable[[Any], RenderableType]] = {
     "ScheduleReport": _schedule,
 }
 """Name of a report's class -> how people see it."""
+
+DUMPED: dict[str, Callable[[Any], dict[str, Any]]] = {"ScheduleReport": _notice}
+"""Those whose JSON is not just their fields."""

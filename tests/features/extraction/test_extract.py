@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from distributed import KilledWorker
 
+from gliolake.cli.output import dumped, rendered
 from gliolake.errors import ClusterError, InputError
 from gliolake.features.backbones import random_conv
 from gliolake.features.backbones.registry import BackboneOptions
@@ -271,7 +272,7 @@ def test_a_scan_that_cannot_be_extracted_is_excluded_and_the_run_goes_on(
         "BraTS2021_00003": "worker lost",
     }
     assert {row["scan_id"] for row in look.rows(lake, "exclusions", step="features")} == set(list(scans)[1:4])
-    assert "The tumour's corner (x 400" in report.as_dict()["feature_sets"][0]["failed"][1]["detail"]
+    assert "The tumour's corner (x 400" in report.feature_sets[0].failed[1].detail
 
 
 def test_a_backbone_that_cannot_be_had_ready_ends_the_run_and_excludes_no_scan(
@@ -441,12 +442,12 @@ def test_the_report_shows_what_the_vectors_rest_on(world: tuple[Lake, Path], inl
 
     console = Console(width=100, record=True, file=None, quiet=False, stderr=True)
     report = extract(world[0], settings=SMALL)
-    report.show(console)
+    console.print(rendered(report))
     text = console.export_text()
     assert "(weights: random; SYNTHETIC scans)" in text
     assert "computed now" in text
     assert report.scans_per_second > 0
-    assert report.as_dict()["synthetic"]
+    assert dumped(report)["synthetic"]
 
 
 @pytest.mark.parametrize("scan_id", ["BraTS2021_00000", "BraTS2021_01480"])

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gliolake.cli.output import dumped, rendered
 from gliolake.errors import InputError
 from gliolake.features.backbones import registry as backbones
 from gliolake.features.backbones.registry import BackboneOptions
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction import command as extract
 from gliolake.features.extraction import precision, preflight
-from gliolake.features.extraction.precision import check_precision
+from gliolake.features.extraction.precision import PrecisionReports, check_precision
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 
@@ -75,14 +76,14 @@ def test_the_same_scans_are_compared_feature_by_feature_and_nothing_is_written(w
         assert values.shape == (400,)
         assert np.isnan(values[0])
         assert 0.8 < np.nanmedian(values) < 1
-    (again,) = check_precision(lake, ["net"], options=BF16, settings=SMALL, scans=5).reports
-    assert json.dumps(again.as_dict()) == json.dumps(report.as_dict())
+    again = check_precision(lake, ["net"], options=BF16, settings=SMALL, scans=5)
+    assert dumped(again) == dumped(PrecisionReports((report,)))
     assert lake.version == version
 
 
 def test_json_has_every_coefficient_and_the_table_the_worst(world: tuple[Lake, Path]) -> None:
     reports = check_precision(world[0], ["net"], options=BF16, settings=SMALL, scans=4)
-    told = json.loads(json.dumps(reports.as_dict(), allow_nan=False))["reports"][0]
+    told = json.loads(json.dumps(dumped(reports), allow_nan=False))["reports"][0]
     values = told["ccc"]["T2"]
     assert len(values) == 400
     assert values[0] is None
@@ -94,7 +95,7 @@ def test_json_has_every_coefficient_and_the_table_the_worst(world: tuple[Lake, P
     feature, worst = summary["worst"][0]
     assert worst == min(known) == values[feature]
     console = Console(width=140, record=True, quiet=False, stderr=True)
-    console.print(reports)
+    console.print(rendered(reports))
     text = console.export_text()
     assert "bf16 against fp32 over 4 scans" in text
     assert f"{feature} ({worst:.4f})" in text

@@ -1,7 +1,10 @@
-"""How reports about the lake as a whole look: what it holds, what was written from it, and whether it is sound."""
+"""How reports about the lake's tables look: what they hold, exports, the audit, and answers to queries."""
 
 from __future__ import annotations
 
+import io
+import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -10,64 +13,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from gliolake.storage.layout import QUARANTINE
+from gliolake.cli.output import console
+from gliolake.errors import InputError
+from gliolake.log.plain_text import shown
 
 if TYPE_CHECKING:
-    from gliolake.maintenance.purge import Purge
-    from gliolake.maintenance.verify import Finding, Verification
+    import pyarrow as pa
+
     from gliolake.sql.audit import AuditReport
     from gliolake.sql.dictionary import Overview, Relation
     from gliolake.sql.export.bids import BidsExport
     from gliolake.sql.export.table import Exported
     from gliolake.sql.status import Status
 
-
-def _verification(report: Verification) -> Iterator[RenderableType]:
-    from gliolake.maintenance.verify import LOG_DAMAGE, REPLACED
-
-    yield f"Commit {report.version}: {report.files} files, {report.rows:,} rows checked."
-    replaced = [finding for finding in report.findings if finding.kind == REPLACED]
-    for finding in report.findings:
-        if finding.kind != REPLACED:
-            yield Text(f"  {finding.kind}: {finding.path}: {finding.detail}{_done(report, finding)}")
-    if replaced:
-        old = [finding for finding in replaced if not finding.young]
-        yield f"  {len(replaced)} files that later commits replaced, {sum(f.bytes for f in replaced):,} bytes"
-        yield f"    {len(old)} of them more than a day ago{_done(report, old[0]) if old else ''}"
-    if report.quarantined[0]:
-        yield f"  {report.quarantined[0]} files, {report.quarantined[1]:,} bytes, in {QUARANTINE}"
-        yield "    gliolake purge removes those that have been there for a day"
-    if all(finding.is_harmless for finding in report.findings):
-        yield "All files are as committed."
-    elif any(finding.kind in LOG_DAMAGE and finding.lasting for finding in report.findings):
-        yield "Restore the damaged records from a backup; no repair can write them again."
-    elif any(finding.lasting for finding in report.findings) and report.repaired:
-        yield "Not all could be mended: restore from a backup, or correct, what is named as left."
-    elif not report.sound:
-        yield f"Run `gliolake verify --repair` to take damaged files out and move left-over ones into {QUARANTINE}."
-    if report.repaired and (commands := report.restore_commands()):
-        yield f"The damaged files are out of the lake. Run again: {', '.join(commands)}"
-
-
-def _done(report: Verification, finding: Finding) -> str:
-    from gliolake.maintenance.verify import DONE, FOREIGN
-
-    if finding.kind == FOREIGN:
-        return " (left alone)"
-    if finding.young and not finding.is_damage:
-        return " (young: somebody may still need it)"
-    if not report.repaired:
-        return ""
-    return " -> left" if finding.lasting else f" -> {DONE[finding.kind]}"
-
-
-def _purge(report: Purge) -> str:
-    lines = [f"{report.removed} files, {report.bytes:,} bytes, removed from {QUARANTINE}."]
-    if report.waiting:
-        lines.append(f"{report.waiting} files stay: they have been there for less than a day, or a commit needs them.")
-    if report.foreign:
-        lines.append(f"{report.foreign} files stay: gliolake does not make files of their names.")
-    return "\n".join(lines)
+ROWS_SHOWN = 50
+LONGEST_CELL = 320
 
 
 def _exported(report: Exported) -> str:
@@ -154,6 +114,74 @@ def _overview(report: Overview) -> Iterator[RenderableType]:
     yield Text("gliolake dictionary NAME describes one, column by column.", style="dim")
 
 
+def print_answer(answer: pa.Table, form: str) -> None:
+    """Print the answer to a query: as a table for people, else as ``gliolake.sql.query.write`` writes it.
+
+    Raises:
+        InputError: the format has no form for a column, or is none for a terminal.
+    """
+    from gliolake.sql.query import write
+
+    if form == "table":
+        terminal = console()
+        terminal.print(Group(*_answer(answer, terminal.width)), highlight=False)
+    elif not sys.stdout.isatty():
+        write(answer, form, sys.stdout.buffer)
+    elif form == "parquet":
+        raise InputError("Parquet is nothing for a terminal.", hint="Give --output FILE, or pipe it elsewhere.")
+    else:  # in text, so that it does not steer the terminal
+        text = io.BytesIO()
+        write(answer, form, text)
+        sys.stdout.write(text.getvalue().decode())
+
+
+def _answer(answer: pa.Table, width: int) -> Iterator[RenderableType]:
+    """At most ``ROWS_SHOWN`` rows, as a table where it fits, else row by row."""
+    from gliolake.sql.query import rows_of
+
+    rows = [
+        {name: shown(_cell(value), lines=True) for name, value in row.items()}
+        for row in rows_of(answer.slice(0, ROWS_SHOWN))
+    ]
+    needed = sum(max([len(shown(name)), *(len(row[name]) for row in rows)]) + 3 for name in answer.column_names)
+    if needed <= width:
+        yield _grid(answer.schema, rows)
+    elif not rows:
+        yield f"No rows of {', '.join(map(shown, answer.column_names))}."
+    else:
+        for number, row in enumerate(rows, start=1):
+            yield Text(f"row {number}", style="dim")
+            record = Table.grid(padding=(0, 2))
+            for name, value in row.items():
+                record.add_row(Text(f"  {shown(name)}", style="bold"), Text(value, overflow="fold"))
+            yield record
+    if answer.num_rows > ROWS_SHOWN:
+        yield Text(f"{ROWS_SHOWN} of {answer.num_rows:,} rows. --format csv gives all.", style="dim")
+
+
+def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> Table:
+    from pyarrow.types import is_floating, is_integer
+
+    grid = Table(show_edge=False, header_style="bold")
+    for field in schema:
+        right = is_integer(field.type) or is_floating(field.type)
+        grid.add_column(Text(shown(field.name)), justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        grid.add_row(*map(Text, row.values()))
+    return grid
+
+
+def _cell(value: Any) -> str:
+    from gliolake.sql.export.cells import plain
+
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = json.dumps(value, default=plain) if isinstance(value, (list, dict)) else str(value)
+    return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + " …"
+
+
 def _lines(render: Callable[[Any], Iterator[RenderableType]]) -> Callable[[Any], RenderableType]:
     return lambda report: Group(*render(report))
 
@@ -163,15 +191,12 @@ RENDERED: dict[str, Callable[[Any], RenderableType]] = {
     "BidsExport": _bids,
     "Exported": _exported,
     "Overview": _lines(_overview),
-    "Purge": _purge,
     "Relation": _lines(_relation),
     "Status": _lines(_status),
-    "Verification": _lines(_verification),
 }
 """Name of a report's class -> how people see it."""
 
 DUMPED: dict[str, Callable[[Any], dict[str, Any]]] = {
     "Overview": lambda report: {name: asdict(relation) for name, relation in report.relations.items()},
-    "Verification": lambda report: {**asdict(report), "sound": report.sound},
 }
 """Those whose JSON says more than their fields."""
