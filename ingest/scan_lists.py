@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> ListReport:
-    """Bring a list into the table ``lists``, in place of a former list of this name and cohort.
+    """Bring a list into the table ``scan_lists``, in place of a former list of this name and cohort.
 
     The ids are taken from the column in which most entries are scan ids of the cohort, headed or not. A scan
     named twice is one row with two entries; entries that are no id of the cohort are reported and left out.
@@ -37,10 +37,10 @@ def ingest_list(lake: Lake, cohort: str | Path, name: str, file: str | Path) -> 
         {"list": name, "cohort": described.name, "scan_id": scan_id, "entries": count, "source_sha256": table.sha256}
         for scan_id, count in sorted(counts.items())
     ]
-    former = lake.read("lists", {"list": name, "cohort": described.name}, ["source_sha256"])
+    former = lake.read("scan_lists", {"list": name, "cohort": described.name}, ["source_sha256"])
     replaced = former.num_rows if {*former["source_sha256"].to_pylist()} - {table.sha256} else 0
     with start_run(lake, "ingest-list", {"cohort": str(cohort), "name": name, "file": str(file)}) as run:
-        run.transact(lambda tx: tx.replace("lists", {"list": name, "cohort": described.name}, rows))
+        run.transact(lambda tx: tx.replace("scan_lists", {"list": name, "cohort": described.name}, rows))
     where = {"cohort": described.name}
     known = {row["scan_id"] for kind in ("scans", "labels") for row in lake.read(kind, where, ["scan_id"]).to_pylist()}
     return ListReport(

@@ -156,14 +156,14 @@ def result_rows(name: str, cohorts: Cohorts, result: Result) -> Rows:
     predictions["probability"] = result.answer.probability[fit, row]
     fits = [
         {
-            "experiment": name, "repeat": fold.repeat, "fold": fold.fold, "fitting": len(fold.fitting),
-            "validation": len(fold.validation), "test": len(fold.test),
+            "experiment": name, "repeat": fold.repeat, "fold": fold.fold, "n_train": len(fold.fitting),
+            "n_validation": len(fold.validation), "n_test": len(fold.test),
             "selection": as_json({what: values[f] for what, values in result.answer.selection.items()}),
         }
         for f, fold in enumerate(result.folds)
     ]  # fmt: skip
     return {
-        "fits": fits,
+        "cv_folds": fits,
         "predictions": _table("predictions", predictions),
         "attention": _attention(place, scans, result, fit, row),
         "metrics": [{"experiment": name, **asdict(figure)} for figure in result.figures],

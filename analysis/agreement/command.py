@@ -39,7 +39,7 @@ def compare(
     lake: Lake, names: Sequence[str] = (), *, rescans: bool = False, scheduler: str | None = None,
     workers: int | None = None,
 ) -> AgreementReport:  # fmt: skip
-    """Compute tables ccc and agreements for feature sets, as far as the lake does not have them.
+    """Compute tables ccc and ccc_means for feature sets, as far as the lake does not have them.
 
     Args:
         lake: the lake.
@@ -69,7 +69,7 @@ def compute(
         pairs: of two sets, or of one and itself: then two examinations of each patient are compared.
         progress: show a progress bar on standard error; without one, all is done by this process.
     """
-    there = {(row["first"], row["second"]): row["input_sha256"] for row in lake.read("agreements").to_pylist()}
+    there = {(row["first"], row["second"]): row["input_sha256"] for row in lake.read("ccc_means").to_pylist()}
     files = files_of(lake.state())
     todo = {one.pair: one for one in comparisons(lake, pairs, files) if there.get(one.pair) != one.digest}
     blocks = [block for one in todo.values() for block in blocks_of(lake, one, files)]

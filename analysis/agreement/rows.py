@@ -1,4 +1,4 @@
-"""From what the blocks of a comparison came to, to rows of tables ccc and agreements."""
+"""From what the blocks of a comparison came to, to rows of tables ccc and ccc_means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gliolake.analysis.agreement.task import Block, Compared
 from gliolake.schema.features import BRANCHES
 
 ALL = "all"
-"""What stands for all modalities together in table agreements."""
+"""What stands for all modalities together in table ccc_means."""
 
 Rows = dict[str, list[dict[str, Any]]]
 """Rows by table."""
@@ -88,7 +88,7 @@ class Gathered:
                 sums[group] = sums[group] + moments if group in sums else moments
 
     def rows(self, pair: tuple[str, str], digest: str) -> Rows:
-        """Rows of tables ccc and agreements; none where no scan was compared.
+        """Rows of tables ccc and ccc_means; none where no scan was compared.
 
         Args:
             pair: the feature sets.
@@ -105,7 +105,7 @@ class Gathered:
                 for modality, one in found.items()
                 for row in self._of_features(one)
             ],
-            "agreements": [
+            "ccc_means": [
                 place | {"modality": name, "features": features[name], "input_sha256": digest} | self._of_mean(one)
                 for name, one in means.items()
             ],

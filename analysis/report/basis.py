@@ -24,10 +24,11 @@ MEANING = {
 """By what the vectors rest on (column ``weights`` of table experiments)."""
 
 QUERY = """
-    SELECT bases.weights, bases.basis, bases.weights = 'trained' AS trained,
-        count(DISTINCT row.name) AS rows, count(DISTINCT bases.experiment) AS experiments,
-        list(DISTINCT bases.feature_set ORDER BY bases.feature_set) AS feature_sets
-    FROM study_rows AS row JOIN bases ON row.state = 'done' AND bases.experiment = row.experiment
+    SELECT origin.weights, origin.basis, origin.weights = 'trained' AS trained,
+        count(DISTINCT row.name) AS rows, count(DISTINCT origin.experiment) AS experiments,
+        list(DISTINCT origin.feature_set ORDER BY origin.feature_set) AS feature_sets
+    FROM study_rows AS row
+    JOIN experiment_provenance AS origin ON row.state = 'done' AND origin.experiment = row.experiment
     WHERE row.study = $study GROUP BY ALL ORDER BY ALL
 """
 

@@ -21,7 +21,7 @@ CONFLICTS = """SELECT cohort_a, label_rule_a, status_a, cohort_b, label_rule_b, 
     count(*) AS pairs, count(DISTINCT patient_id) AS patients
 FROM label_conflicts GROUP BY ALL ORDER BY ALL"""
 
-SUSPECTS = "FROM suspects"
+SUSPECTS = "FROM suspected_duplicates"
 RULES = """
     SELECT DISTINCT label_rule FROM study_rows JOIN experiments USING (experiment) WHERE "study" = $study
 """

@@ -30,12 +30,12 @@ EXPERIMENTS = """
         SELECT experiment, count(*) AS files, sha256(string_agg(sha256 || chr(10), '' ORDER BY sha256)) AS files_sha256
         FROM provenance GROUP BY experiment
     )
-    SELECT own.labels, made.*, bases.basis, made.weights = 'trained' AS trained, files.files, files.files_sha256,
+    SELECT own.labels, made.*, origin.basis, made.weights = 'trained' AS trained, files.files, files.files_sha256,
         json_extract_string(made.settings, '$.input_sha256') AS input_sha256,
         json_extract_string(made.settings, '$.code_sha256') AS code_sha256
     FROM own
     JOIN experiments AS made USING (experiment)
-    JOIN bases USING (experiment)
+    JOIN experiment_provenance AS origin USING (experiment)
     LEFT JOIN files USING (experiment)
     ORDER BY own.position
 """
@@ -58,7 +58,7 @@ RUNS = """
         SELECT run_id FROM experiments WHERE list_contains($experiments, experiment)
         UNION SELECT run_id FROM feature_sets WHERE list_contains($sets, feature_set)
         UNION SELECT run_id FROM features WHERE list_contains($sets, feature_set)
-        UNION SELECT run_id FROM scans UNION SELECT run_id FROM labels UNION SELECT run_id FROM lists
+        UNION SELECT run_id FROM scans UNION SELECT run_id FROM labels UNION SELECT run_id FROM scan_lists
         UNION SELECT run_id FROM study_rows WHERE study = $study
         UNION SELECT run_id FROM comparisons WHERE study = $study
     ) ORDER BY started, run_id

@@ -137,7 +137,10 @@ def comparisons(connection: DuckDBPyConnection, study: str) -> Iterator[Table]:
     failed = {row["name"] for row in ask(connection, MISSING["overview"], asked)}
     # Rows that failed are told of with their tables.
     missing = [row for row in ask(connection, MISSING["comparisons"], asked) if row["name"] not in failed]
-    words = {row["weights"]: row["basis"] for row in ask(connection, "SELECT DISTINCT weights, basis FROM bases", {})}
+    words = {
+        row["weights"]: row["basis"]
+        for row in ask(connection, "SELECT DISTINCT weights, basis FROM experiment_provenance", {})
+    }
     rows = ask(connection, QUERIES["comparisons"], asked)
     for row in rows:
         row["basis"] = " against ".join(words.get(kind, kind) for kind in (row["basis"] or "").split(" against "))

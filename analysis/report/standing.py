@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 RUNS = """
     SELECT run_id, json_extract_string(arguments, '$.study') AS study, started, ended, outcome,
         coalesce(json_extract_string(arguments, '$.analyse') = 'true', false) AS analysis,
-        (SELECT count(*) FROM fits WHERE fits.run_id = runs.run_id) AS folds,
+        (SELECT count(*) FROM cv_folds WHERE cv_folds.run_id = runs.run_id) AS folds,
         (SELECT count(*) FROM experiments WHERE experiments.run_id = runs.run_id) AS experiments,
         runs.run_id IN (SELECT run_id FROM study_rows) AS wrote_rows
     FROM runs WHERE command = 'study' ORDER BY started DESC, run_id DESC

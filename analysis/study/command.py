@@ -41,7 +41,7 @@ def analyse(lake: Lake, study: str, *, seed: int = 0, progress: bool = True) -> 
     """
     rows = study_rows(lake, study)
     done = finished(lake, rows)
-    total = sum(bool(one.row["against"]) + (one.row["table"] in MAIN_TABLES) for one in done.values())
+    total = sum(bool(one.row["compared_with"]) + (one.row["table"] in MAIN_TABLES) for one in done.values())
     total += len(pairs(list(done.values())))
     bar = track(f"comparing rows of {study}", total) if progress and total else nullcontext(lambda: None)
     with bar as advance:

@@ -44,7 +44,7 @@ def comparison_rows(
     """
     rows, families = [], []
     for name, first in done.items():
-        against = str(first.row["against"])
+        against = str(first.row["compared_with"])
         if not against:
             continue
         second = done.get(against)

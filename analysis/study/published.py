@@ -21,9 +21,10 @@ QUERIES = {
     OVERVIEW: """
         SELECT study, "table", count(*) AS rows, count(*) FILTER (state = 'done') AS done,
             count(*) FILTER (state = 'failed') AS failed, count(*) FILTER (state = 'quoted') AS quoted,
-            string_agg(DISTINCT bases.basis, ', ' ORDER BY bases.basis) AS basis,
-            coalesce(bool_and(bases.weights = 'trained') FILTER (bases.weights IS NOT NULL), true) AS trained
-        FROM study_rows LEFT JOIN bases ON state = 'done' AND bases.experiment = study_rows.experiment
+            string_agg(DISTINCT origin.basis, ', ' ORDER BY origin.basis) AS basis,
+            coalesce(bool_and(origin.weights = 'trained') FILTER (origin.weights IS NOT NULL), true) AS trained
+        FROM study_rows
+        LEFT JOIN experiment_provenance AS origin ON state = 'done' AND origin.experiment = study_rows.experiment
         WHERE list_contains($studies, study) GROUP BY study, "table" ORDER BY study, min(position)
     """,
     "results": """
@@ -37,8 +38,8 @@ QUERIES = {
         FROM comparisons AS found
         JOIN study_rows AS one ON one.study = found.study AND one.name = found.first
         JOIN study_rows AS other ON other.study = found.study AND other.name = found.second
-        LEFT JOIN bases AS a ON a.experiment = one.experiment
-        LEFT JOIN bases AS b ON b.experiment = other.experiment
+        LEFT JOIN experiment_provenance AS a ON a.experiment = one.experiment
+        LEFT JOIN experiment_provenance AS b ON b.experiment = other.experiment
         WHERE list_contains($studies, found.study)
         ORDER BY found.study, one.position, list_position(['auc', 'precision', 'recall'], metric),
             list_position(['rank-sum', 'corrected t', 'DeLong', 'patient bootstrap'], test)
@@ -48,11 +49,11 @@ QUERIES = {
         FROM correlations WHERE list_contains($studies, study) ORDER BY study, name
     """,
     "subgroups": """
-        SELECT one."table", one.label, found.* EXCLUDE (run_id), bases.basis,
-            coalesce(bases.weights = 'trained', false) AS trained
+        SELECT one."table", one.label, found.* EXCLUDE (run_id), origin.basis,
+            coalesce(origin.weights = 'trained', false) AS trained
         FROM subgroups AS found
         JOIN study_rows AS one ON one.study = found.study AND one.name = found.name
-        LEFT JOIN bases ON bases.experiment = one.experiment
+        LEFT JOIN experiment_provenance AS origin ON origin.experiment = one.experiment
         WHERE list_contains($studies, found.study)
         ORDER BY found.study, one.position, found.split DESC,
             list_position(['all', 'site', 'sex', 'age', 'grade', 'diagnosis'], attribute), "group"
@@ -75,13 +76,14 @@ MISSING = {
     "comparisons": """
         SELECT one."table", one.name, one.label,
             CASE WHEN one.state <> 'done' THEN one.detail
-                WHEN other.name IS NULL THEN 'is compared with ' || one.against || ', which the study does not have'
+                WHEN other.name IS NULL THEN 'is compared with ' || one.compared_with
+                    || ', which the study does not have'
                 WHEN other.state = 'done' THEN 'has no predictions of its split, or ' || other.label || ' has none'
                 WHEN other.state = 'failed' THEN 'is compared with ' || other.label || ', which failed'
                 ELSE 'is compared with ' || other.label || ', a quoted figure' END AS why
         FROM study_rows AS one
-        LEFT JOIN study_rows AS other ON other.study = one.study AND other.name = one.against
-        WHERE list_contains($studies, one.study) AND one.against <> '' AND one.state <> 'quoted'
+        LEFT JOIN study_rows AS other ON other.study = one.study AND other.name = one.compared_with
+        WHERE list_contains($studies, one.study) AND one.compared_with <> '' AND one.state <> 'quoted'
             AND (one.study, one.name) NOT IN (SELECT (study, first) FROM comparisons)
         ORDER BY one.study, one.position
     """,

@@ -125,8 +125,10 @@ def outcomes(lake: Lake, experiment: str) -> dict[str, Outcome]:
     # The order of files may change as they are merged; that of the sums must not.
     given = given.sort_values(["scan", "repeat", "fold"], kind="stable")
     metrics = lake.read("metrics", {"experiment": experiment}).to_pylist()
-    fits = lake.read("fits", {"experiment": experiment}, ["fitting", "validation", "test"]).to_pandas()
-    tested, trained = (0.0, 0.0) if fits.empty else (fits["test"].mean(), (fits["fitting"] + fits["validation"]).mean())
+    fits = lake.read("cv_folds", {"experiment": experiment}, ["n_train", "n_validation", "n_test"]).to_pandas()
+    tested, trained = (
+        (0.0, 0.0) if fits.empty else (fits["n_test"].mean(), (fits["n_train"] + fits["n_validation"]).mean())
+    )
     found = {}
     for split, of in given.groupby("split", sort=True):
         figures: dict[str, dict[Fit, float | None]] = {}

@@ -22,7 +22,7 @@ TABLES = (
         made_by=("gliolake ccc",),
     ),
     define_table(
-        "agreements",
+        "ccc_means",
         "one row per pair of feature sets and modality: the mean CCC over features, with an interval",
         "first second modality",
         "",

@@ -135,7 +135,7 @@ TABLES = (
         may_be_empty=True,
     ),
     define_table(
-        "lists",
+        "scan_lists",
         "one row per scan on a list that a user gave, e.g. a paper's table of external patients",
         "list cohort scan_id",
         "",

@@ -27,7 +27,7 @@ TABLES = (
         Column("precision_sem", real, "published standard error of the mean", True),
         Column("recall", real, "published mean", True),
         Column("recall_sem", real, "published standard error of the mean", True),
-        Column("against", text, "row of the study that it is compared with; empty where with none"),
+        Column("compared_with", text, "row of the study that it is compared with; empty where with none"),
         made_by=STUDY,
     ),
     define_table(

@@ -187,7 +187,7 @@ def refuse_bad_lists(lake: Lake) -> None:
     from gliolake.sql.catalog import connect
 
     with connect(lake) as connection:
-        if not connection.execute("SELECT count(*) FROM lists").fetchall()[0][0]:
+        if not connection.execute("SELECT count(*) FROM scan_lists").fetchall()[0][0]:
             raise InputError("The lake has no list of external scans.", hint="Bring one in: gliolake ingest-list FILE.")
         found: list[tuple[Any, ...]] = connection.execute(WRONG_ENTRIES).fetchall()
     if found:
@@ -199,9 +199,9 @@ def refuse_bad_lists(lake: Lake) -> None:
 
 
 WRONG_ENTRIES = """
-SELECT lists.list, lists.scan_id,
+SELECT scan_lists.list, scan_lists.scan_id,
     CASE WHEN patients.scan_id IS NULL THEN 'unknown' ELSE 'a training patient' END
-FROM lists LEFT JOIN patients USING (cohort, scan_id)
+FROM scan_lists LEFT JOIN patients USING (cohort, scan_id)
 WHERE patients.scan_id IS NULL
     OR patients.patient_id IN (SELECT patient_id FROM training_scans)
 ORDER BY ALL

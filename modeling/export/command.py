@@ -184,7 +184,7 @@ def _describe(
     from gliolake.sql.catalog import connect
 
     with connect(lake) as connection:
-        query = "SELECT basis FROM bases WHERE experiment = ?"
+        query = "SELECT basis FROM experiment_provenance WHERE experiment = ?"
         ((basis,),) = connection.execute(query, [row["experiment"]]).fetchall()
     sets = {one["feature_set"]: one for one in lake.read("feature_sets").to_pylist()}
     own = [sets[name] for name in trained.experiment.feature_sets]

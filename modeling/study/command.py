@@ -191,7 +191,7 @@ def _fit(lake: Lake, run: Run, client: Client, plan: Plan) -> int:
 def _missing(lake: Lake, experiments: Mapping[str, Experiment]) -> dict[str, set[int]]:
     """Repeats of which the lake lacks folds, by experiment; experiments that lack none are left out."""
     fits: dict[tuple[str, int], int] = defaultdict(int)
-    for row in lake.read("fits", columns=["experiment", "repeat"]).to_pylist():
+    for row in lake.read("cv_folds", columns=["experiment", "repeat"]).to_pylist():
         fits[row["experiment"], row["repeat"]] += 1
     known = set(lake.read("experiments", columns=["experiment"])["experiment"].to_pylist())
     missing = {
@@ -292,7 +292,7 @@ def _study_row(study: str, row: StudyRow, plan: Plan) -> dict[str, Any]:
         state, experiment = "failed", ""
     return {
         "study": study, "name": row.name, "table": row.table, "position": row.position, "label": row.label,
-        "split": row.split, "state": state, "experiment": experiment, "against": row.against,
+        "split": row.split, "state": state, "experiment": experiment, "compared_with": row.compared_with,
         "detail": plan.failed.get(row.name, plan.notes.get(row.name, "")),
         **{figure: row.published.get(figure) for figure in FIGURES},
     }  # fmt: skip

@@ -52,7 +52,7 @@ class StudyRow:
     label: str
     position: int
     split: str
-    against: str
+    compared_with: str
     published: Mapping[str, float]
     tried: Tried | None = None
 
@@ -84,7 +84,7 @@ class Study:
         wanted: set[str] = set()
         for name in chosen:
             wanted |= (names | tables)[known_name("row or table of the study", name, [*tables, *names])]
-        wanted |= {row.against for row in self.rows if row.name in wanted}
+        wanted |= {row.compared_with for row in self.rows if row.name in wanted}
         return replace(self, rows=tuple(row for row in self.rows if row.name in wanted))
 
 
@@ -171,8 +171,8 @@ def _named(section: Section, position: int) -> StudyRow:
         if figure not in FIGURES:
             raise section.unknown("published", figure, FIGURES)
     split = section.choice("split", SPLITS, "internal")
-    label, against = section.text("label", name), section.text("against", "")
-    return StudyRow(name, section.text("table"), label, position, split, against, published)
+    label, compared_with = section.text("label", name), section.text("compared_with", "")
+    return StudyRow(name, section.text("table"), label, position, split, compared_with, published)
 
 
 def _check(file: str, rows: Iterable[StudyRow]) -> None:
@@ -182,5 +182,5 @@ def _check(file: str, rows: Iterable[StudyRow]) -> None:
             raise InputError(f"{file}: two rows are named {row.name!r}.", hint="Give each a name of its own.")
         seen[row.name] = row
     for row in seen.values():
-        if row.against:
-            known_name(f"row in {file} to compare {row.name!r} with", row.against, seen)
+        if row.compared_with:
+            known_name(f"row in {file} to compare {row.name!r} with", row.compared_with, seen)

@@ -196,8 +196,8 @@ def sum_up(finished: Finished) -> list[dict[str, Any]]:
         for row in lake.read("metrics", where).to_pylist()
     ]
     figures.sort(key=lambda one: (one.split, one.repeat, one.fold, METRICS.index(one.metric)))
-    fits = lake.read("fits", where, ["fitting", "validation"]).to_pylist()
-    trained = float(np.mean([fit["fitting"] + fit["validation"] for fit in fits]))
+    fits = lake.read("cv_folds", where, ["n_train", "n_validation"]).to_pylist()
+    trained = float(np.mean([fit["n_train"] + fit["n_validation"] for fit in fits]))
     given = {split: _predictions(lake, finished.name, split, trained) for split in SPLITS}
     return [as_row(finished.name, summary) for summary in summarise(figures, given, seed=finished.seed)]
 

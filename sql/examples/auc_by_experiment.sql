@@ -3,11 +3,11 @@
 --   optimism: what choosing on the test part would have added to it
 --   basis: what the vectors rest on
 SELECT
-    summary.split, bases.model, bases.feature_set, summary.experiment,
+    summary.split, origin.model, origin.feature_set, summary.experiment,
     summary.mean AS auc,
     coalesce(summary.corrected_low, summary.low) AS low,
     coalesce(summary.corrected_high, summary.high) AS high,
-    summary.optimism, summary.patients, bases.basis
-FROM summaries AS summary JOIN bases USING (experiment)
+    summary.optimism, summary.patients, origin.basis
+FROM summaries AS summary JOIN experiment_provenance AS origin USING (experiment)
 WHERE summary.metric = 'auc'
 ORDER BY summary.split DESC, auc DESC, summary.experiment;

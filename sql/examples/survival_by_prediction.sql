@@ -7,10 +7,10 @@ WITH called AS (
     FROM predictions GROUP BY ALL
 )
 SELECT
-    bases.model, called.experiment, called.split, called.called,
-    count(*) AS scans, median(label.survival_days) AS median_days, avg(label.dead::INTEGER) AS dead, bases.basis
+    origin.model, called.experiment, called.split, called.called,
+    count(*) AS scans, median(label.survival_days) AS median_days, avg(label.dead::INTEGER) AS dead, origin.basis
 FROM called
-JOIN bases USING (experiment)
+JOIN experiment_provenance AS origin USING (experiment)
 JOIN scan_labels AS label USING (cohort, scan_id)
 WHERE label.survival_days IS NOT NULL
 GROUP BY ALL

@@ -4,4 +4,4 @@
 SELECT
     cohort_a || '/' || scan_a AS one, cohort_b || '/' || scan_b AS other,
     score, same_call, same_sex, age_difference, one_patient_by_now, leak, if_true, evidence
-FROM suspects;
+FROM suspected_duplicates;

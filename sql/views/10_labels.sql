@@ -3,9 +3,9 @@
 
 -- One row per label rule.
 --   label_rule: name of the rule
---   fewest_sites: from so many methylated CpG sites on, the rule calls a tumour methylated
+--   min_methylated_sites: from so many methylated CpG sites on, the rule calls a tumour methylated
 CREATE TABLE label_rules AS
-SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS fewest_sites
+SELECT unnest(map_keys(rules)) AS label_rule, unnest(map_values(rules)) AS min_methylated_sites
 FROM (SELECT getvariable('label_rules')::JSON::MAP(VARCHAR, INTEGER) AS rules);
 
 -- One row per scan that several sources label, as in scan_labels. Few scans are, so it is computed once: each view
@@ -85,7 +85,7 @@ SELECT
     scan.cohort,
     scan.scan_id,
     rule.label_rule,
-    coalesce(scan.mgmt_index >= rule.fewest_sites, scan.methylated) AS methylated,
+    coalesce(scan.mgmt_index >= rule.min_methylated_sites, scan.methylated) AS methylated,
     CASE
         WHEN scan.mgmt_index IS NOT NULL THEN 'index'
         WHEN scan.label_rule = rule.label_rule THEN 'call by this rule'

@@ -14,27 +14,27 @@ UNION
 SELECT cohort_b, scan_b FROM links;
 
 -- Links in both directions, between scans named cohort/scan_id. A suspicion joins nobody.
---   here: one scan, as cohort/scan_id
---   there: the scan that it is linked with
-CREATE TABLE ties AS
-SELECT cohort_a || '/' || scan_a AS here, cohort_b || '/' || scan_b AS there, kind, evidence
+--   scan: one scan, as cohort/scan_id
+--   linked_scan: the scan that it is linked with
+CREATE TABLE scan_links_symmetric AS
+SELECT cohort_a || '/' || scan_a AS scan, cohort_b || '/' || scan_b AS linked_scan, kind, evidence
 FROM links WHERE kind <> 'suspected'
 UNION ALL
 SELECT cohort_b || '/' || scan_b, cohort_a || '/' || scan_a, kind, evidence
 FROM links WHERE kind <> 'suspected';
 
--- The component of every tied scan, named by its smallest member, over ties of the given kinds:
+-- The component of every tied scan, named by its smallest member, over links of the given kinds:
 -- the smallest name seen so far is handed on until nothing changes.
 CREATE MACRO components(kinds) AS TABLE
 WITH RECURSIVE smallest (scan, component) USING KEY (scan) AS (
-    SELECT DISTINCT here, here FROM ties
+    SELECT DISTINCT scan, scan FROM scan_links_symmetric
     UNION
-    SELECT tie.there, min(spread.component)
+    SELECT link.linked_scan, min(spread.component)
     FROM smallest AS spread
-    JOIN ties AS tie ON tie.here = spread.scan AND list_contains(kinds, tie.kind)
-    JOIN recurring.smallest AS known ON known.scan = tie.there
+    JOIN scan_links_symmetric AS link ON link.scan = spread.scan AND list_contains(kinds, link.kind)
+    JOIN recurring.smallest AS known ON known.scan = link.linked_scan
     WHERE spread.component < known.component
-    GROUP BY tie.there
+    GROUP BY link.linked_scan
 )
 SELECT scan, component FROM smallest;
 

@@ -66,4 +66,4 @@ WHERE patient_id NOT IN (
 
 -- External scans on a list that a user gave; a scan on two lists has two rows.
 CREATE VIEW external_listed AS
-SELECT lists.list, external.* FROM external JOIN lists USING (cohort, scan_id);
+SELECT scan_lists.list, external.* FROM external JOIN scan_lists USING (cohort, scan_id);

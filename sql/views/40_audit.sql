@@ -18,8 +18,8 @@ SELECT
     two.cohort AS cohort_b, two.scan_id AS scan_b, two.mgmt_status AS status_b, two.label_rule AS label_rule_b,
     coalesce(one.mgmt_index, two.mgmt_index) AS mgmt_index,
     coalesce(
-        (coalesce(one.mgmt_index, two.mgmt_index) >= rule_a.fewest_sites) = one.methylated
-        AND (coalesce(one.mgmt_index, two.mgmt_index) >= rule_b.fewest_sites) = two.methylated,
+        (coalesce(one.mgmt_index, two.mgmt_index) >= rule_a.min_methylated_sites) = one.methylated
+        AND (coalesce(one.mgmt_index, two.mgmt_index) >= rule_b.min_methylated_sites) = two.methylated,
         false
     ) AS explained_by_rules
 FROM labelled AS one
@@ -45,14 +45,14 @@ WITH RECURSIVE kept_out AS (
     SELECT name, name, 0, name, []::VARCHAR[] FROM kept_out
     UNION
     SELECT
-        walk.origin, tie.there, min(walk.hops) + 1,
-        arg_min(walk.path || ' =(' || tie.kind || ': ' || tie.evidence || ')=> ' || tie.there, walk.hops),
-        arg_min(list_append(walk.kinds, tie.kind), walk.hops)
+        walk.origin, link.linked_scan, min(walk.hops) + 1,
+        arg_min(walk.path || ' =(' || link.kind || ': ' || link.evidence || ')=> ' || link.linked_scan, walk.hops),
+        arg_min(list_append(walk.kinds, link.kind), walk.hops)
     FROM walk
-    JOIN ties AS tie ON tie.here = walk.place
-    LEFT JOIN recurring.walk AS seen ON seen.origin = walk.origin AND seen.place = tie.there
+    JOIN scan_links_symmetric AS link ON link.scan = walk.place
+    LEFT JOIN recurring.walk AS seen ON seen.origin = walk.origin AND seen.place = link.linked_scan
     WHERE seen.origin IS NULL
-    GROUP BY walk.origin, tie.there
+    GROUP BY walk.origin, link.linked_scan
 )
 SELECT kept_out.* EXCLUDE (name), training_scans.cohort AS training_cohort, training_scans.scan_id AS training_scan_id,
     walk.path, list_distinct(walk.kinds) AS kinds
@@ -127,7 +127,7 @@ FROM unlinked_cohorts;
 -- Every scan that was ever named, with the first reason for which it is in no split, or why it cannot be used there.
 --   step: step of the flowchart that left the scan out; 6 for none
 --   reason: why it is in no split or cannot be used there; null where it is in one and can
-CREATE VIEW scan_fates AS
+CREATE VIEW scan_status AS
 SELECT
     cohort, scan_id, role,
     CASE
@@ -181,7 +181,7 @@ FROM (
 --   why: reasons, with how often each
 CREATE VIEW flowchart AS
 WITH fates AS MATERIALIZED (
-    SELECT * FROM scan_fates
+    SELECT * FROM scan_status
 ), reasons AS (
     SELECT cohort, step, string_agg(reason || ': ' || n, ', ' ORDER BY n DESC, reason) AS why
     FROM (SELECT cohort, step, reason, count(*) AS n FROM fates GROUP BY ALL) GROUP BY cohort, step

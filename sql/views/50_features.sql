@@ -60,7 +60,7 @@ LEFT JOIN external USING (cohort, scan_id)
 LEFT JOIN scans USING (cohort, scan_id);
 
 -- What weights, and what was made of them, rest on, in words.
-CREATE MACRO in_words(weights) AS CASE weights
+CREATE MACRO weights_label(weights) AS CASE weights
     WHEN 'trained' THEN 'trained weights'
     WHEN 'released' THEN 'the study''s released vectors'
     WHEN 'random' THEN 'random weights: no training went into the vectors'
@@ -74,7 +74,7 @@ END;
 CREATE VIEW feature_bases AS
 SELECT
     feature_set, backbone, weights, synthetic,
-    if(synthetic, in_words('synthetic') || ', ', '') || in_words(weights) AS basis
+    if(synthetic, weights_label('synthetic') || ', ', '') || weights_label(weights) AS basis
 FROM (
     SELECT *, feature_set IN (
         SELECT vectors.feature_set FROM vectors JOIN scans USING (cohort)

@@ -2,9 +2,9 @@
 
 -- One row per experiment: what its figures rest on, in words.
 --   basis: what the figures rest on, in words
-CREATE VIEW bases AS
+CREATE VIEW experiment_provenance AS
 SELECT
-    experiment, model, feature_set, weights, in_words(weights) AS basis
+    experiment, model, feature_set, weights, weights_label(weights) AS basis
 FROM experiments;
 
 -- One row per row of a study and metric. The study's released script filled "precision" with accuracy, so accuracy is
@@ -18,7 +18,7 @@ FROM experiments;
 CREATE VIEW results AS
 SELECT
     study."study", study."table", study.position, study.label, study.name, study.split, study.state, study.detail,
-    bases.model, bases.weights, bases.basis, bases.feature_set, study.experiment,
+    origin.model, origin.weights, origin.basis, origin.feature_set, study.experiment,
     metric.metric,
     metric.published, metric.published_sem,
     summary.mean AS reproduced, summary.sem, summary.low, summary.high, summary.corrected_low, summary.corrected_high,
@@ -29,9 +29,9 @@ SELECT
         CASE study.state
             WHEN 'quoted' THEN 'quoted'
             WHEN 'failed' THEN 'failed: ' || study.detail
-            ELSE coalesce(bases.basis, 'its experiment is not in the lake')
+            ELSE coalesce(origin.basis, 'its experiment is not in the lake')
         END,
-        CASE WHEN study.state = 'done' AND summary.mean IS NULL AND bases.basis IS NOT NULL
+        CASE WHEN study.state = 'done' AND summary.mean IS NULL AND origin.basis IS NOT NULL
             THEN 'no ' || study.split || ' fold shows it' END,
         CASE WHEN study.state <> 'quoted' AND metric.metric = 'precision' AND metric.published IS NOT NULL
             THEN 'the released script filled precision with accuracy' END,
@@ -44,9 +44,9 @@ CROSS JOIN LATERAL (VALUES
     (3, 'accuracy', NULL, NULL),
     (4, 'recall', study.recall, study.recall_sem)
 ) AS metric (place, metric, published, published_sem)
-LEFT JOIN bases ON study.state = 'done' AND bases.experiment = study.experiment
+LEFT JOIN experiment_provenance AS origin ON study.state = 'done' AND origin.experiment = study.experiment
 LEFT JOIN summaries AS summary
-    ON summary.experiment = bases.experiment AND summary.split = study.split AND summary.metric = metric.metric
+    ON summary.experiment = origin.experiment AND summary.split = study.split AND summary.metric = metric.metric
 WHERE metric.metric <> 'accuracy' OR study.state <> 'quoted'
 ORDER BY study."study", study.position, metric.place;
 

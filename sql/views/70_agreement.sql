@@ -76,7 +76,7 @@ WITH ours AS (
                 WHEN one.backbone = two.backbone THEN 'one network, two recipes' END,
             'published: mean over features of ' || printed.source
         ) AS note
-    FROM agreements AS found
+    FROM ccc_means AS found
     JOIN agreement_sides AS one ON one.feature_set = found.first
     JOIN agreement_sides AS two ON two.feature_set = found.second
     LEFT JOIN published_agreements AS printed

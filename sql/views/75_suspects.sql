@@ -41,7 +41,7 @@ ORDER BY place.feature_set, place.cohort, place.scan_id;
 --   one_patient_by_now: whether other links make the two one patient
 --   leak: whether one of the two trains and the other tests from outside
 --   if_true: what would follow if the two were declared one patient
-CREATE VIEW suspects AS
+CREATE VIEW suspected_duplicates AS
 WITH side AS (
     SELECT
         patients.cohort, patients.scan_id, patients.patient_id,

@@ -13,7 +13,7 @@
 CREATE VIEW figure_2 AS
 WITH fates AS MATERIALIZED (
     SELECT fate.cohort, fate.step, fate.reason, label.methylated_brats21, label.methylated_ucsf
-    FROM scan_fates AS fate LEFT JOIN labelled AS label USING (cohort, scan_id)
+    FROM scan_status AS fate LEFT JOIN labelled AS label USING (cohort, scan_id)
 ), of_cohort AS (
     SELECT cohorts.cohort, cohorts.role,
         CASE WHEN bool_or(list_contains(scans.warnings, 'synthetic')) THEN 'SYNTHETIC scans' ELSE '' END AS basis
@@ -43,11 +43,11 @@ ORDER BY list_position(['training', 'external', 'released'], of_cohort.role), co
 -- One row per study and kind of model: the first finished row of the study's Table 1 with it, or of its external
 -- validation where Table 1 was not run. Figures of single models are of these rows.
 CREATE VIEW leading_rows AS
-SELECT study."study", study.name, study.label, study.position, study.experiment, bases.model, bases.basis
-FROM study_rows AS study JOIN bases USING (experiment)
+SELECT study."study", study.name, study.label, study.position, study.experiment, origin.model, origin.basis
+FROM study_rows AS study JOIN experiment_provenance AS origin USING (experiment)
 WHERE study.state = 'done' AND study."table" IN ('table_1', 'figure_7b')
 QUALIFY row_number() OVER (
-    PARTITION BY study."study", bases.model ORDER BY study."table" = 'figure_7b', study.position
+    PARTITION BY study."study", origin.model ORDER BY study."table" = 'figure_7b', study.position
 ) = 1;
 
 -- One row per scan and branch of the first of a study's leading rows that weighs its branches: the mean over fits of the

@@ -77,9 +77,9 @@ JOIN patients USING (patient_id)
 JOIN labels USING (cohort, scan_id)
 JOIN cohorts USING (cohort)
 UNION ALL
-SELECT DISTINCT used.experiment, 'list', cohort, NULL, lists.list, lists.source_sha256
+SELECT DISTINCT used.experiment, 'list', cohort, NULL, scan_lists.list, scan_lists.source_sha256
 FROM used
 JOIN experiments ON experiments.experiment = used.experiment
     AND json_extract_string(experiments.settings, '$.external') = 'external_listed'
-JOIN lists USING (cohort, scan_id)
+JOIN scan_lists USING (cohort, scan_id)
 ORDER BY ALL;

@@ -16,8 +16,8 @@ from gliolake.storage.lake import Lake
 
 INTERNAL, EXTERNAL = 24, 14
 FILLED = (
-    "cohorts", "labels", "scans", "experiments", "fits", "predictions", "attention", "metrics", "summaries",
-    "study_rows", "feature_sets", "features", "ccc", "agreements", "published_ccc", "embeddings",
+    "cohorts", "labels", "scans", "experiments", "cv_folds", "predictions", "attention", "metrics", "summaries",
+    "study_rows", "feature_sets", "features", "ccc", "ccc_means", "published_ccc", "embeddings",
 )  # fmt: skip
 Rows = list[dict[str, Any]]
 
@@ -65,10 +65,10 @@ class MadeStudy:
         figures: dict[tuple[str, str], list[float | None]] = {}
         for repeat, fold in np.ndindex(2, 2):
             tested = [n for n in scans if (n // 2 + folds_of + repeat * (n // 4)) % 2 == fold]
-            self.rows["fits"].append(
+            self.rows["cv_folds"].append(
                 {
-                    "experiment": name, "repeat": repeat, "fold": fold, "fitting": len(scans) - len(tested) - 2,
-                    "validation": 2, "test": len(tested), "selection": "{}",
+                    "experiment": name, "repeat": repeat, "fold": fold, "n_train": len(scans) - len(tested) - 2,
+                    "n_validation": 2, "n_test": len(tested), "selection": "{}",
                 }
             )  # fmt: skip
             for split, cohort, part in (("internal", "here", tested), ("external", "there", range(EXTERNAL))):
@@ -124,7 +124,7 @@ class MadeStudy:
         row = {
             "study": "made", "name": name, "table": table, "position": len(self.rows["study_rows"]),
             "label": name.upper(), "split": "internal", "state": "done" if experiment else "quoted", "detail": "",
-            "experiment": experiment, "against": "",
+            "experiment": experiment, "compared_with": "",
         }  # fmt: skip
         self.rows["study_rows"].append(row | told)
 
@@ -143,7 +143,7 @@ class MadeStudy:
 
     def agreement(self, first: str, second: str, mean: float, modality: str = "all") -> None:
         """Two feature sets, given in the order of their names, that agree to this CCC on average."""
-        self.rows["agreements"].append(
+        self.rows["ccc_means"].append(
             {
                 "first": first, "second": second, "modality": modality, "mean": mean, "low": mean - 0.05,
                 "high": mean + 0.05, "features": 400, "scans": INTERNAL, "patients": INTERNAL - 1, "input_sha256": "0",
@@ -201,16 +201,16 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
     made.experiment("cut-otherwise", seed=3, signal=0.1, folds_of=1)
     made.experiment("of-fewer-scans", seed=4, signal=0.1, scans=range(4, 24))
     made.row("snn", "table_1", "one", auc=0.666, auc_sem=0.031, precision=0.591, precision_sem=0.021)
-    made.row("mlp", "table_1", "other", against="snn")
-    made.row("recut", "table_1", "cut-otherwise", against="snn")
-    made.row("fewer", "table_1", "of-fewer-scans", against="snn")
+    made.row("mlp", "table_1", "other", compared_with="snn")
+    made.row("recut", "table_1", "cut-otherwise", compared_with="snn")
+    made.row("fewer", "table_1", "of-fewer-scans", compared_with="snn")
     made.row("quoted", "table_1", auc=0.622)
-    made.row("broken", "table_1", state="failed", detail="no vectors of [that] network", auc=0.6, against="snn")
-    made.row("on-broken", "table_1", "one", against="broken")
-    made.row("on-quoted", "table_1", "one", against="quoted")
-    made.row("all", "table_2", "one", against="snn", auc=0.666)
-    made.row("alone", "table_2", "other", against="snn")
+    made.row("broken", "table_1", state="failed", detail="no vectors of [that] network", auc=0.6, compared_with="snn")
+    made.row("on-broken", "table_1", "one", compared_with="broken")
+    made.row("on-quoted", "table_1", "one", compared_with="quoted")
+    made.row("all", "table_2", "one", compared_with="snn", auc=0.666)
+    made.row("alone", "table_2", "other", compared_with="snn")
     made.row("inside", "figure_7a", "one")
-    made.row("beyond", "figure_7b", "one", split="external", against="snn", auc=0.624)
+    made.row("beyond", "figure_7b", "one", split="external", compared_with="snn", auc=0.624)
     analyse(made.commit(), "made", progress=False)
     return made

@@ -36,7 +36,7 @@ EVERY = 0.05  # seconds between looks at the memory
 def measured(lake: Lake) -> dict[str, float]:
     """Seconds of the clock and of all processors, and the peak of the resident memory of the command and its workers
     together, pages that they share counted as often as they are shared."""
-    lake.transact(lambda tx: (tx.delete("ccc", {}), tx.delete("agreements", {}))[0], run_id="bench")
+    lake.transact(lambda tx: (tx.delete("ccc", {}), tx.delete("ccc_means", {}))[0], run_id="bench")
     command = [sys.executable, "-m", "gliolake", "ccc", "--lake", lake.root, "--json"]
     start, used = time.perf_counter(), _children_seconds()
     process = psutil.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)

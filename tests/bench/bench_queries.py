@@ -61,7 +61,7 @@ def with_results(lake: Lake, scans: int) -> Lake:
                 "optimism": 0.01, "folds": REPEATS * FOLDS, **inside,
             }
         ],
-        "agreements": [{**pair, "modality": "all", "mean": 0.6, "features": FEATURE_LENGTH, "input_sha256": "0"}],
+        "ccc_means": [{**pair, "modality": "all", "mean": 0.6, "features": FEATURE_LENGTH, "input_sha256": "0"}],
         "ccc": [
             {**pair, "modality": branch, "feature": n, "ccc": n / FEATURE_LENGTH}
             for branch in BRANCHES

@@ -62,7 +62,7 @@ model = "snn"
 name = "mlp"
 table = "table_1"
 model = "mlp"
-against = "snn"
+compared_with = "snn"
 [[experiment]]
 name = "lines"
 table = "table_1"
@@ -129,7 +129,7 @@ def run(folder: Path, lake: str, *options: str) -> None:
 def rows(lake: Lake) -> dict[str, list[str]]:
     """The rows of every table but `runs`, without the run that wrote them, and without what names data files that hold
     it: the agreements' digest of the files that they were computed from."""
-    apart = {"agreements": ["run_id", "input_sha256"]}
+    apart = {"ccc_means": ["run_id", "input_sha256"]}
     return {
         name: sorted(map(repr, lake.read(name).drop(apart.get(name, ["run_id"])).to_pylist()))
         for name in TABLES

@@ -68,7 +68,7 @@ table = "table_1"
 DERIVED = ("runs", "links", "exclusions")
 """Tables that a command may take rows out of, or fills with what only this run knows."""
 
-KEPT = ("labels", "scans", "features", "feature_sets", "experiments", "fits", "predictions", "metrics")
+KEPT = ("labels", "scans", "features", "feature_sets", "experiments", "cv_folds", "predictions", "metrics")
 """Tables that none of these commands ever takes a row out of: no commit has fewer of their rows than the one before."""
 
 Key: TypeAlias = tuple[object, ...]

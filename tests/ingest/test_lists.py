@@ -18,7 +18,7 @@ def test_table_s2_has_81_entries_for_80_scans_and_names_one_twice(lake: Lake, re
     report = ingest_list(lake, "ucsf_pdgm", "table_s2", file)
     assert (report.entries, report.scans, report.repeated) == (81, 80, ("UCSF-PDGM-0284",))
     assert (report.unreadable, report.unknown) == ((), ())
-    rows = lake.read("lists").to_pylist()
+    rows = lake.read("scan_lists").to_pylist()
     assert len(rows) == 80
     assert [row["scan_id"] for row in rows if row["entries"] == 2] == ["UCSF-PDGM-0284"]
     version = lake.version
@@ -37,7 +37,7 @@ def test_a_list_needs_no_header_and_may_have_other_columns_and_strangers(lake: L
     file.write_text("UCSF-PDGM-004\n")
     assert ingest_list(lake, "ucsf_pdgm", "mine", file).replaced == 2
     assert ingest_list(lake, "ucsf_pdgm", "mine", file).replaced == 0
-    assert lake.read("lists").column("scan_id").to_pylist() == ["UCSF-PDGM-0004"]
+    assert lake.read("scan_lists").column("scan_id").to_pylist() == ["UCSF-PDGM-0004"]
     file.write_text("who,what\na,b\n")
     with pytest.raises(InputError, match="names no scan of ucsf_pdgm"):
         ingest_list(lake, "ucsf_pdgm", "mine", file)

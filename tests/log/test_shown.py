@@ -175,8 +175,8 @@ def test_commands_show_hostile_names_in_a_terminal_and_are_not_steered(tmp_path:
 def test_what_an_encoding_lacks_is_written_out(tmp_path: Path, encoding: str) -> None:
     lake = Lake(tmp_path / "läke 脳", create=True)
     row = {"list": "脳", "cohort": "c", "scan_id": "ł", "entries": 1, "source_sha256": "0"}
-    lake.transact(lambda tx: tx.append("lists", [row]), run_id="r")
-    for arguments in (["sql", "FROM lists"], ["sql", "SELECT 'żółć'::INTEGER"]):
+    lake.transact(lambda tx: tx.append("scan_lists", [row]), run_id="r")
+    for arguments in (["sql", "FROM scan_lists"], ["sql", "SELECT 'żółć'::INTEGER"]):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "gliolake", *arguments],
             env={**os.environ, "GLIOLAKE_LAKE": lake.root, "PYTHONIOENCODING": f"{encoding}:strict", "LC_ALL": "C"},

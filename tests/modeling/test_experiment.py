@@ -62,7 +62,7 @@ def test_an_experiment_is_written_whole_and_can_be_recomputed_from_its_rows(made
     assert (experiment["experiment"], experiment["weights"]) == (report.experiment, "random")
     settings = json.loads(experiment["settings"])
     assert settings["seed"] == 0
-    assert [json.loads(fit["selection"])["epoch"] >= 1 for fit in made.read("fits").to_pylist()] == [True] * 5
+    assert [json.loads(fit["selection"])["epoch"] >= 1 for fit in made.read("cv_folds").to_pylist()] == [True] * 5
     predictions, metrics = made.read("predictions").to_pandas(), made.read("metrics").to_pandas()
     assert len(predictions) == 39 + 5 * 12
     values = metrics.set_index(["metric", "split", "fold"])["value"]

@@ -95,7 +95,7 @@ def _cohorts() -> dict[str, Rows]:
 
 def _vectors() -> dict[str, Rows]:
     stream = np.random.default_rng(0)
-    tables: dict[str, Rows] = {"features": [], "ccc": [], "agreements": []}
+    tables: dict[str, Rows] = {"features": [], "ccc": [], "ccc_means": []}
     tables["feature_sets"] = [
         {"feature_set": name, "backbone": name, "weights": weights, "recipe": "{}"}
         for name, weights in zip(SETS, ("trained", "random"), strict=True)
@@ -115,7 +115,7 @@ def _vectors() -> dict[str, Rows]:
                 )  # fmt: skip
     pair = {"first": SETS[0], "second": SETS[1], "scans": 18, "patients": 16}
     for branch in BRANCHES:
-        tables["agreements"].append(
+        tables["ccc_means"].append(
             {**pair, "modality": branch, "mean": 0.4, "low": 0.3, "high": 0.5, "features": 400, "input_sha256": "0"}
         )
         tables["ccc"] += [
@@ -139,7 +139,7 @@ def _study() -> dict[str, Rows]:
         tables["study_rows"].append(
             row | {
                 "table": "table_1", "position": place, "label": experiment.upper(), "split": "internal",
-                "state": "done", "detail": "", "experiment": experiment, "against": "", "auc": 0.666,
+                "state": "done", "detail": "", "experiment": experiment, "compared_with": "", "auc": 0.666,
             }
         )  # fmt: skip
         tables["subgroups"].append(

@@ -23,7 +23,7 @@ class Results:
         row = {
             "study": "made", "name": name, "table": table, "position": len(self.rows["study_rows"]), "label": name,
             "split": "internal", "state": "done" if experiment else "quoted", "detail": "", "experiment": experiment,
-            "against": "",
+            "compared_with": "",
         }  # fmt: skip
         self.rows["study_rows"].append(row | told)
 

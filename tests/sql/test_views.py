@@ -35,7 +35,7 @@ class Study:
         self.lake, self.label = lake, label
         self.rows: dict[str, list[dict[str, Any]]] = {
             "cohorts": [cohort("brats21", "training"), cohort("ucsf_pdgm", "external")],
-            "labels": [], "links": [], "lists": [],
+            "labels": [], "links": [], "scan_lists": [],
         }  # fmt: skip
 
     def brats(self, number: int, methylated: bool = True) -> tuple[str, str]:
@@ -173,7 +173,7 @@ def test_a_row_that_one_source_spoils_leaves_out_no_scan_that_another_labels(stu
         {"cohort": "brats21", "scan_id": f"scan-000{n}", "step": "labels", "reason": "unreadable value", "detail": "d",
          "source": "/v5.csv", "fingerprint": "f"} for n in (1, 2, 3)
     ]  # fmt: skip
-    assert study.ask("SELECT scan_id, step, reason FROM scan_fates ORDER BY scan_id") == [
+    assert study.ask("SELECT scan_id, step, reason FROM scan_status ORDER BY scan_id") == [
         ("scan-0001", 5, "no images"), ("scan-0002", 1, "unreadable value"), ("scan-0003", 1, "unreadable value"),
     ]  # fmt: skip
 

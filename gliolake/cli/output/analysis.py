@@ -26,11 +26,11 @@ AGREEMENT_FOOT = (
 PAIRS_SHOWN = 20
 
 AFTER_SUSPECTS = """\
-Nothing was joined. Look at each pair: gliolake sql "FROM suspects", gliolake preview SCAN. If the two are one patient,
-write the one's id into the other's row of its label file, in the column that [labels.declared_id] of the cohort's
-description names (of ucsf_pdgm "BraTS21 ID"), and ingest the labels again: that is a link, and the splits follow it.
-Where the description names none, add one to a copy of it and give that as --cohort. A pair that you find to be two
-people cannot be struck off: it is suspected again next time."""
+Nothing was joined. Look at each pair: gliolake sql "FROM suspected_duplicates", gliolake preview SCAN. If the two are
+one patient, write the one's id into the other's row of its label file, in the column that [labels.declared_id] of the
+cohort's description names (of ucsf_pdgm "BraTS21 ID"), and ingest the labels again: that is a link, and the splits
+follow it. Where the description names none, add one to a copy of it and give that as --cohort. A pair that you
+find to be two people cannot be struck off: it is suspected again next time."""
 
 
 def _agreement(report: AgreementReport) -> RenderableType:

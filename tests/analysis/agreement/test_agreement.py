@@ -83,7 +83,7 @@ def tie(lake: Lake, links: Iterable[tuple[str, str]], kind: str = "follow-up") -
 
 def figures(lake: Lake) -> dict[tuple[Any, ...], list[float | int | None]]:
     """What both tables say of each pair, modality and feature."""
-    rows = [*lake.read("ccc").to_pylist(), *lake.read("agreements").to_pylist()]
+    rows = [*lake.read("ccc").to_pylist(), *lake.read("ccc_means").to_pylist()]
     places = ("first", "second", "modality", "feature")
     told = [column for column in rows[-1] | rows[0] if column not in (*places, "input_sha256", "run_id")]
     return {tuple(map(row.get, places)): [row.get(column) for column in told] for row in rows}
@@ -135,7 +135,7 @@ def test_files_blocks_and_workers_leave_no_trace(tmp_path: Path, label: Any, mon
     assert compare(many, workers=1).computed == 1  # other files, and the same figures to the bit
     assert figures(many) == expected
     monkeypatch.setattr(agreement_plan, "BLOCK", 1000)
-    many.transact(lambda tx: tx.delete("agreements", {}), run_id="r")
+    many.transact(lambda tx: tx.delete("ccc_means", {}), run_id="r")
     compare(many)
     found = figures(many)
     assert found.keys() == expected.keys()
@@ -255,6 +255,6 @@ def test_a_study_correlates_published_agreement_where_the_lake_has_it(made: Any)
     analyse(lake, "made", progress=False)
     (row,) = (row for row in lake.read("correlations").to_pylist() if row["published"] == "r² = 0.58")
     assert row["published_r"] == pytest.approx(np.corrcoef(list(printed.values()), aucs)[0, 1])
-    assert {(row["first"], row["second"]) for row in lake.read("agreements").to_pylist()} == {
+    assert {(row["first"], row["second"]) for row in lake.read("ccc_means").to_pylist()} == {
         ("a", "b"), ("a", "c"), ("b", "c")
     }  # fmt: skip

@@ -156,7 +156,7 @@ def test_suspicions_join_nobody_and_ingest_leaves_them_until_a_declared_id_settl
     with connect(doubled) as connection:
         rows = connection.execute(
             "SELECT split_a, split_b, leak, if_true, same_call, age_difference, same_sex, one_patient_by_now "
-            "FROM suspects ORDER BY scan_b"
+            "FROM suspected_duplicates ORDER BY scan_b"
         ).fetchall()
     assert rows[0] == ("training", "external", True, "there/scan-0000 would leave external", True, 1.0, True, False)
     assert rows[-1][:4] == ("training", "training", False, "one of the two would leave training")
@@ -165,7 +165,7 @@ def test_suspicions_join_nobody_and_ingest_leaves_them_until_a_declared_id_settl
     tie = visit | {"kind": "follow-up", "evidence": "made", "score": 1.0}
     doubled.transact(lambda tx: tx.append("links", [tie]), run_id="made")
     with connect(doubled) as connection:
-        told = connection.execute("SELECT if_true FROM suspects WHERE scan_b = 'scan-0001'").fetchall()
+        told = connection.execute("SELECT if_true FROM suspected_duplicates WHERE scan_b = 'scan-0001'").fetchall()
     assert told == [("there/scan-0000 would leave external",)]
 
     description = tmp_path / "there.toml"
@@ -178,7 +178,9 @@ def test_suspicions_join_nobody_and_ingest_leaves_them_until_a_declared_id_settl
     ingest(doubled, description, labels=tmp_path / "reviewed.csv")
     assert suspected(doubled) == TWICE
     with connect(doubled) as connection:
-        (settled,) = connection.execute("SELECT scan_b, if_true FROM suspects WHERE one_patient_by_now").fetchall()
+        (settled,) = connection.execute(
+            "SELECT scan_b, if_true FROM suspected_duplicates WHERE one_patient_by_now"
+        ).fetchall()
         assert connection.execute("SELECT 1 FROM external WHERE scan_id = 'scan-0000'").fetchall() == []
     assert settled == ("scan-0000", "nothing: other links make them one patient by now")
     report = find_suspects(doubled)

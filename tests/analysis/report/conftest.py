@@ -30,7 +30,7 @@ def hostile(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Lake:
     made.experiment("other", weights=script)
     made.rows["experiments"][0]["settings"] = json.dumps({"diagnosis": closing, "external": script})
     made.row("snn", "table_1", "one", label=script, auc=0.666, detail=attribute)
-    made.row("mlp", "table_1", "other", label=attribute, against="snn")
+    made.row("mlp", "table_1", "other", label=attribute, compared_with="snn")
     made.row("broken", closing, state="failed", label=quote, detail=f"{closing} in /data/of a person/scan.nii.gz")
     made.row("beyond", "figure_7b", "one", label=quote, split="external", auc=0.624)
     lake = made.commit()

@@ -142,7 +142,7 @@ def test_a_study_in_the_making_is_refused_unless_forced_and_then_says_so_first(m
     lake = made.commit()
     put(lake, "runs", run_row("20260506-first", "done", ended=BEGAN))
     put(lake, "runs", run_row("20260507-second", "unfinished", started=BEGAN + timedelta(days=1)))
-    put(lake, "fits", *(fit | {"repeat": 9} for fit in made.rows["fits"][:2]), run_id="20260507-second")
+    put(lake, "cv_folds", *(fit | {"repeat": 9} for fit in made.rows["cv_folds"][:2]), run_id="20260507-second")
     with pytest.raises(InputError, match="began at 2026-05-07 07:08:09 UTC and has brought 2 folds") as refused:
         report(lake, tmp_path / "report.html", progress=False)
     assert "study run" in refused.value.hint

@@ -82,8 +82,8 @@ def test_the_rank_sum_test_is_over_the_figures_of_the_folds(finished: Any) -> No
 
 
 def test_the_corrected_t_pairs_folds_and_counts_the_scans_of_the_fits(finished: Any) -> None:
-    sizes = [row for row in finished.rows["fits"] if row["experiment"] == "one"]
-    assert {(row["fitting"], row["validation"], row["test"]) for row in sizes} == {(10, 2, 12)}
+    sizes = [row for row in finished.rows["cv_folds"] if row["experiment"] == "one"]
+    assert {(row["n_train"], row["n_validation"], row["n_test"]) for row in sizes} == {(10, 2, 12)}
     apart = np.subtract(fold_figures(finished, "other", "auc"), fold_figures(finished, "one", "auc"))
     error = apart.std(ddof=1) * (1 / 4 + 12 / 12) ** 0.5
     row = comparison(finished.lake, "mlp", "auc", "corrected t")
@@ -126,7 +126,7 @@ def test_labels_of_another_rule_are_not_compared_scan_by_scan(made: Any) -> None
     made.experiment("one")
     made.experiment("other", seed=2)
     made.row("snn", "table_2", "one")
-    made.row("mlp", "table_2", "other", against="snn")
+    made.row("mlp", "table_2", "other", compared_with="snn")
     for row in made.rows["predictions"]:
         if row["experiment"] == "other" and row["scan_id"] == "scan-0003":
             row["methylated"] = True
@@ -324,7 +324,7 @@ def test_a_second_analysis_writes_nothing_even_after_files_were_merged(made: Any
     made.experiment("one")
     made.experiment("other", seed=1, signal=0.1)
     made.row("snn", "table_1", "one")
-    made.row("mlp", "table_1", "other", against="snn")
+    made.row("mlp", "table_1", "other", compared_with="snn")
     predictions, made.rows["predictions"] = made.rows["predictions"], []
     for n in range(4):
         made.lake.transact(lambda transaction, n=n: transaction.append("predictions", predictions[n::4]), run_id="part")
@@ -342,10 +342,10 @@ def test_an_analysis_takes_the_place_of_the_one_before_and_leaves_other_studies_
     made.experiment("one")
     for study in ("made", "another"):
         made.row("snn", "table_3", "one", study=study)
-        made.row("mlp", "table_3", "one", study=study, against="snn")
+        made.row("mlp", "table_3", "one", study=study, compared_with="snn")
     lake = analysed(made)
     analyse(lake, "another", progress=False)
-    made.rows["study_rows"][1]["against"] = ""
+    made.rows["study_rows"][1]["compared_with"] = ""
     analysed(made)
     assert {row["study"] for row in rows_of(lake, "comparisons")} == {"another"}
 

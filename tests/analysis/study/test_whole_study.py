@@ -121,7 +121,7 @@ def test_agreement_map_figures_and_report_are_made_of_the_same_lake_and_say_that
     assert {row["feature_set"] for row in lake.read("embeddings").to_pylist()} == set(sets.values())
     if FULL:
         compare(lake)
-        pairs = {(row["first"], row["second"]) for row in lake.read("agreements").to_pylist()}
+        pairs = {(row["first"], row["second"]) for row in lake.read("ccc_means").to_pylist()}
         assert len(pairs) == len(sets) * (len(sets) - 1) / 2
     gallery = write_figures(lake, study=studied.study, output=tmp_path, progress=False)
     assert {one.name for one in gallery.figures if not one.files} == (set() if FULL else {"ccc"})

@@ -159,7 +159,7 @@ def test_a_search_is_written_whole_and_can_be_recomputed_from_its_rows(made: Lak
     recomputed = {k: auc(p["methylated"].to_numpy(), p["probability"].to_numpy()) for k, p in internal.groupby("fold")}
     chosen = trials[trials["chosen"]].set_index("fold")
     assert chosen["outer_auc"].to_dict() == recomputed
-    fits = {fit["fold"]: json.loads(fit["selection"])["candidate"] for fit in made.read("fits").to_pylist()}
+    fits = {fit["fold"]: json.loads(fit["selection"])["candidate"] for fit in made.read("cv_folds").to_pylist()}
     assert fits == chosen["candidate"].to_dict()
     summaries = made.read("summaries").to_pandas().query("metric == 'auc'").set_index("split")
     assert set(summaries.index) == {"internal", "external"}

@@ -68,7 +68,8 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     made: Lake, cluster: str, study: Callable[..., Path]
 ) -> None:
     file = study(
-        snn="", mlp='model = "mlp"\nagainst = "snn"', single='modalities = ["T1"]', other_single='modalities = ["T2"]',
+        snn="", mlp='model = "mlp"\ncompared_with = "snn"', single='modalities = ["T1"]',
+        other_single='modalities = ["T2"]',
         less='withheld = ["FLAIR"]', external='external = "external_strict"\nsplit = "external"\ndiagnosis = "glio"',
     )  # fmt: skip
     report = run_study(made, file, workers=2)
@@ -79,7 +80,7 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     rows = {row["name"]: row for row in made.read("study_rows").to_pylist()}
     ids = {name: row["experiment"] for name, row in rows.items() if row["state"] == "done"}
     assert len(set(ids.values())) == 6
-    assert (rows["theirs"]["auc"], rows["mlp"]["against"]) == (0.6, "snn")
+    assert (rows["theirs"]["auc"], rows["mlp"]["compared_with"]) == (0.6, "snn")
 
     alone = train(made, "random_conv-made", "snn", modalities=["T2"], repeats=2, folds=4, epochs=3, progress=False)
     assert alone.experiment == ids["other_single"]
@@ -96,7 +97,7 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     assert made.version == version
 
     before = predictions(made, ids["single"])
-    for table in ("fits", "predictions", "metrics", "attention"):
+    for table in ("cv_folds", "predictions", "metrics", "attention"):
         second = partial(Transaction.delete, name=table, where={"experiment": ids["single"], "repeat": 1})
         made.transact(second, run_id="lost")
     assert run_study(made, file, scheduler=cluster).fits == 4
@@ -136,12 +137,12 @@ def test_a_list_that_names_unknown_or_training_patients_is_refused_by_name(
         {"list": "table_s2", "cohort": cohort, "scan_id": scan, "entries": 1, "source_sha256": "0" * 64}
         for cohort, scan in entries
     ]
-    made.transact(lambda tx: tx.upsert("lists", rows), run_id="made")
+    made.transact(lambda tx: tx.upsert("scan_lists", rows), run_id="made")
     report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), scheduler=cluster)
     detail = next(row["detail"] for row in report.rows if row["name"] == "listed")
     assert "List table_s2 names 2 scans that cannot test from outside" in detail
     assert "scan-0004 (a training patient); scan-0777 (unknown)" in detail
-    made.transact(lambda tx: tx.replace("lists", {}, rows[:1]), run_id="made")
+    made.transact(lambda tx: tx.replace("scan_lists", {}, rows[:1]), run_id="made")
     report = run_study(made, study(listed='model = "logistic"\nexternal = "external_listed"'), scheduler=cluster)
     (listed,) = (row["experiment"] for row in report.rows if row["name"] == "listed")
     external = made.read("predictions", {"experiment": listed, "split": "external"}, ["scan_id"])

@@ -74,7 +74,7 @@ def test_the_shipped_study_asks_for_external_scans_by_both_rules_and_for_every_d
         ('model = "snm"', "experiment 'one'.model is 'snm'", "snn"),
         ('modalities = ["T1ce"]', "names 'T1ce', which is not known", "T1"),
         ('features = "our"', "names 'our', which is not known", "ours"),
-        ('against = "on"', "no row in small.toml to compare 'one' with named 'on'", "one"),
+        ('compared_with = "on"', "no row in small.toml to compare 'one' with named 'on'", "one"),
         ('label_rule = "brats"', "label_rule is 'brats'", "brats21"),
         ("published = { acu = 0.5 }", "names 'acu'", "auc"),
         ("modality_dropout = 1.5", "modality_dropout is 1.5; expected 0 to below 1", ""),
