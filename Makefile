@@ -67,8 +67,7 @@ coverage: $(READY) ## Run all tests and report which lines they reach
 lint: $(READY) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports & imports=$$!; $(BIN)/mypy && wait $$imports
 
 format: $(READY) ## Format the code, and correct what ruff can correct
 	$(BIN)/ruff check --fix .

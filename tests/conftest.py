@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
 from gliolake.log.journal import JsonLines
 from gliolake.storage.lake import Lake
 from tests.support.full import examples
@@ -72,6 +73,22 @@ def same_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def lake(tmp_path: Path) -> Lake:
     """A new lake in a folder."""
     return Lake(tmp_path / "lake", create=True)
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohorts:
+    """Synthetic cohorts of 8 patients in training and 4 external ones; to be read or copied, not changed."""
+    return write_cohorts(tmp_path_factory.mktemp("synthetic") / "cohorts", patients=8, external=4, seed=1)
+
+
+@pytest.fixture(scope="session")
+def ingested(synthetic: SyntheticCohorts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lake of the 11 sound scans of their BraTS21; to be copied, not changed."""
+    from gliolake.ingest.pipeline import ingest
+
+    folder = tmp_path_factory.mktemp("ingested") / "lake"
+    ingest(Lake(folder, create=True), "brats21", images=synthetic.brats21_images, labels=None, workers=2)
+    return folder
 
 
 @pytest.fixture(scope="session")

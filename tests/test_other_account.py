@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 
 STRANGER = """
 import os, sys
@@ -46,8 +46,8 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_nothing_that_a_command_writes_can_be_read_by_another_account(place: Path) -> None:
-    images = write_cohorts(place / "cohorts", patients=8, external=4, seed=1).brats21_images
+def test_nothing_that_a_command_writes_can_be_read_by_another_account(place: Path, synthetic: SyntheticCohorts) -> None:
+    images = shutil.copytree(synthetic.brats21_images, place / "images")
     for name, mode in (("tmp", 0o1777), ("cache", 0o755), ("lakes", 0o755)):
         (place / name).mkdir()
         (place / name).chmod(mode)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from gliolake.analysis import demo as module
 from gliolake.analysis.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
 from gliolake.errors import InputError
-from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.modeling.report import Line, Report
 from gliolake.storage.lake import Lake
 
@@ -56,8 +57,8 @@ def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "mine"
 
 
-def test_a_real_scan_under_a_name_of_the_demo_keeps_its_folder(tmp_path: Path) -> None:
-    write_cohorts(tmp_path / "cohorts", patients=8, external=4)
+def test_a_real_scan_under_a_name_of_the_demo_keeps_its_folder(synthetic: SyntheticCohorts, tmp_path: Path) -> None:
+    shutil.copytree(synthetic.folder, tmp_path / "cohorts")
     (tmp_path / module.MARKER).write_text(module.MARKER_TEXT, encoding="utf-8")
     assert module.DEMO.is_at(tmp_path)
     scan = next((tmp_path / "cohorts").rglob("*_t1ce.nii.gz"))

@@ -236,13 +236,14 @@ async def ask(address, security):
     except (OSError, ValueError):  # a ValueError: it spoke first, and not TLS
         return "refused"
 
-async def main(port):
-    plain = await ask(f"tcp://127.0.0.1:{port}", Security())
-    forged = await ask(f"tls://127.0.0.1:{port}", Security.temporary())
-    print(plain, forged, flush=True)
+async def main():
+    kinds = {"tcp": Security(), "tls": Security.temporary()}
+    asked = [ask(f"{kind}://127.0.0.1:{port}", own) for port in sys.argv[1:] for kind, own in kinds.items()]
+    answers = await asyncio.gather(*asked)
+    for plain, forged in zip(answers[::2], answers[1::2]):
+        print(plain, forged)
 
-for port in sys.argv[1:]:
-    asyncio.run(main(port))
+asyncio.run(main())
 """
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gliolake.config import VARIABLE
-from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.storage.lake import Lake
 
 PROJECT = Path(__file__).parents[2]
@@ -42,12 +42,14 @@ def _slurm() -> None:
         pytest.skip("SLURM has no node that is up")
 
 
-def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(tmp_path: Path) -> None:
+def test_an_ingest_reads_its_scans_in_jobs_of_slurm_that_end_with_it(
+    tmp_path: Path, synthetic: SyntheticCohorts
+) -> None:
     settings = tmp_path / "gliolake.toml"
     settings.write_text(SETTINGS)
     settings.chmod(0o600)
-    images = write_cohorts(tmp_path / "cohorts", patients=8, external=4, seed=1).brats21_images
-    command = ["ingest", "--lake", str(tmp_path / "lake"), "--cohort", "brats21", "--images", str(images)]
+    images = str(synthetic.brats21_images)
+    command = ["ingest", "--lake", str(tmp_path / "lake"), "--cohort", "brats21", "--images", images]
     environment = {name: value for name, value in os.environ.items() if name != VARIABLE}
     done = subprocess.run(
         [sys.executable, str(PROJECT / "gliolake/cli/app.py"), "--config", str(settings), *command],

@@ -23,8 +23,6 @@ import pytest
 from gliolake.config import VARIABLE
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
-from gliolake.ingest.pipeline import ingest
-from gliolake.ingest.synthetic.cohort import write_cohorts
 from gliolake.maintenance.verify import verify
 from gliolake.storage.lake import Lake
 from tests.support.full import FULL
@@ -57,15 +55,6 @@ def vectors(lake: Lake) -> Vectors:
     """Every row of table features; one that is there twice is twice in the list."""
     rows = lake.read("features").to_pylist()
     return sorted((row["feature_set"], row["scan_id"], row["modality"], tuple(row["values"])) for row in rows)
-
-
-@pytest.fixture(scope="module")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A lake of a few scans, to be copied."""
-    folder = tmp_path_factory.mktemp("ingested")
-    cohorts = write_cohorts(folder / "cohorts", patients=8, external=4, seed=1)
-    ingest(Lake(folder / "lake", create=True), "brats21", images=cohorts.brats21_images, labels=None, workers=2)
-    return folder / "lake"
 
 
 @pytest.fixture(scope="module")

@@ -9,26 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gliolake.ingest.pipeline import ingest
-from gliolake.ingest.synthetic.cohort import write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.runs import start_run
 from gliolake.storage.lake import Lake
 
 
-@pytest.fixture(scope="session")
-def ingested(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Synthetic cohorts and a lake that holds the 11 sound scans of BraTS21; to be copied, not changed."""
-    folder = tmp_path_factory.mktemp("ingested")
-    cohorts = write_cohorts(folder / "cohorts", patients=8, external=4, seed=1)
-    ingest(Lake(folder / "lake", create=True), "brats21", images=cohorts.brats21_images, labels=None, workers=2)
-    return folder
-
-
 @pytest.fixture
-def world(ingested: Path, tmp_path: Path) -> tuple[Lake, Path]:
+def world(ingested: Path, synthetic: SyntheticCohorts, tmp_path: Path) -> tuple[Lake, Path]:
     """A lake of one's own, and the images it was made from, which are shared."""
-    shutil.copytree(ingested / "lake", tmp_path / "lake")
-    return Lake(tmp_path / "lake"), ingested / "cohorts" / "brats21" / "images"
+    shutil.copytree(ingested, tmp_path / "lake")
+    return Lake(tmp_path / "lake"), synthetic.brats21_images
 
 
 class Look:

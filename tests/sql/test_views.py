@@ -52,13 +52,18 @@ class Study:
         self.rows["links"] += [link(one, two, kind) for one, two in pairs]
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
+        return self.answers(statement)[0]
+
+    def answers(self, *statements: str) -> list[list[tuple[Any, ...]]]:
+        """The rows that answer each of the statements."""
+
         def build(tx: Transaction) -> None:
             for table, rows in self.rows.items():
                 tx.upsert(table, rows)
 
         self.lake.transact(build, run_id="r")
         with connect(self.lake) as connection:
-            return connection.sql(statement).fetchall()
+            return [connection.sql(statement).fetchall() for statement in statements]
 
 
 @pytest.fixture
@@ -227,9 +232,11 @@ def test_patients_are_the_connected_components_and_never_stand_on_both_sides(
     for name, scan in sorted(labelled):
         (study.brats if name == "brats21" else study.ucsf)(int(scan[-4:]))
     study.rows["links"] = list({str(row): row for row in (link(*edge) for edge in edges)}.values())
-    found = {
-        (name, scan): patient for name, scan, patient in study.ask("SELECT cohort, scan_id, patient_id FROM patients")
-    }
+    patients, inside, outside, audit = study.answers(
+        "SELECT cohort, scan_id, patient_id FROM patients", "SELECT cohort, scan_id FROM training",
+        "SELECT cohort, scan_id FROM external", "SELECT violations FROM split_audit",
+    )  # fmt: skip
+    found = {(name, scan): patient for name, scan, patient in patients}
 
     groups = [{member} for member in labelled | set(itertools.chain(*edges))]
     for one, two in edges:
@@ -237,10 +244,9 @@ def test_patients_are_the_connected_components_and_never_stand_on_both_sides(
         groups = [group for group in groups if not group & joined] + [joined]
     assert found == {member: "/".join(min(group)) for group in groups for member in group}
 
-    training = {found[tuple(row)] for row in study.ask("SELECT cohort, scan_id FROM training")}
-    external = [found[tuple(row)] for row in study.ask("SELECT cohort, scan_id FROM external")]
+    training, external = {found[row] for row in inside}, [found[row] for row in outside]
     assert not training & set(external)
     assert len(external) == len(set(external))
-    assert {violations for (violations,) in study.ask("SELECT violations FROM split_audit")} == {0}
+    assert set(audit) == {(0,)}
     known = {found[member] for member in labelled if member[0] == "ucsf_pdgm"}
     assert set(external) == known - {found[member] for member in labelled if member[0] == "brats21"}

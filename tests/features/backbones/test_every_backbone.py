@@ -13,6 +13,7 @@ from gliolake.features.backbones.inference import has_bf16
 from gliolake.features.backbones.registry import BACKBONES, BackboneOptions
 from gliolake.features.extraction.command import extract
 from gliolake.ingest.pipeline import ingest
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.schema.features import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
@@ -24,10 +25,10 @@ SHORT = ("random_conv", "i3d_nl10_resnet101_v1_kinetics400", "slowfast_4x16_resn
 
 
 @pytest.fixture
-def images(reference: Path, ingested: Path, tmp_path: Path) -> Path:
+def images(reference: Path, synthetic: SyntheticCohorts, tmp_path: Path) -> Path:
     """The real cases and the synthetic ones in a folder; one real case in the short form."""
     real = sorted((reference / "scans" / "BraTS21").iterdir())
-    made = sorted((ingested / "cohorts" / "brats21" / "images").glob("BraTS2021_0000*"))
+    made = sorted(synthetic.brats21_images.glob("BraTS2021_0000*"))
     folder = tmp_path / "images"
     folder.mkdir()
     for scan in [*real, *made[1:4]] if FULL else real[:1]:

@@ -32,6 +32,7 @@ from gliolake.features.backbones.video import VideoBackbone
 from gliolake.features.extraction.command import extract
 from gliolake.features.weights.folder import add_weights, verify_weights
 from gliolake.features.weights.untrained import untrained_state
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.process.threads import one_torch_thread
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
@@ -64,11 +65,11 @@ def client(python: Path) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def scan(ingested: Path) -> dict[str, str]:
+def scan(synthetic: SyntheticCohorts) -> dict[str, str]:
     """The files of a synthetic scan by role."""
-    folder = ingested / "cohorts" / "brats21" / "images"
     names = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}
-    return {role: str(next(folder.rglob(f"BraTS2021_00000_{name}.nii.gz"))) for role, name in names.items()}
+    folder = synthetic.brats21_images / "BraTS2021_00000"
+    return {role: str(folder / f"BraTS2021_00000_{name}.nii.gz") for role, name in names.items()}
 
 
 def vectors_of_scan(
@@ -121,7 +122,7 @@ def noise(seed: int) -> npt.NDArray[np.float32]:
     return np.random.RandomState(seed).normal(size=(3, 32, 224, 224)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", MXNET_NETWORKS)
+@pytest.mark.parametrize("name", [pytest.param(I3D, marks=pytest.mark.long), SLOWFAST])
 def test_mxnet_and_torch_compute_the_same_network(client: Client, name: str) -> None:
     """A seed gives both the same weights, so only the order of sums may differ. With norms that are identities, I3D's
     attention is nearly one-hot and a last bit becomes a percent: that would measure the weights, not the networks."""

@@ -43,7 +43,7 @@ def undisturbed(
 ) -> dict[tuple[str, str, str], bytes]:
     """Every vector of full-size clips, made by one worker that nothing happened to."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    shutil.copytree(ingested / "lake", folder / "lake")
+    shutil.copytree(ingested, folder / "lake")
     extract(Lake(folder / "lake"), settings=WHOLE, workers=1)
     return look.vectors(Lake(folder / "lake"))
 

@@ -127,6 +127,7 @@ def rows(lake: Lake, table: str, **where: Any) -> list[dict[str, Any]]:
     return lake.read(table, where).to_pylist()
 
 
+@pytest.mark.long
 def test_the_native_case_becomes_four_volumes_on_one_grid_that_fit_each_other(
     lake: Lake, reference: Path, tmp_path: Path, scheduler: str
 ) -> None:

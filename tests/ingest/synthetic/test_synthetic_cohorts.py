@@ -19,16 +19,11 @@ from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 
 
-@pytest.fixture(scope="module")
-def cohorts(tmp_path_factory: pytest.TempPathFactory) -> SyntheticCohorts:
-    return write_cohorts(tmp_path_factory.mktemp("synthetic"), patients=8, external=4, seed=3)
-
-
-def test_an_ingest_finds_what_is_true_of_them(cohorts: SyntheticCohorts, tmp_path: Path) -> None:
+def test_an_ingest_finds_what_is_true_of_them(synthetic: SyntheticCohorts, tmp_path: Path) -> None:
     lake = Lake(tmp_path / "lake", create=True)
-    ingest(lake, "brats21", images=cohorts.brats21_images, labels=cohorts.brats21_labels, workers=2)
-    ingest(lake, "ucsf_pdgm", images=cohorts.ucsf_images, labels=cohorts.ucsf_labels, workers=2)
-    truth, con = cohorts.truth, connect(lake)
+    ingest(lake, "brats21", images=synthetic.brats21_images, labels=synthetic.brats21_labels, workers=2)
+    ingest(lake, "ucsf_pdgm", images=synthetic.ucsf_images, labels=synthetic.ucsf_labels, workers=2)
+    truth, con = synthetic.truth, connect(lake)
 
     def scans(sql: str) -> list[str]:
         return sorted(row[0] for row in con.sql(sql).select("scan_id").fetchall())
@@ -56,10 +51,10 @@ def test_an_ingest_finds_what_is_true_of_them(cohorts: SyntheticCohorts, tmp_pat
 
 
 def test_files_are_laid_out_and_named_as_the_real_ones_and_say_that_they_are_synthetic(
-    cohorts: SyntheticCohorts,
+    synthetic: SyntheticCohorts,
 ) -> None:
-    brats = cohorts.brats21_images / "BraTS2021_00001"
-    ucsf = cohorts.ucsf_images / "UCSF-PDGM-0005_nifti"
+    brats = synthetic.brats21_images / "BraTS2021_00001"
+    ucsf = synthetic.ucsf_images / "UCSF-PDGM-0005_nifti"
     assert {path.name.removeprefix("BraTS2021_00001") for path in brats.iterdir()} == {
         f"_{role}.nii.gz" for role in ("flair", "t1", "t1ce", "t2", "seg")
     }
@@ -73,28 +68,31 @@ def test_files_are_laid_out_and_named_as_the_real_ones_and_say_that_they_are_syn
     assert image.header["sform_code"] > 0
     mask = np.asanyarray(nib.load(brats / "BraTS2021_00001_seg.nii.gz").dataobj)
     assert np.unique(mask).tolist() == [0, 1, 2, 4]
-    assert "SYNTHETIC" in (cohorts.folder / "README.txt").read_text(encoding="utf-8")
+    assert "SYNTHETIC" in (synthetic.folder / "README.txt").read_text(encoding="utf-8")
     with pytest.raises(EOFError):
-        gzip.decompress((cohorts.brats21_images / "BraTS2021_00009" / "BraTS2021_00009_flair.nii.gz").read_bytes())
+        gzip.decompress((synthetic.brats21_images / "BraTS2021_00009" / "BraTS2021_00009_flair.nii.gz").read_bytes())
 
 
-def test_label_files_have_the_public_headers(cohorts: SyntheticCohorts, reference: Path) -> None:
+def test_label_files_have_the_public_headers(synthetic: SyntheticCohorts, reference: Path) -> None:
     real = reference / "ucsf_pdgm" / "UCSF-PDGM-metadata_v5.csv", reference / "brats21" / "train_labels.csv"
-    made = cohorts.ucsf_labels, cohorts.brats21_labels
+    made = synthetic.ucsf_labels, synthetic.brats21_labels
     for ours, theirs, header in zip(made, real, (UCSF_HEADER, BRATS_HEADER), strict=True):
         lines = [path.read_text(encoding="utf-8").splitlines()[:1] for path in (ours, theirs)]
         assert lines[0] == lines[1]
         assert next(csv.reader(lines[0])) == list(header)
 
 
-def test_a_seed_gives_the_same_bytes_from_one_process_or_two_and_another_seed_gives_others(tmp_path: Path) -> None:
-    def digests(name: str, **options: int) -> dict[str, str]:
-        folder = tmp_path / name
-        write_cohorts(folder, patients=8, external=4, **options)
+def test_a_seed_gives_the_same_bytes_from_one_process_or_two_and_another_seed_gives_others(
+    synthetic: SyntheticCohorts, tmp_path: Path
+) -> None:
+    def digests(folder: Path) -> dict[str, str]:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
-    one, two, other = digests("one"), digests("two", workers=2), digests("other", seed=1)
+    def written(name: str, **options: int) -> dict[str, str]:
+        return digests(write_cohorts(tmp_path / name, patients=8, external=4, **options).folder)
+
+    one, two, other = digests(synthetic.folder), written("two", seed=1, workers=2), written("other")
     assert one == two
     assert one.keys() == other.keys()
     same = {name for name in one if one[name] == other[name]}

@@ -24,7 +24,7 @@ study = "small"
 features = "ours"
 model = "snn"
 repeats = 2
-folds = 4
+folds = 3
 epochs = 3
 [features]
 ours = "random_conv"
@@ -76,20 +76,20 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     assert {row["name"]: row["state"] for row in report.rows} == {
         "theirs": "quoted", **dict.fromkeys(["snn", "mlp", "single", "other_single", "less", "external"], "done"),
     }  # fmt: skip
-    assert report.fits == 6 * 2 * 4
+    assert report.fits == 6 * 2 * 3
     rows = {row["name"]: row for row in made.read("study_rows").to_pylist()}
     ids = {name: row["experiment"] for name, row in rows.items() if row["state"] == "done"}
     assert len(set(ids.values())) == 6
     assert (rows["theirs"]["auc"], rows["mlp"]["compared_with"]) == (0.6, "snn")
 
-    alone = train(made, "random_conv-made", "snn", modalities=["T2"], repeats=2, folds=4, epochs=3, progress=False)
+    alone = train(made, "random_conv-made", "snn", modalities=["T2"], repeats=2, folds=3, epochs=3, progress=False)
     assert alone.experiment == ids["other_single"]
     summaries = made.read("summaries", {"experiment": ids["other_single"]}).to_pylist()
     assert {(s["split"], s["metric"], s["mean"]) for s in summaries} == {
         (line.split, line.metric, line.mean) for line in alone.lines
     }
-    assert len(predictions(made, ids["snn"])) == 2 * 39 + 8 * 12
-    assert len(predictions(made, ids["external"]).loc["external"]) == 8 * 8
+    assert len(predictions(made, ids["snn"])) == 2 * 39 + 6 * 12
+    assert len(predictions(made, ids["external"]).loc["external"]) == 6 * 8
     assert not predictions(made, ids["less"]).equals(predictions(made, ids["snn"]))
 
     version = made.version
@@ -100,7 +100,7 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     for table in ("cv_folds", "predictions", "metrics", "attention"):
         second = partial(Transaction.delete, name=table, where={"experiment": ids["single"], "repeat": 1})
         made.transact(second, run_id="lost")
-    assert run_study(made, file, scheduler=cluster).fits == 4
+    assert run_study(made, file, scheduler=cluster).fits == 3
     assert predictions(made, ids["single"]).equals(before)
 
 
