@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,13 @@ for _number, _handler in {signal.SIGINT: signal.default_int_handler, signal.SIGH
         signal.signal(_number, _handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Converted networks are kept for the run, for all its processes, and not in the user's own folder."""
+    if "GLIOLAKE_NETWORKS" not in os.environ:
+        folder = os.environ["GLIOLAKE_NETWORKS"] = tempfile.mkdtemp(prefix="gliolake-networks-")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
 @pytest.fixture(scope="session")
 def reference() -> Path:
     """Folder of the real data that tests read where it lies."""
@@ -41,19 +49,6 @@ def reference() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the reference data is not at {folder}; set GLIOLAKE_REFERENCE to where it is")
     return folder
-
-
-@pytest.fixture(scope="session", autouse=True)
-def networks_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Converted networks are kept for the session, workers' processes included, and not in the user's own folder."""
-    if "GLIOLAKE_NETWORKS" in os.environ:
-        yield
-        return
-    folder = tmp_path_factory.mktemp("networks")
-    os.environ["GLIOLAKE_NETWORKS"] = str(folder)
-    yield
-    del os.environ["GLIOLAKE_NETWORKS"]
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

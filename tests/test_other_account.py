@@ -46,6 +46,7 @@ def place() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_nothing_that_a_command_writes_can_be_read_by_another_account(place: Path, synthetic: SyntheticCohorts) -> None:
     images = shutil.copytree(synthetic.brats21_images, place / "images")
     for name, mode in (("tmp", 0o1777), ("cache", 0o755), ("lakes", 0o755)):

@@ -144,7 +144,7 @@ def test_what_whoever_started_it_had_it_ignore_stays_ignored(commands: Commands)
     assert process.returncode == 0
 
 
-@pytest.mark.parametrize("arguments", [("tables",), ("status",), ("sql", "FROM labels"), ("dictionary", "--json")])
+@pytest.mark.parametrize("arguments", [("tables",), ("sql", "FROM labels")])
 def test_a_reader_that_goes_away_and_streams_that_are_closed_are_no_error(
     commands: Commands, arguments: tuple[str, ...]
 ) -> None:

@@ -95,6 +95,7 @@ def on_worker(client: Client, function: Any, *arguments: Any) -> Any:
     return client.submit(operator.call, loaded, resources=resources, pure=False).result(timeout=120)
 
 
+@pytest.mark.long
 def test_a_scan_goes_through_real_workers_and_comes_back_with_the_same_bits_twice(
     client: Client, scan: dict[str, str]
 ) -> None:
@@ -137,6 +138,7 @@ def test_mxnet_and_torch_compute_the_same_network(client: Client, name: str) -> 
     assert np.abs(there - here).max() < 1e-4 * here.std()
 
 
+@pytest.mark.long
 def test_weights_that_mxnet_saved_are_added_checked_and_give_the_vectors_of_their_network(
     client: Client, tmp_path: Path
 ) -> None:

@@ -352,7 +352,7 @@ def test_a_video_network_sees_the_scan_and_gives_the_same_bits_on_any_number_of_
     found, before = [], torch.get_num_threads()
     for threads, sampling in ((1, "uniform"), (2, "uniform"), (2, "tumour")):
         torch.set_num_threads(threads)
-        choice = Choice(SLOWFAST, BackboneOptions(weights="untrained:0", sampling=sampling))
+        choice = Choice(SLOWFAST, BackboneOptions(weights="untrained:3", sampling=sampling))
         found.append(computed(files, box, ("T1",), choice)["T1"])
     torch.set_num_threads(before)
     assert np.array_equal(found[0], found[1])
@@ -403,11 +403,11 @@ def test_an_option_goes_to_the_backbones_that_have_it_and_is_refused_where_none_
     with pytest.raises(InputError, match="random_conv has no choice of sampling"):
         extract(lake, options=BackboneOptions(sampling="tumour"))
     with pytest.raises(InputError, match="no choice of seed"):
-        extract(lake, [SLOWFAST], options=BackboneOptions(seed=1, weights="untrained:0"))
-    options = BackboneOptions(seed=1, weights="untrained:0", sampling="tumour")
+        extract(lake, [SLOWFAST], options=BackboneOptions(seed=1, weights="untrained:3"))
+    options = BackboneOptions(seed=1, weights="untrained:3", sampling="tumour")
     random, network = choose(["random_conv", SLOWFAST], options)
     assert random.options == BackboneOptions(seed=1)
-    assert network.options == BackboneOptions(weights="untrained:0", sampling="tumour")
+    assert network.options == BackboneOptions(weights="untrained:3", sampling="tumour")
 
 
 def test_fewer_slices_than_frames_are_refused_scan_by_scan_with_both_numbers(
@@ -416,7 +416,7 @@ def test_fewer_slices_than_frames_are_refused_scan_by_scan_with_both_numbers(
     lake, _ = world
     look.keep_scans(lake, "BraTS2021_00000")
     short = ClipSettings(box=48, slices=31)
-    report = extract(lake, ["random_conv", SLOWFAST], settings=short, options=BackboneOptions(weights="untrained:0"))
+    report = extract(lake, ["random_conv", SLOWFAST], settings=short, options=BackboneOptions(weights="untrained:3"))
     random, network = (one.failed[0].detail for one in report.feature_sets)
     assert "31 × 48 × 48 is too small for random_conv" in random
     assert "31 slices is too short for a network that takes 32 frames" in network
