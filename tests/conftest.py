@@ -12,7 +12,7 @@ import sys
 import tempfile
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hypothesis import settings
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
 from gliolake.log.journal import JsonLines
 from gliolake.storage.lake import Lake
+from tests.support.answer import Answer
 from tests.support.full import examples
 from tests.support.rows import label
 from tests.support.s3_server import s3_server
@@ -113,6 +114,24 @@ def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "folder":
         return str(tmp_path / "lake")
     return f"{request.getfixturevalue('s3_bucket')}/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Answer]:
+    """Runs a command line in this process; its lake is the one that the arguments or GLIOLAKE_LAKE name."""
+    from gliolake.cli.app import main
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = capfdbinary.readouterr()
+        return Answer(code, out.decode(), err.decode())
+
+    return run
 
 
 @pytest.fixture(name="label")

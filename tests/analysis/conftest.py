@@ -190,7 +190,7 @@ def made(lake: Lake) -> MadeStudy:
     return MadeStudy(lake)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> MadeStudy:
     """A study with rows of all kinds, committed and analysed; to be read only."""
     from gliolake.analysis.study.command import analyse

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import subprocess
 import sys
@@ -14,42 +11,17 @@ from typing import Any
 
 import pytest
 
-from gliolake.cli.app import main
 from gliolake.runs import Run
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from tests.support.rows import label
 
 
-class Answer:
-    """What a command printed and how it ended."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    def rows(self) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self.out)))
-
-
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
-    """Run a command line on a lake in a new folder."""
+def command(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Runs a command line on a lake in a new folder."""
     monkeypatch.setenv("GLIOLAKE_LAKE", str(tmp_path / "lake"))
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out, err = capfdbinary.readouterr()
-        return Answer(code, out.decode(), err.decode())
-
-    return run
+    return command
 
 
 @pytest.fixture
@@ -81,19 +53,6 @@ def test_the_version_is_the_one_that_runs_record(labelled: Any) -> None:
     assert labelled("--version").out == f"gliolake {run['code_version']}\n"
 
 
-def test_a_query_is_printed_in_the_format_asked_for(labelled: Any) -> None:
-    statement = "SELECT methylated, count(*) AS scans FROM training_scans GROUP BY 1 ORDER BY 1"
-    assert labelled("sql", statement, "--format", "csv").rows() == [
-        {"methylated": "false", "scans": "1"},
-        {"methylated": "true", "scans": "2"},
-    ]
-    assert labelled("sql", statement, "--format", "json").json() == [
-        {"methylated": False, "scans": 1},
-        {"methylated": True, "scans": 2},
-    ]
-    assert "scans" in labelled("sql", statement).out
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -123,15 +82,6 @@ def test_asking_a_lake_that_is_not_there_says_how_to_begin_one(command: Any) -> 
     answer = command("status")
     assert answer.code == 2
     assert "gliolake ingest" in answer.err
-
-
-def test_status_and_tables_tell_scripts_what_they_tell_people(labelled: Any) -> None:
-    told = labelled("status", "--json").json()
-    assert told["splits"]["training"] == 3
-    assert told["cohorts"][0]["with_mgmt_call"] == 3
-    assert "training" in labelled("status").out
-    assert labelled("tables", "--json").json()["features"]["key"] == ["feature_set", "cohort", "scan_id", "modality"]
-    assert "features" in labelled("tables").out
 
 
 def test_verify_fails_on_damage_and_passes_after_repair(labelled: Any, tmp_path: Path) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import duckdb
 import pytest
 
-from gliolake.cli.app import main
 from gliolake.sql.catalog import connect
 from gliolake.sql.questions import question, questions
 from gliolake.storage.lake import Lake
@@ -77,23 +75,13 @@ def test_an_example_asks_a_question_and_describes_columns_that_it_has(
     assert set(", ".join(described).split(", ")) <= set(connection.sql(asked.sql).columns)
 
 
-def test_examples_are_listed_and_asked_by_name(
-    answering: Lake, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    def said(*arguments: str) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliolake", "sql", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        assert not ended.value.code
-        out, err = capfdbinary.readouterr()
-        return out.decode(), err.decode()
-
+def test_examples_are_listed_and_asked_by_name(command: Any, answering: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GLIOLAKE_LAKE", raising=False)
-    listed, _ = said("--examples")  # of no lake
-    assert [line.partition(":")[0] for line in listed.splitlines()] == list(questions())
-    monkeypatch.setenv("GLIOLAKE_LAKE", answering.root)
-    answer, shown = said("--example", "leaks_avoided")
-    assert "ucsf_pdgm-01" in answer
-    assert "FROM leaks_avoided" in shown
-    answer, shown = said("--example", "leaks_avoided", "--format", "csv")
-    assert (len(answer.splitlines()), shown) == (2, "")
+    listed = command("sql", "--examples")  # of no lake
+    assert [line.partition(":")[0] for line in listed.out.splitlines()] == list(questions())
+    example = "sql", "--lake", answering.root, "--example", "leaks_avoided"
+    answer = command(*example)
+    assert "ucsf_pdgm-01" in answer.out
+    assert "FROM leaks_avoided" in answer.err
+    answer = command(*example, "--format", "csv")
+    assert (answer.code, len(answer.out.splitlines()), answer.err) == (0, 2, "")

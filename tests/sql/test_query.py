@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import pytest
 
 import gliolake
 from gliolake.cli import ending
-from gliolake.cli.app import main
 from gliolake.cli.query import typed
 from gliolake.errors import InputError, Obstructed, StorageUnreachable
 from gliolake.sql.catalog import connect, damage_named
@@ -158,17 +157,9 @@ def folder(answering: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def ask(folder: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Any:
+def ask(folder: Path, command: Any) -> Any:
     """Ask through the command line: exit code, what it printed, what it said on standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliolake", "sql", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capfdbinary.readouterr()
-        return int(ended.value.code or 0), out.decode(), err.decode()
-
-    return run
+    return lambda *arguments: astuple(command("sql", *arguments))
 
 
 def _files(*folders: Path | str) -> dict[Path, bytes]:
@@ -297,18 +288,10 @@ def test_where_nothing_is_found_the_command_that_is_missing_is_named(
         assert ask(statement, "--format", "csv")[::2] == (0, "")
 
 
-def test_status_says_what_comes_next(
-    ask: Any, lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
-) -> None:
-    def status(root: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["gliolake", "status", "--lake", root])
-        with pytest.raises(SystemExit):
-            main()
-        return capfdbinary.readouterr()[0].decode()
-
+def test_status_says_what_comes_next(command: Any, answering: Lake, lake: Lake, label: Any) -> None:
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
-    assert "Next: gliolake ingest --cohort COHORT --images DIR" in status(lake.root)
-    assert "Next:" not in status(os.environ["GLIOLAKE_LAKE"])
+    assert "Next: gliolake ingest --cohort COHORT --images DIR" in command("status", "--lake", lake.root).out
+    assert "Next:" not in command("status", "--lake", answering.root).out
 
 
 def test_a_store_that_fails_within_a_question_is_named_and_its_traceback_is_not(

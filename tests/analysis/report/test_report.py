@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import html
 import re
-import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
@@ -25,7 +24,6 @@ from gliolake.analysis.report.rendering import render
 from gliolake.analysis.report.report import report
 from gliolake.analysis.report.table import without_folders
 from gliolake.analysis.study.tables import plus_minus, reproduced
-from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.features.extraction.scan_task import ScanFile, input_digest
 from gliolake.sql.catalog import connect
@@ -291,13 +289,8 @@ def test_an_item_that_this_lake_cannot_show_is_not_met(made: Any) -> None:
     assert items[23].state == "partly"  # a table with a published figure, and no subgroup
 
 
-def test_the_command_writes_the_page(
-    finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_writes_the_page(command: Any, finished: Any, tmp_path: Path) -> None:
     file = tmp_path / "page.html"
-    monkeypatch.setattr(sys, "argv", ["gliolake", "report", "--lake", finished.lake.root, "--output", str(file)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    assert not end.value.code
-    assert "tables and" in capsys.readouterr().out
+    answer = command("report", "--lake", finished.lake.root, "--output", file)
+    assert (answer.code, "tables and" in answer.out) == (0, True)
     assert file.read_bytes().startswith(b"<!doctype html>")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from functools import cache
 from io import StringIO
@@ -14,7 +12,6 @@ from rich.console import Console
 
 from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.published import Shown, show
-from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.storage.lake import Lake
 
@@ -146,23 +143,6 @@ def test_a_lake_without_a_study_says_what_to_do(lake: Lake) -> None:
     with pytest.raises(InputError, match="No study has been run") as refused:
         show(lake)
     assert "gliolake study run" in refused.value.hint
-
-
-def test_the_command_prints_a_table_or_one_json_object(
-    finished: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for options in ([], ["--json"]):
-        arguments = ["study", "show", "table_2", "--lake", finished.lake.root, "--study", "made", *options]
-        monkeypatch.setattr(sys, "argv", ["gliolake", *arguments])
-        with pytest.raises(SystemExit) as end:
-            main()
-        assert not end.value.code
-        out = capsys.readouterr().out
-        if options:
-            told = json.loads(out)
-            assert (told["study"], told["what"], len(told["rows"])) == ("made", "table_2", 8)
-        else:
-            assert "made: table 2" in out
 
 
 def test_a_study_whose_statistics_are_not_there_yet_is_shown(made: Any) -> None:
