@@ -11,6 +11,7 @@ EXTRAS = {
     "matplotlib": ("report",),
     "numba": ("extract", "train"),
     "openvino": ("extract",),
+    "pydicom": ("extract",),
     "safetensors": ("extract", "train"),
     "sklearn": ("train",),
     "torch": ("extract", "train"),

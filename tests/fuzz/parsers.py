@@ -26,7 +26,7 @@ from gliolake.ingest.cohorts.description import load_cohort, read_cohort
 from gliolake.ingest.labels.label_files import read_labels
 from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.csv_file import read_csv
-from gliolake.ingest.readers.dicom import transfer_syntax
+from gliolake.ingest.readers.dicom_header import BadSlice, place_of, read_texts
 from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
 from gliolake.ingest.scans.discovery import Patterns
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of
@@ -68,8 +68,11 @@ def volume(data: bytes) -> None:
 
 
 def dicom_meta(data: bytes) -> None:
-    """The start of a DICOM file."""
-    assert len(transfer_syntax(data) or b"") <= len(data)
+    """The header of a DICOM slice."""
+    with contextlib.suppress(BadSlice):
+        header = place_of(read_texts(data))
+        assert np.isfinite(header.position).all()
+        assert header.orientation.shape == (2, 3)
 
 
 def cohort(data: bytes) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import time
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +20,7 @@ from gliolake import limits
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.readers import dicom
 from gliolake.ingest.readers.dicom import read_dicom_series
+from gliolake.ingest.readers.dicom_header import HEADER, BadSlice, place_of, read_texts
 from gliolake.ingest.readers.nifti import BadImage, read_volume, turn_to_lps
 from gliolake.ingest.scans.fingerprint import content_of
 from gliolake.ingest.scans.images import read_image
@@ -170,6 +174,49 @@ def test_slices_without_a_preamble_are_read(tmp_path: Path, kept: str, which: sl
     volume = read_dicom_series(tmp_path / "series")
     np.testing.assert_array_equal(volume.voxels, whole.voxels)
     np.testing.assert_array_equal(volume.affine, whole.affine)
+
+
+DEFLATED_SYNTAX = b"\x02\0\x10\0UI\x16\x001.2.840.10008.1.2.1.99"
+SEQUENCE, ITEM, UNDEFINED = b"\x08\0\x15\x11", b"\xfe\xff\0\xe0", b"\xff" * 4
+
+
+@pytest.mark.parametrize(
+    "inserted",
+    [
+        (SEQUENCE + UNDEFINED + ITEM + UNDEFINED) * 1_000,
+        SEQUENCE + UNDEFINED + (ITEM + b"\0" * 4) * 100_000,
+        SEQUENCE + b"\xf0\xff\xff\xff",
+        b"\x08\0\0\0" + b"\0" * 4 * 100_000,
+    ],
+    ids=["sequences in sequences", "a sequence of 100,000 items", "an element of 4 GB", "100,000 empty elements"],
+)
+def test_a_hostile_header_is_refused_soon_and_with_little_memory(inserted: bytes) -> None:
+    start = (Path(__file__).parents[2] / "fuzz/corpus/dicom_meta/sound").read_bytes()
+    end_of_meta = 144 + int.from_bytes(start[140:144], "little")
+    assert place_of(read_texts(start)).position.tolist() == [-90, -70, 12]
+    tracemalloc.start()
+    began = time.process_time()
+    with pytest.raises(BadSlice):
+        place_of(read_texts((start[:end_of_meta] + inserted + start[end_of_meta:])[:HEADER]))
+    assert time.process_time() - began < 20
+    assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    tracemalloc.stop()
+
+
+def test_a_deflated_series_is_refused_before_anything_is_inflated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in write(tmp_path / "series", image()):
+        stored = path.read_bytes()
+        meta = 144 + int.from_bytes(stored[140:144], "little")
+        named = stored[:meta].replace(b"\x02\0\x10\0UI\x12\x001.2.840.10008.1.2\0", DEFLATED_SYNTAX)
+        assert named != stored[:meta]
+        path.write_bytes(named + zlib.compress(stored[meta:], wbits=-15))
+    monkeypatch.setattr("gliolake.ingest.readers.dicom_header.sitk", None)
+    error = refusal(tmp_path / "series")
+    assert error.reason == dicom.UNREADABLE
+    assert "im95.dcm" in str(error)
+    assert "it is deflated, or of a transfer syntax that is not read" in str(error)
 
 
 def test_documents_beside_slices_are_passed_over(tmp_path: Path) -> None:
