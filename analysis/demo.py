@@ -24,7 +24,8 @@ from typing import Any
 from gliolake.atomic import Own, check_target
 from gliolake.errors import GliolakeError
 from gliolake.ingest.scans.images import SYNTHETIC
-from gliolake.ingest.synthetic.cohort import SyntheticCohorts, is_of_cohorts, write_cohorts
+from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
+from gliolake.ingest.synthetic.files import is_of_cohorts
 from gliolake.modeling.report import Line, Report
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import kind

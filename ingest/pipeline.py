@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -27,6 +27,7 @@ from gliolake.ingest.scans.boxes import read_boxes
 from gliolake.ingest.scans.comparison import News, compare, lies_elsewhere, other_place, same_id
 from gliolake.ingest.scans.discovery import STEP as IMAGES
 from gliolake.ingest.scans.model import FoundScan
+from gliolake.ingest.summary import ingest_report
 from gliolake.log.journal import tell
 from gliolake.paths import absolute
 from gliolake.runs import Run, start_run
@@ -117,7 +118,7 @@ def ingest(
         if news:
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
             numbers = _ingest_images(run, described, news, reading, moved=moved)
-        report = _report(lake, described, read, notes, numbers)
+        report = ingest_report(lake, described, read, notes, numbers)
         tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
              excluded=report.excluded, vanished=len(report.vanished), removed=len(report.removed), notes=report.notes,
              problems=report.problems, label_files=[asdict(file) for file in report.label_files])  # fmt: skip
@@ -279,46 +280,3 @@ def _of_names(rows: pa.Table, names: Set[str]) -> dict[str, list[Row]]:
     for row in rows.filter(pc.is_in(rows["scan_id"], pa.array(names, pa.string()))).to_pylist():
         found[row["scan_id"]].append(row)
     return found
-
-
-def _report(
-    lake: Lake, cohort: Cohort, read: Sequence[LabelFile], notes: tuple[str, ...], numbers: dict[str, object]
-) -> IngestReport:
-    where = {"cohort": cohort.name}
-    scans = lake.read("scans", where, ["scan_id"])["scan_id"]
-    labels = lake.read("labels", where, ["scan_id", "source", "source_path"])
-    excluded = lake.read("exclusions", where, ["scan_id", "reason", "step"]).to_pylist()
-    links = lake.read("links", columns=["kind", "cohort_a", "cohort_b"]).to_pylist()
-    unread = pa.array([row["scan_id"] for row in excluded if row["step"] == IMAGES and row["scan_id"]], pa.string())
-    with_images = pa.concat_arrays([*scans.chunks, unread])
-    names = dict(zip(labels["source_path"].to_pylist(), labels["source"].to_pylist(), strict=True))
-    files = tuple(replace(file.report, source=names.get(file.path, "")) for file in read)
-    notes += tuple(note for file in files for note in file.notes)
-    present = {*with_images.to_pylist()} if read else set()
-    for file in read:
-        if present and present.isdisjoint(row["scan_id"] for row in file.rows):
-            notes += (f"{file.report.file}: none of its {len(file.rows):,} scans is among those with images.",)
-    if cohort.images and cohort.done is None:
-        notes += (
-            "The description does not say which preprocessing steps were done to the images ([preprocessing], done): "
-            "they are used as they are.",
-        )
-    return IngestReport(
-        cohort=cohort.name,
-        scans=len(scans),
-        excluded=dict(
-            sorted(Counter(row["reason"] for row in excluded if row["step"] in (IMAGES, LABELS, BOXES)).items())
-        ),
-        labels=dict(sorted(Counter(labels["source"].to_pylist()).items())),
-        links=dict(sorted(Counter(r["kind"] for r in links if cohort.name in (r["cohort_a"], r["cohort_b"])).items())),
-        labels_without_images=_missing(labels["scan_id"], with_images),
-        images_without_labels=_missing(with_images, labels["scan_id"].combine_chunks()),
-        label_files=files,
-        notes=notes,
-        **numbers,  # type: ignore[arg-type]
-    )
-
-
-def _missing(ids: pa.Array | pa.ChunkedArray, others: pa.Array) -> tuple[str, ...]:
-    """Those of the ids that are not among the others, each once."""
-    return tuple(sorted({*ids.filter(pc.invert(pc.is_in(ids, others))).to_pylist()}))

@@ -6,66 +6,32 @@ README lies beside them. What an ingest should find is returned as ``truth``.
 
 from __future__ import annotations
 
-import csv
-import gzip
-import re
-import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gliolake.errors import InputError
-from gliolake.ingest.synthetic.brain import SPACING_MM, Anatomy, make_scan
+from gliolake.ingest.synthetic.brain import Anatomy
+from gliolake.ingest.synthetic.files import (
+    BRATS_HEADER,
+    BRATS_NAMES,
+    README,
+    UCSF_HEADER,
+    UCSF_NAMES,
+    Session,
+    write_csv,
+    write_sessions,
+)
 from gliolake.log.progress import track
-from gliolake.process.signals import out_of_reach
-
-DESCRIPTION = b"gliolake synthetic"
 
 FEWEST_PATIENTS, FEWEST_EXTERNAL = 8, 4
 """Below these there is no room for the oddities, each of which needs a patient of its own."""
 
-BRATS_HEADER = ("BraTS21ID", "MGMT_value")
-UCSF_HEADER = (
-    "ID", "Sex", "Age at MRI", "WHO CNS Grade", "Final pathologic diagnosis (WHO 2021)", "MGMT status", "MGMT index",
-    "1p/19q", "IDH", "1-dead 0-alive", "OS", "EOR", "Biopsy prior to imaging", "BraTS21 ID",
-    "BraTS21 Segmentation Cohort", "BraTS21 MGMT Cohort",
-)  # fmt: skip
-"""Header lines of the public files: the challenge's train_labels.csv and UCSF-PDGM-metadata_v5.csv."""
-
-_BRATS_NAMES = {"FLAIR": "flair", "T1": "t1", "T1wCE": "t1ce", "T2": "t2", "mask": "seg"}
-_UCSF_NAMES = {"FLAIR": "FLAIR", "T1": "T1", "T1wCE": "T1c", "T2": "T2", "mask": "tumor_segmentation"}
-
 _TAKEN_NUMBERS = {138, 175, 181, 278, 289, 315, 391, 396, 409, 429, 431, 433}
 """UCSF numbers that stand for known follow-ups of real patients, or have some."""
-
-_README = """These scans and labels are SYNTHETIC. They were made up by gliolake (ingest.synthetic) for tests and demos.
-They show no patient, and nothing found in them says anything about MRI or MGMT.
-"""
-
-
-_IMAGES = re.compile(
-    rf"brats21/images/(BraTS2021_\d{{5}})/\1_({'|'.join(_BRATS_NAMES.values())})\.nii\.gz|"
-    rf"ucsf_pdgm/images/(UCSF-PDGM-\d{{4}}(?:_FU\d{{3}}d)?)_nifti/\3_({'|'.join(_UCSF_NAMES.values())})\.nii\.gz"
-)
-_TABLES = {"brats21/train_labels.csv": BRATS_HEADER, "ucsf_pdgm/UCSF-PDGM-metadata_v5.csv": UCSF_HEADER}
-
-
-@dataclass(frozen=True)
-class Session:
-    """A scan to be written: whose, in which session, under which name, and what is wrong with its files."""
-
-    folder: str
-    stem: str
-    names: dict[str, str]
-    anatomy: Anatomy
-    session: tuple[int, ...]
-    fault: str = ""
-    level: int = 1
 
 
 @dataclass
@@ -119,21 +85,6 @@ def write_cohorts(
     return cohorts.write(workers, progress)
 
 
-def is_of_cohorts(folder: Path, name: str) -> bool:
-    """Whether the file of this name below the folder is one that ``write_cohorts`` writes, whole or broken off."""
-    file = folder / name
-    if file.is_symlink() or not file.is_file():
-        return False
-    with file.open("rb") as opened:
-        begin = opened.read(1 << 12)
-    if name in _TABLES:
-        return begin.startswith(",".join(_TABLES[name]).encode()) or not begin
-    if _IMAGES.fullmatch(name):
-        with suppress(zlib.error):
-            return zlib.decompressobj(31).decompress(begin, 348)[148:].startswith(DESCRIPTION) or not begin
-    return name == "README.txt" and _README.encode().startswith(begin)
-
-
 @dataclass
 class _Cohorts:
     """The cohorts as they are being thought up."""
@@ -160,7 +111,7 @@ class _Cohorts:
         """A BraTS21 scan, and a label row where there is a call."""
         scan_id = f"BraTS2021_{number:05d}"
         seed = (*anatomy.seed, session)
-        self.sessions.append(Session(f"brats21/images/{scan_id}", scan_id, _BRATS_NAMES, anatomy, seed, fault))
+        self.sessions.append(Session(f"brats21/images/{scan_id}", scan_id, BRATS_NAMES, anatomy, seed, fault))
         if call is not None:
             self.brats_rows.append((f"{number:05d}", call))
             self.truth["training_scans"].append(scan_id)
@@ -178,7 +129,7 @@ class _Cohorts:
         folder = f"ucsf_pdgm/images/{scan_id}_nifti"
         seed = (*anatomy.seed, session)
         # Another compression level: what is identical by content is not so by its bytes.
-        self.sessions.append(Session(folder, scan_id, _UCSF_NAMES, anatomy, seed, fault, level=2))
+        self.sessions.append(Session(folder, scan_id, UCSF_NAMES, anatomy, seed, fault, level=2))
         source_id = scan_id if day else f"UCSF-PDGM-{subject:03d}"
         self.ucsf_rows.append(self._metadata(source_id, status, index, brats_id))
         self._note("ucsf_pdgm", scan_id, anatomy, fault)
@@ -270,15 +221,15 @@ class _Cohorts:
     def write(self, workers: int, progress: bool) -> SyntheticCohorts:
         """Put everything on disk."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "README.txt").write_text(_README, encoding="utf-8")
+        (self.folder / "README.txt").write_text(README, encoding="utf-8")
         bar = track("writing scans", len(self.sessions)) if progress else nullcontext(lambda: None)
         with bar as advance:
-            for _ in _each(partial(write_session, self.folder), self.sessions, workers):
+            for _ in write_sessions(self.folder, self.sessions, workers):
                 advance()
         brats_labels = self.folder / "brats21" / "train_labels.csv"
         ucsf_labels = self.folder / "ucsf_pdgm" / "UCSF-PDGM-metadata_v5.csv"
-        _write_csv(brats_labels, [BRATS_HEADER, *self.brats_rows])
-        _write_csv(ucsf_labels, [UCSF_HEADER, *([row[name] for name in UCSF_HEADER] for row in self.ucsf_rows)])
+        write_csv(brats_labels, [BRATS_HEADER, *self.brats_rows])
+        write_csv(ucsf_labels, [UCSF_HEADER, *([row[name] for name in UCSF_HEADER] for row in self.ucsf_rows)])
         self.truth["label_rows"] = {"brats21": len(self.brats_rows), "ucsf_pdgm": len(self.ucsf_rows)}
         images = self.folder / "brats21" / "images", self.folder / "ucsf_pdgm" / "images"
         return SyntheticCohorts(self.folder, images[0], brats_labels, images[1], ucsf_labels, self.truth)
@@ -308,55 +259,3 @@ class _Cohorts:
             row |= {"BraTS21 ID": brats_id, "BraTS21 Segmentation Cohort": "Training"}
             row |= {"BraTS21 MGMT Cohort": "Training" if labelled else ""}
         return row
-
-
-def _each(write: Callable[[Session], None], sessions: list[Session], workers: int) -> Iterator[None]:
-    """Write sessions, in processes if there are to be several, and yield after each."""
-    if workers == 1:
-        yield from map(write, sessions)
-        return
-    from multiprocessing import get_context
-
-    with out_of_reach():
-        pool = get_context("spawn").Pool(workers)
-    with pool:  # whose end is theirs, whatever they are at
-        yield from pool.imap_unordered(write, sessions)
-
-
-def write_session(folder: Path, session: Session) -> None:
-    """Write the five files of a scan, or what its fault leaves of them."""
-    images, mask = make_scan(session.anatomy, session.session)
-    if session.fault == "empty mask":
-        mask[:] = 0
-    target = folder / session.folder
-    target.mkdir(parents=True, exist_ok=True)
-    files: dict[str, np.ndarray] = {**images, "mask": mask}
-    for role, voxels in files.items():
-        if session.fault == f"missing {role}":
-            continue
-        data = _nifti(voxels, session.level)
-        if session.fault == f"truncated {role}":
-            data = data[: len(data) // 2]
-        (target / f"{session.stem}_{session.names[role]}.nii.gz").write_bytes(data)
-
-
-def _nifti(voxels: np.ndarray, level: int) -> bytes:
-    """The bytes of a ``.nii.gz`` stored LPS with an sform, as BraTS21 files are."""
-    import nibabel as nib
-
-    x, y, z = SPACING_MM
-    affine = np.diag([-x, -y, z, 1.0])
-    affine[1, 3] = y * (voxels.shape[1] - 1)
-    image = nib.Nifti1Image(voxels, affine)
-    image.header.set_sform(affine, code="scanner")
-    image.header.set_qform(affine, code="scanner")
-    image.header.set_xyzt_units("mm")
-    image.header["descrip"] = DESCRIPTION
-    # Not igzip: under load it was seen to pack the same bytes in two ways, about once in a thousand files.
-    return gzip.compress(image.to_bytes(), level, mtime=0)
-
-
-def _write_csv(path: Path, rows: Iterable[Iterable[object]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
