@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gliolake.errors import GliolakeError, InputError, StorageFull
-from gliolake.log.progress import note, warn
+from gliolake.log.journal import logger
 from gliolake.process.signals import doomed, unbroken
 
 STREAM = re.compile(r"/dev/(std(out|err)|null|tty|full)|(/dev|/proc/self)/fd/(?P<number>\d+)")
@@ -255,7 +255,7 @@ def _clear_after_the_killed(target: Path, prefix: str) -> None:
         with suppress(OSError), _locked(folder):
             if (folder / FORMER).is_dir() and not os.path.lexists(target):
                 (folder / FORMER).rename(target)
-                note(f"An earlier run was killed as it replaced {target}; the former folder is back.")
+                logger.info(f"An earlier run was killed as it replaced {target}; the former folder is back.")
             if {path.name for path in folder.iterdir()} <= {NEW, target.name, f"{target.name}.wal"}:
                 shutil.rmtree(folder)
 
@@ -284,7 +284,7 @@ def _swap(part: Path, target: Path, former: Path, own: Own) -> None:
             raise
         shutil.rmtree(former, ignore_errors=True)
     if former.exists():
-        warn(f"The former {target} could not be removed whole; the rest of it is {former}.")
+        logger.warning(f"The former {target} could not be removed whole; the rest of it is {former}.")
 
 
 def _linked(part: Path, target: Path) -> bool:

@@ -22,7 +22,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gliolake.log.journal import tell, telling_of
+from gliolake.log.journal import bind_run, logger
 from gliolake.log.plain_text import without_passwords
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import Record
@@ -78,14 +78,16 @@ class Run:
     def under_way(self) -> Iterator[None]:
         """Inside, the journal tells of this run; in the end it tells the outcome."""
         begun = time.monotonic()
-        with telling_of(self.run_id):
-            tell("run started", lake=self.lake.root, code_version=self._row["code_version"])
+        with bind_run(self.run_id):
+            fields: dict[str, Any] = {"lake": self.lake.root, "code_version": self._row["code_version"]}
+            logger.info("run started", extra={"fields": fields})
             try:
                 yield
             finally:
                 level = logging.INFO if self.outcome == "done" else logging.ERROR
-                seconds = round(time.monotonic() - begun, 3)
-                tell("run ended", level, outcome=self.outcome, commits=self.commits, seconds=seconds)
+                fields = {"outcome": self.outcome, "commits": self.commits}
+                fields["seconds"] = round(time.monotonic() - begun, 3)
+                logger.log(level, "run ended", extra={"fields": fields})
 
     def _commit(self, build: Callable[[Transaction], None]) -> Record | None:
         record = self.lake.transact(build, run_id=self.run_id)
@@ -94,7 +96,8 @@ class Run:
             for file in record.added:
                 rows[file.table] += file.rows
             files = {"files_added": len(record.added), "files_removed": len(record.removed)}
-            tell("commit", version=record.version, **files, rows_written=dict(rows))
+            fields = {"version": record.version, **files, "rows_written": dict(rows)}
+            logger.info("commit", extra={"fields": fields})
         return record
 
 

@@ -28,7 +28,7 @@ from gliolake.ingest.scans.comparison import News, compare, lies_elsewhere, othe
 from gliolake.ingest.scans.discovery import STEP as IMAGES
 from gliolake.ingest.scans.model import FoundScan
 from gliolake.ingest.summary import ingest_report
-from gliolake.log.journal import tell
+from gliolake.log.journal import logger
 from gliolake.paths import absolute
 from gliolake.runs import Run, start_run
 from gliolake.schema.registry import TABLES
@@ -119,9 +119,10 @@ def ingest(
             reading = partial(_outcomes, scheduler=scheduler, workers=workers)
             numbers = _ingest_images(run, described, news, reading, moved=moved)
         report = ingest_report(lake, described, read, notes, numbers)
-        tell("cohort ingested", cohort=report.cohort, found=report.found, read=report.read, scans=report.scans,
-             excluded=report.excluded, vanished=len(report.vanished), removed=len(report.removed), notes=report.notes,
-             problems=report.problems, label_files=[asdict(file) for file in report.label_files])  # fmt: skip
+        fields = {name: getattr(report, name) for name in ("cohort", "found", "read", "scans", "excluded")}
+        fields |= {"vanished": len(report.vanished), "removed": len(report.removed), "notes": report.notes}
+        fields |= {"problems": report.problems, "label_files": [asdict(file) for file in report.label_files]}
+        logger.info("cohort ingested", extra={"fields": fields})
         return report
 
 

@@ -7,7 +7,6 @@ table runs (command ``schedule``), in one line, and to a web address.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,8 +18,7 @@ from gliolake.errors import GliolakeError, InputError
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.report import IngestReport
 from gliolake.ingest.webhook import is_safe, post
-from gliolake.log.journal import tell
-from gliolake.log.progress import warn
+from gliolake.log.journal import logger
 from gliolake.runs import Run
 from gliolake.toml_file import Section, read_toml
 
@@ -212,7 +210,7 @@ def run_schedule(
     with run.under_way():
         report = _run(run, schedule, steps, scheduler, workers)
     if schedule.webhook and (trouble := post(schedule.webhook, notice(report))):
-        warn(trouble)
+        logger.warning(trouble)
     return report
 
 
@@ -261,5 +259,6 @@ def _ingest(lake: Lake, job: CohortJob, scheduler: str | None, workers: int | No
 
 def _told(error: GliolakeError | OSError, step: str) -> str:
     hint = error.hint if isinstance(error, GliolakeError) else ""
-    tell("step failed", logging.ERROR, step=step, message=str(error), hint=hint)
+    fields = {"step": step, "message": str(error), "hint": hint}
+    logger.error("step failed", extra={"fields": fields})
     return f"{error} {hint}".strip()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliolake.log.progress import track, warn
+from gliolake.log.journal import logger
+from gliolake.log.progress import track
 from gliolake.modeling.data.inputs import Cohorts, read_cohorts
 from gliolake.modeling.evaluation.crossval import Result
 from gliolake.modeling.evaluation.summaries import MetricSummary, as_row, of_result
@@ -60,7 +61,7 @@ def train(
     settings = with_options(model, None if modalities is None else tuple(modalities), epochs)
     cohorts = read_cohorts(lake, feature_set, label_rule)
     for sentence in cohorts.shared_patients:
-        warn(sentence)
+        logger.warning(sentence)
     experiment = Experiment(model, (feature_set,), settings, label_rule, repeats=repeats, folds=folds, seed=seed)
     bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
     with bar as advance:

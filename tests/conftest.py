@@ -20,7 +20,8 @@ import pytest
 from hypothesis import settings
 
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
-from gliolake.log.journal import JsonLines
+from gliolake.log.journal import JsonLines, logger
+from gliolake.log.progress import install, logged
 from gliolake.storage.lake import Lake
 from tests.support.answer import Answer
 from tests.support.full import examples
@@ -54,12 +55,15 @@ def reference() -> Path:
 
 @pytest.fixture(autouse=True)
 def same_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A command that is run in the tests' own process begins a journal for all of it, and makes it and its children
+    """A command that is run in the tests' own process logs for all of it, and makes it and its children
     import nothing from the current folder; SimpleITK changes the locale as it writes DICOM."""
     hook, path, language = sys.excepthook, sys.path[:], locale.setlocale(locale.LC_ALL)
     monkeypatch.setenv("PYTHONSAFEPATH", "")  # for it to be put back
     monkeypatch.delenv("PYTHONSAFEPATH")
     yield
+    logger.handlers.clear()
+    logger.setLevel(logging.NOTSET)
+    install(logged)
     logging.root.handlers[:] = [each for each in logging.root.handlers if not isinstance(each.formatter, JsonLines)]
     sys.excepthook, sys.path[:] = hook, path
     locale.setlocale(locale.LC_ALL, language)

@@ -29,8 +29,7 @@ from gliolake.features.extraction.scan_task import (
 )
 from gliolake.features.preprocessing.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
 from gliolake.features.weights.sources import SOURCES
-from gliolake.log.journal import tell
-from gliolake.log.progress import note
+from gliolake.log.journal import logger
 from gliolake.runs import start_run
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
@@ -115,8 +114,8 @@ def extract(
     reports = tuple(_set_report(recipe, plan, failed) for _, recipe in recipes)
     for one in reports:
         reasons = Counter(scan.reason for scan in one.failed)
-        tell("scans extracted", feature_set=one.feature_set, computed=one.computed, present=one.present,
-             excluded=reasons)  # fmt: skip
+        fields = {"feature_set": one.feature_set, "computed": one.computed, "present": one.present}
+        logger.info("scans extracted", extra={"fields": {**fields, "excluded": reasons}})
     return ExtractReport(
         feature_sets=reports,
         synthetic=plan.synthetic,
@@ -137,7 +136,7 @@ def open_checked(
     with open_engine(expected, scheduler, workers, threads) as client:
         check_workers(client, expected)
         if watched_at := dashboard_of(client):
-            note(f"The cluster can be watched at {watched_at}")
+            logger.info(f"The cluster can be watched at {watched_at}")
         yield client
 
 
@@ -180,7 +179,8 @@ def work_through(client: Client, expected: Expected, tasks: Sequence[ScanTask], 
         tasks = again
         if not tasks:
             return
-        tell("trying again", doing=description, items=len(tasks), because="the failure may pass by itself")
+        fields = {"doing": description, "items": len(tasks), "because": "the failure may pass by itself"}
+        logger.info("trying again", extra={"fields": fields})
 
 
 def _unforeseen(result: Outcome) -> str | None:

@@ -25,7 +25,7 @@ from gliolake.features.preprocessing.volumes import (
 )
 from gliolake.ingest.cohorts.description import known_cohorts
 from gliolake.ingest.exclusions import exclusion
-from gliolake.log.journal import tell
+from gliolake.log.journal import logger
 from gliolake.runs import start_run
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
@@ -100,7 +100,8 @@ def preprocess_cohorts(
     ]
     for one in reports:
         reasons = Counter(scan.reason for scan in one.failed)
-        tell("scans preprocessed", cohort=one.cohort, computed=one.computed, present=one.present, excluded=reasons)
+        fields = {"cohort": one.cohort, "computed": one.computed, "present": one.present, "excluded": reasons}
+        logger.info("scans preprocessed", extra={"fields": fields})
     return PreprocessReport(volume_set, settings.steps, tuple(reports), time.monotonic() - started)
 
 

@@ -159,7 +159,7 @@ def main() -> None:
     leave_current_folder()
     import logging
 
-    from gliolake.log.journal import tell
+    from gliolake.log.journal import logger
     from gliolake.process import signals as stopping
 
     begun = time.monotonic()
@@ -170,18 +170,19 @@ def main() -> None:
         code = ending.explained(stopped) or 0
     stopping.command_is_over()
     level = logging.ERROR if code else logging.INFO
-    tell("command ended", level, exit_code=code, seconds=round(time.monotonic() - begun, 3))
+    fields = {"exit_code": code, "seconds": round(time.monotonic() - begun, 3)}
+    logger.log(level, "command ended", extra={"fields": fields})
     sys.exit(code)
 
 
 def _run() -> int:
-    from gliolake.log.journal import begin_journal
+    from gliolake.cli.logs import begin_logging
     from gliolake.paths import check_text
 
     try:
+        begin_logging(_command())
         for argument in (*sys.argv[1:], os.environ.get("GLIOLAKE_LAKE", "")):
             check_text(argument)
-        begin_journal(_command())
         ending.choose_temporary_folder()
         app(prog_name="gliolake")
     except BaseException as error:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gliolake.errors import GliolakeError, InputError, first_line, within
 from gliolake.extras import missing_extra
-from gliolake.log.progress import complain
+from gliolake.log.journal import logger
 from gliolake.process.signals import in_words, listen, stopped_by
 
 DONE, REFUSED, READER_GONE = 0, 2, 128 + 13
@@ -107,7 +107,7 @@ def flushed() -> int:
 
 def _said(text: str, hint: str, code: int) -> int:
     try:
-        complain(text, hint)
+        logger.error(text, extra={"hint": hint})
         sys.stderr.flush()
     except (OSError, ValueError):  # nobody listens
         _silence(2)

@@ -41,7 +41,7 @@ def sql(
     from gliolake.atomic import check_target, replaced
     from gliolake.cli.output.sql import print_answer
     from gliolake.errors import InputError
-    from gliolake.log.progress import note
+    from gliolake.log.journal import logger
     from gliolake.sql import query
     from gliolake.sql.questions import question
 
@@ -50,7 +50,7 @@ def sql(
     if example is not None:
         asked = question(example).sql
         if form == "table" and output is None:
-            note(asked)
+            logger.info(asked)
     else:
         asked = typed() if statement == "-" else statement or ""
     if output is not None:
@@ -63,7 +63,7 @@ def sql(
     else:
         print_answer(answer, form)
     if not answer.num_rows and (missing := query.nothing_found(opened, asked)):
-        note(missing)
+        logger.info(missing)
 
 
 def typed() -> str:

@@ -7,7 +7,6 @@ tasks of a killed worker run again.)
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,8 +31,8 @@ from gliolake.cluster.timeouts import (
 )
 from gliolake.config import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, unread
 from gliolake.errors import ClusterError, GliolakeError
-from gliolake.log.journal import tell
-from gliolake.log.progress import note, track, warn
+from gliolake.log.journal import logger
+from gliolake.log.progress import track
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Security
@@ -80,9 +79,9 @@ def open_cluster(
 
     chosen = choose_cluster(scheduler, workers, threads)
     if not chosen.source and scheduler is None and unread():
-        note(f"The work is done on this machine.{unread()}")
+        logger.info(f"The work is done on this machine.{unread()}")
     if chosen.source and chosen.scheduler != EMBEDDED:
-        note(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
+        logger.info(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
     opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
     with dask.config.set({PATIENCE: chosen.patience}), opened as client:
         if chosen.scheduler != EMBEDDED:
@@ -149,7 +148,8 @@ def _connected(scheduler: str, tls: Tls | None) -> Iterator[Client]:
     from distributed import Client
 
     if not scheduler.startswith(("tls://", "inproc://")):
-        warn(f"{scheduler} speaks without certificates: whoever reaches it can run code here and on its workers.")
+        open_to_all = "speaks without certificates: whoever reaches it can run code here and on its workers."
+        logger.warning(f"{scheduler} {open_to_all}")
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS, security=_security(scheduler, tls))
     except (OSError, ValueError, TypeError) as error:  # a TypeError: tls:// without certificates
@@ -224,7 +224,8 @@ def map_tasks(
             advance()
             yield item, outcome
         if given_up:
-            tell("trying again", logging.WARNING, doing=description, items=len(given_up), because="workers died")
+            fields = {"doing": description, "items": len(given_up), "because": "workers died"}
+            logger.warning("trying again", extra={"fields": fields})
         for lonely in given_up:
             for item, outcome in _together(client, submit, [lonely], resources):
                 advance()

@@ -1,40 +1,52 @@
-"""The journal: what a command does, one JSON object a line on standard error, for programs that gather such lines.
+"""The logger of gliolake, and the journal: what a command does, one JSON object a line on standard error, for programs.
 
-``GLIOLAKE_LOG=json`` asks for it, in place of the notes and progress bars that people see (``gliolake.log.progress``).
-Every line has ``time`` (ISO 8601, UTC), ``level``, ``event``, ``command``, and ``run_id`` of the run that is under way,
-null where none is; the rest depends on the event. Warnings and errors of other libraries, and of Dask's worker
-processes on this machine, are told as event ``message``. Arguments and the environment, which may hold secrets, are not
-told. The log of commits, by which a lake is read, is another thing (``gliolake.storage.commit_log``).
+A message for people is ``logger.info(text)``, ``warning`` or ``error``, the last with what to do about it in
+``extra={"hint": text}``. An event for programs is ``logger.info(event, extra={"fields": {...}})``. The command line
+prints messages (``gliolake.cli.logs``) or, where ``GLIOLAKE_LOG=json`` asks for it, keeps a journal of all. A script
+configures ``logging`` as it likes; if it does not, it sees warnings and errors.
+
+Every line of the journal has ``time`` (ISO 8601, UTC), ``level``, ``event``, ``command``, and ``run_id`` of the run
+that is under way, null where none is; the rest depends on the event. Warnings and errors of other libraries, and of
+Dask's worker processes on this machine, are told as event ``message``. Arguments and the environment, which may hold
+secrets, are not told. The log of commits, by which a lake is read, is another thing (``gliolake.storage.commit_log``).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from gliolake.errors import known_name
-from gliolake.log.plain_text import guard_streams
+from gliolake.log.plain_text import guard_streams, shown, without_passwords
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from distributed import Worker
 
-VARIABLE = "GLIOLAKE_LOG"
-FORMS = ("text", "json")
-
 ON_WORKERS = "gliolake.journal"
 """Key of Dask's configuration: the fields by which a worker process begins a journal like that of its command."""
 
-_own = logging.getLogger("gliolake")
-_own.addHandler(logging.NullHandler())
 _under_way: dict[str, None] = {}
+
+
+def _complete(record: logging.LogRecord) -> bool:
+    """Give a record its event and run, and to its text the fields; whoever prints it, it holds no password and steers
+    no terminal."""
+    fields = record.__dict__.get("fields")
+    plain = "note" if record.levelno == logging.INFO else record.levelname.lower()
+    record.event, record.run_id = plain if fields is None else record.msg, next(reversed(_under_way), None)
+    text = " ".join([record.getMessage(), *(f"{name}={value}" for name, value in (fields or {}).items())])
+    record.msg, record.args = shown(without_passwords(text), lines=True), None
+    return True
+
+
+logger = logging.getLogger("gliolake")
+logger.addFilter(_complete)
 
 
 class JsonLines(logging.Formatter):
@@ -46,46 +58,46 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The JSON object; whatever has no form in JSON is told as text."""
-        own = record.name == _own.name
+        told = record.__dict__
+        own = record.name == logger.name
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": record.msg if own else "message",
+            "event": told["event"] if own else "message",
             **self.fields,
         }
         if _under_way:
             line["run_id"] = next(reversed(_under_way))
-        line |= record.__dict__.get("fields", {}) if own else {"logger": record.name, "message": record.getMessage()}
+        if not own:
+            line |= {"logger": record.name, "message": record.getMessage()}
+        elif "fields" in told:
+            line |= told["fields"]
+        else:
+            line |= {"message": record.getMessage()} | ({"hint": told["hint"]} if "hint" in told else {})
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+        return without_passwords(json.dumps(line, default=str))
 
 
 def begin_journal(command: str) -> None:
-    """Keep a journal of this process, if the environment asks for one.
-
-    Raises:
-        InputError: it asks for something else.
-    """
-    hint = f"{VARIABLE} says how a command tells what it does."
-    if known_name("form of log", os.environ.get(VARIABLE) or "text", FORMS, hint=hint) == "json":
-        _begin({"command": command, "run_id": None})
-        sys.excepthook = _crashed
+    """Keep a journal of this process."""
+    _begin({"command": command, "run_id": None})
+    sys.excepthook = _crashed
 
 
 def _begin(fields: dict[str, Any]) -> None:
-    for logger in logging.root.manager.loggerDict.values():
-        if isinstance(logger, logging.Logger):
-            for handler in [*logger.handlers]:
+    for other in logging.root.manager.loggerDict.values():
+        if isinstance(other, logging.Logger):
+            for handler in [*other.handlers]:
                 if type(handler) is logging.StreamHandler:  # Dask gives its loggers one each as it is imported
-                    logger.removeHandler(handler)
-                    logger.propagate = True
+                    other.removeHandler(handler)
+                    other.propagate = True
     lines = logging.StreamHandler()
     lines.setFormatter(JsonLines(fields))
-    lines.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == _own.name)
+    lines.addFilter(lambda record: record.levelno >= logging.WARNING or record.name == logger.name)
     logging.root.handlers[:] = [lines]
     logging.captureWarnings(True)
-    _own.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
 
 
 def is_kept() -> bool:
@@ -98,14 +110,9 @@ def _formatter() -> JsonLines | None:
     return next((each for each in formatters if isinstance(each, JsonLines)), None)
 
 
-def tell(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Write a line, if a journal is kept."""
-    _own.log(level, event, extra={"fields": fields})
-
-
 @contextmanager
-def telling_of(run_id: str) -> Iterator[None]:
-    """Inside, lines are of this run."""
+def bind_run(run_id: str) -> Iterator[None]:
+    """Inside, records are of this run."""
     _under_way[run_id] = None
     try:
         yield
@@ -115,7 +122,7 @@ def telling_of(run_id: str) -> Iterator[None]:
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     fields = {"message": f"{kind.__name__}: {error}"}
-    _own.critical("crashed", exc_info=(kind, error, trace), extra={"fields": fields})
+    logger.critical("crashed", exc_info=(kind, error, trace), extra={"fields": fields})
 
 
 def settings_of_workers() -> dict[str, Any]:

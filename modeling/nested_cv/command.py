@@ -6,7 +6,8 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliolake.log.progress import track, warn
+from gliolake.log.journal import logger
+from gliolake.log.progress import track
 from gliolake.modeling.data.inputs import read_cohorts
 from gliolake.modeling.experiment import Experiment, as_json
 from gliolake.modeling.nested_cv.candidates import Choice, check_candidates, default_candidates
@@ -69,7 +70,7 @@ def search(
     check_candidates(chosen_among)
     cohorts = read_cohorts(lake, feature_set, label_rule)
     for sentence in cohorts.shared_patients:
-        warn(sentence)
+        logger.warning(sentence)
     experiment = Search(
         "search", (feature_set,), label_rule=label_rule, repeats=repeats, folds=folds, seed=seed,
         candidates=chosen_among, inner_folds=inner_folds,

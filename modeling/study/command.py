@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake.cluster.client import commit_in_batches, map_tasks, open_cluster
 from gliolake.errors import InputError, known_name
-from gliolake.log.progress import warn
+from gliolake.log.journal import logger
 from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.study.features import resolve
 from gliolake.modeling.study.file import FIGURES, Study, StudyRow, read_study
@@ -112,7 +112,7 @@ def _cautions(lake: Lake, plan: Plan) -> tuple[str, ...]:
         rules = [data.label_rule for data in plan.data.values()]
         shared, known = shared_patients(connection), cautions(connection, rules)
     for sentence in shared:
-        warn(sentence)
+        logger.warning(sentence)
     return (*shared, *known)
 
 

@@ -426,11 +426,12 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_cluster_that_is_up_is_used_as_it_is_and_said_to_be_open_without_certificates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with standing_cluster() as standing, open_cluster(standing.scheduler.address) as other:
         assert dict(map_tasks(other, halve, [8], description="halving")) == {8: 4}
-    assert "without certificates" in capsys.readouterr().err
+    assert "without certificates" in caplog.text
+    caplog.clear()
     with certificates_in(tmp_path) as security, standing_cluster(security=security) as standing:
         files = security.get_tls_config_for_role("client")
         monkeypatch.setenv(VARIABLE, str(tmp_path / FILE))
@@ -440,7 +441,7 @@ def test_a_cluster_that_is_up_is_used_as_it_is_and_said_to_be_open_without_certi
         (tmp_path / FILE).chmod(0o600)
         with open_cluster(standing.scheduler.address) as other:
             assert dict(map_tasks(other, halve, [8], description="halving")) == {8: 4}
-    assert "without certificates" not in capsys.readouterr().err
+    assert "without certificates" not in caplog.text
 
 
 TLS_KEYS = {"ca_file": "ca_file", "certificate": "cert", "key": "key"}

@@ -144,7 +144,7 @@ def listener(status_code: int, headers: Mapping[str, str] | None = None) -> Iter
 
 
 def test_a_web_address_is_told_and_its_trouble_is_a_warning_that_keeps_it_secret(
-    lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    lake: Lake, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with listener(204) as (address, heard):
@@ -154,9 +154,8 @@ def test_a_web_address_is_told_and_its_trouble_is_a_warning_that_keeps_it_secret
         assert post(address, {}) == "The webhook at 127.0.0.1 answered 302."
         run_schedule(lake, Schedule("cohorts.toml", (), None, address), steps(lake))
     assert post(address, {}) == "The webhook at 127.0.0.1 could not be told (ConnectionRefusedError)."
-    said = capsys.readouterr()
-    assert "Warning: The webhook at 127.0.0.1 answered 302." in said.err
-    assert "secret" not in said.err + said.out + repr(Schedule("cohorts.toml", (), None, address))
+    assert "The webhook at 127.0.0.1 answered 302." in caplog.messages
+    assert "secret" not in caplog.text + repr(Schedule("cohorts.toml", (), None, address))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ AT_WORK = """
 import logging, warnings
 from gliolake.log import progress
 from gliolake.cluster.client import map_tasks, open_cluster
-from gliolake.log.journal import begin_journal, telling_of
-from gliolake.log.progress import note, track
+from gliolake.log.journal import begin_journal, bind_run, logger
+from gliolake.log.progress import track
 
 def work(number):
     warnings.warn("two\\nlines")
@@ -27,14 +27,14 @@ def work(number):
 if __name__ == "__main__":
     begin_journal("made")
     progress.INTERVAL = 0.0
-    with telling_of("outer"):
+    with bind_run("outer"):
         for run in ("first", "second"):
-            with telling_of(run), open_cluster(workers=1) as client:
+            with bind_run(run), open_cluster(workers=1) as client:
                 list(map_tasks(client, work, [0], description="failing", retries=0))
         with track("counting", 3) as advance:
             for _ in range(3):
                 advance()
-        note("nearly over")
+        logger.info("nearly over")
     raise RuntimeError("unforeseen")
 """
 

@@ -97,7 +97,7 @@ def test_a_report_shows_optimism_intervals_and_random_weights_and_is_ready_for_j
 
 
 def test_training_beside_a_cohort_that_may_share_its_patients_says_so_before_and_beside_the_figures(
-    made: Lake, capsys: pytest.CaptureFixture[str]
+    made: Lake, caplog: pytest.LogCaptureFixture
 ) -> None:
     (row,) = made.read("cohorts", {"cohort": "beyond"}).to_pylist()
     rows = [row | {"collections": ["Kiel"]}, row | {"cohort": "made", "role": "training", "collections": ["Kiel"]}]
@@ -105,7 +105,7 @@ def test_training_beside_a_cohort_that_may_share_its_patients_says_so_before_and
     report = train(made, FEATURE_SET, "logistic", repeats=1, progress=False)
     (grave,) = [caution for caution in report.cautions if "Kiel" in caution]
     assert "12 external scans of beyond" in grave
-    assert grave in capsys.readouterr().err
+    assert grave in caplog.text
     assert report.as_dict()["cautions"] == report.cautions
 
 

@@ -562,7 +562,7 @@ def test_every_new_folder_is_synced_into_the_one_above_it_up_to_the_lakes_own(
 
 @pytest.mark.parametrize("answer", [errno.EINVAL, errno.ENOTSUP, errno.EBADF])
 def test_where_folders_cannot_be_synced_it_is_said_once_and_commits_go_on(
-    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: int
+    lake: Lake, label: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, answer: int
 ) -> None:
     real = os.fsync
 
@@ -575,7 +575,7 @@ def test_where_folders_cannot_be_synced_it_is_said_once_and_commits_go_on(
     for number in range(3):
         lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")  # type: ignore[misc]
     assert Lake(lake.root).read("labels").num_rows == 3
-    said = capsys.readouterr().err
+    said = caplog.text
     assert (said.count("cannot sync"), said.count("power cut")) == (1, 1)
 
 

@@ -18,7 +18,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from gliolake.errors import DamagedFile, NotALake, Obstructed
-from gliolake.log.progress import warn
+from gliolake.log.journal import logger
 from gliolake.storage.backend.files import LINKED_LAKE, FileKind, parts_of
 
 WALK = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
@@ -137,7 +137,7 @@ class OpenFolder:
                 raise
             if not self._warned:
                 self._warned = True
-                warn(
+                logger.warning(
                     f"The file system at {self.root} cannot sync ({error.strerror}): commits are whole, but the last "
                     "ones may be lost in a power cut."
                 )
