@@ -92,14 +92,19 @@ def threads(process: subprocess.Popen[str]) -> int:
     return len(list(Path(f"/proc/{process.pid}/task").iterdir()))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+INGEST = ("ingest", "--cohort", "brats21", "--images", "IMAGES", "--workers", "1")
+
+
 @pytest.mark.parametrize(
-    ("arguments", "when", "group"),
+    ("number", "arguments", "when", "group"),
     [
-        (("status",), imports, False),
-        (("sql", ENDLESS), computes, True),
-        (("sql", HEAVY), computes, False),
-        (("ingest", "--cohort", "brats21", "--images", "IMAGES", "--workers", "1"), has_workers, True),
+        (signal.SIGINT, ("status",), imports, False),
+        (signal.SIGTERM, ("status",), imports, False),
+        (signal.SIGHUP, ("status",), imports, False),
+        (signal.SIGINT, ("sql", ENDLESS), computes, True),
+        (signal.SIGTERM, ("sql", HEAVY), computes, False),
+        (signal.SIGINT, INGEST, has_workers, True),
+        (signal.SIGHUP, INGEST, has_workers, True),
     ],
 )
 def test_a_signal_ends_a_command_with_a_sentence_its_code_and_nothing_left(

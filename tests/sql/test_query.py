@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,14 @@ def ask(folder: Path, command: Any) -> Any:
     return lambda *arguments: astuple(command("sql", *arguments))
 
 
+@contextmanager
+def one_connection(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """All questions to the lake go through one connection: it takes longer to open than to ask."""
+    with connect(lake) as connection, monkeypatch.context() as patch:
+        patch.setattr("gliolake.sql.query.connect", lambda _: nullcontext(connection))
+        yield
+
+
 def _files(*folders: Path | str) -> dict[Path, bytes]:
     return {path: path.read_bytes() for folder in folders for path in Path(folder).rglob("*") if path.is_file()}
 
@@ -175,8 +184,7 @@ def test_the_command_line_refuses_what_writes_or_looks_elsewhere_in_a_line_or_tw
     ask: Any, answering: Lake, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = _files(folder, answering.root)
-    with connect(answering) as connection:  # one for all: it takes longer to open than to ask
-        monkeypatch.setattr("gliolake.sql.query.connect", lambda _: nullcontext(connection))
+    with one_connection(answering, monkeypatch):
         for statement in [*REFUSED_BY_KIND, *HARMLESS_IN_PYTHON, *REFUSED[::3]]:
             code, out, err = ask(_made(statement, answering))
             assert (code, out) == (2, ""), statement
@@ -272,7 +280,7 @@ def test_where_nothing_is_found_the_command_that_is_missing_is_named(
 ) -> None:
     lake.transact(lambda tx: tx.append("labels", [label(1)]), run_id="r")
     monkeypatch.setenv("GLIOLAKE_LAKE", lake.root)
-    for statement, command in {
+    named = {
         "FROM features_wide": "gliolake extract",
         "SELECT count(*) FROM scans HAVING count(*) > 0": "gliolake ingest",
         "FROM external_listed": "gliolake ingest-list",
@@ -280,12 +288,14 @@ def test_where_nothing_is_found_the_command_that_is_missing_is_named(
         "SELECT * FROM patients JOIN predictions USING (cohort, scan_id)": "gliolake study run",
         "FROM ccc_summary": "gliolake ccc",
         "FROM trials": "gliolake search",
-    }.items():
-        code, _, err = ask(statement)
-        assert code == 0
-        assert f"is empty: `{command}" in err.replace("\n", " ")
-    for statement in ("FROM labels WHERE scan_id = 'none'", "FROM exclusions"):  # nothing is amiss
-        assert ask(statement, "--format", "csv")[::2] == (0, "")
+    }
+    with one_connection(lake, monkeypatch):
+        for statement, command in named.items():
+            code, _, err = ask(statement)
+            assert code == 0
+            assert f"is empty: `{command}" in err.replace("\n", " ")
+        for statement in ("FROM labels WHERE scan_id = 'none'", "FROM exclusions"):  # nothing is amiss
+            assert ask(statement, "--format", "csv")[::2] == (0, "")
 
 
 def test_status_says_what_comes_next(command: Any, answering: Lake, lake: Lake, label: Any) -> None:

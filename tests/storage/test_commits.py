@@ -62,11 +62,8 @@ def test_a_reader_sees_commits_made_after_it_opened_the_lake(root: str, label: A
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("kind", ["folder", "S3"])
-def test_appends_of_many_processes_are_all_there_once(
-    kind: str, tmp_path: Path, request: Any, record_property: Any
-) -> None:
-    root = str(tmp_path / "lake") if kind == "folder" else f"{request.getfixturevalue('s3_bucket')}/many"
+@pytest.mark.parametrize("root", ["folder", pytest.param("S3", marks=pytest.mark.long)], indirect=True)
+def test_appends_of_many_processes_are_all_there_once(root: str, record_property: Any) -> None:
     Lake(root, create=True)
     processes, each = (8, 125) if FULL else (4, 20)
     context = multiprocessing.get_context("spawn")

@@ -151,6 +151,7 @@ VICTIMS = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("root", ["folder", pytest.param("S3", marks=pytest.mark.long)], indirect=True)
 def test_whatever_happens_to_a_file_it_is_named_and_what_others_hold_stays(
     root: str, label: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -301,6 +301,7 @@ def test_workers_end_with_the_pool(python: Path) -> None:
     assert not Path(f"/proc/{number}").exists()
 
 
+@pytest.mark.long
 def test_extract_with_the_engine_mxnet_fills_the_lake_and_a_second_run_has_nothing_to_do(
     python: Path, world: tuple[Lake, Path], look: Any
 ) -> None:
