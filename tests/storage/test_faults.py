@@ -1,13 +1,11 @@
-"""Processes killed and disks filled in the middle of commits: the old state or the new one, and nothing between."""
+"""Disks filled or closed in the middle of commits: the old state or the new one, and nothing between."""
 
 from __future__ import annotations
 
 import errno
 import os
 import random
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import datetime, tzinfo
@@ -22,61 +20,6 @@ from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import State
 from gliolake.storage.transaction import Transaction
-from tests.support.full import FULL
-
-KILLS = 60 if FULL else 6
-
-WRITER = """
-import sys
-from gliolake.storage.lake import Lake
-
-def row(batch, n):
-    return dict(cohort="brats21", scan_id=f"{batch}-{n}", source="made", source_id="x", source_row=2,
-                source_sha256="0", mgmt_status="methylated", label_rule="brats21")
-
-def link(batch, n):
-    return dict(cohort_a="a", scan_a=f"{batch}-{n}", cohort_b="b", scan_b=f"{batch}-{n}", kind="declared",
-                evidence="made", score=1.0)
-
-lake = Lake(sys.argv[1], create=True)
-print("ready", flush=True)
-for batch in range(10**6):
-    name = f"{sys.argv[2]}-{batch}"
-    def build(tx):
-        tx.append("labels", [row(name, n) for n in range(20)])
-        tx.append("links", [link(name, n) for n in range(20)])
-    lake.transact(build, run_id="r")
-    print("committed", flush=True)
-"""
-
-
-@pytest.mark.faults
-def test_a_process_killed_at_any_moment_leaves_whole_commits_only(tmp_path: Path, record_property: Any) -> None:
-    root, moments = tmp_path / "lake", random.Random(0)
-    Lake(root, create=True)
-    committed = 0
-    for kill in range(KILLS):
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(root), str(kill)], stdout=subprocess.PIPE, encoding="utf-8"
-        )
-        assert writer.stdout is not None
-        assert writer.stdout.readline() == "ready\n"
-        for _ in range(moments.randrange(3)):  # counted, not timed: commits are slow where the disk is busy
-            assert writer.stdout.readline() == "committed\n"
-        time.sleep(moments.uniform(0, 0.05))
-        writer.send_signal(signal.SIGKILL)
-        writer.communicate()
-        lake = Lake(root, create=True)
-        labels, links = lake.read("labels").to_pylist(), lake.read("links").to_pylist()
-        assert sorted(row["scan_id"] for row in labels) == sorted(row["scan_a"] for row in links)
-        assert len(labels) == 20 * lake.version >= committed
-        committed = len(labels)
-        assert not any(finding.is_damage for finding in verify(lake, grace=0).findings)
-    assert committed > 0
-    assert verify(lake, repair=True, grace=0).sound
-    assert verify(lake, grace=0).findings == ()
-    assert lake.read("labels").num_rows == committed
-    record_property("faults: kill -9 of a writer", KILLS)
 
 
 @pytest.mark.faults
