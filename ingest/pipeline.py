@@ -24,9 +24,10 @@ from gliolake.ingest.labels.sources import put
 from gliolake.ingest.report import IngestReport
 from gliolake.ingest.scans.boxes import STEP as BOXES
 from gliolake.ingest.scans.boxes import read_boxes
-from gliolake.ingest.scans.comparison import News, compare, lies_elsewhere, other_place, same_id
+from gliolake.ingest.scans.comparison import News, compare
 from gliolake.ingest.scans.discovery import STEP as IMAGES
 from gliolake.ingest.scans.model import FoundScan
+from gliolake.ingest.scans.same_id import lies_elsewhere, other_place, same_id
 from gliolake.ingest.summary import ingest_report
 from gliolake.log.journal import logger
 from gliolake.paths import absolute

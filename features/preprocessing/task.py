@@ -12,7 +12,8 @@ from gliolake.features.preprocessing.settings import PreprocessSettings, Registr
 from gliolake.features.preprocessing.volumes import pack, read_unchanged
 from gliolake.ingest.cohorts.description import MASK
 from gliolake.ingest.readers.nifti import BadImage, Volume, turn_to_lps
-from gliolake.ingest.scans.images import REFERENCE, measure_mask
+from gliolake.ingest.scans.images import REFERENCE
+from gliolake.ingest.scans.masks import measure_mask
 
 PREPROCESSING_FAILED = "preprocessing failed"
 REGISTRATION_FAILED = "registration failed"

@@ -18,17 +18,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gliolake.ingest.cohorts.description import MASK, Cohort, known_cohorts
+from gliolake.ingest.cohorts.description import Cohort, known_cohorts
 from gliolake.ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
 from gliolake.ingest.scans.boxes import Boxes, give_boxes, known_boxes, unused_boxes
 from gliolake.ingest.scans.discovery import STEP, Found, find_scans, fingerprint
-from gliolake.ingest.scans.fingerprint import same_content
 from gliolake.ingest.scans.model import FoundFile, FoundScan
 from gliolake.ingest.scans.nearest import nothing_found
+from gliolake.ingest.scans.same_id import folder_of, lies_below, lies_elsewhere, same_id, uris_of
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -103,16 +102,14 @@ def compare(
     if keep:
         problems.append(absent.told(found.root))
         restated.append(exclusion(cohort.name, "", STEP, MANY_GONE, problems[-1], source=str(found.root)))
-    emptied = {scan.scan_id for scan in found.scans if gone and scan.scan_id in known and _is_emptied(scan)}
+    emptied = {
+        scan.scan_id for scan in found.scans if gone and scan.scan_id in known and not any(map(_is_there, scan.files))
+    }
     cleared = _cleared(lake, cohort, found, restated, emptied, keep=keep)
     if not found.files and not found.unlisted and not (gone and (absent.vanished or cleared)):
         raise nothing_found(cohort, found, known_cohorts(lake), len(absent.vanished), GONE_OPTION)
-    aside = {
-        *absent.hidden,
-        *absent.vanished,
-        *emptied,
-        *(absent.losing if keep else ()),
-    }  # not judged by what is there now
+    # Not judged by what is there now:
+    aside = {*absent.hidden, *absent.vanished, *emptied, *(absent.losing if keep else ())}
     waiting = [
         scan
         for scan in give_boxes(found.scans, boxes)
@@ -151,11 +148,12 @@ class _Absent:
             scan_id, files = row["scan_id"], now.get(row["scan_id"], ())
             if any(Path(file["uri"]).is_relative_to(folder) for file in row["files"] for folder in found.unlisted):
                 absent.hidden.append(scan_id)
-            elif _lies_below(row, found.root):
+            elif lies_below(row, found.root):
                 absent.known += 1
+                usable = {file.role for file in files if file.bytes and not file.refused}
                 if not any(map(_is_there, files)):
                     absent.vanished.append(scan_id)
-                elif {file["role"] for file in row["files"]}.intersection(roles) - set(map(_role_if_usable, files)):
+                elif {file["role"] for file in row["files"]}.intersection(roles) - usable:
                     absent.losing.append(scan_id)
                     absent.refused |= {file.refused for file in files if file.refused}
         return absent
@@ -169,22 +167,13 @@ class _Absent:
         return (
             f"Of {self.known:,} known scans of {root}, {len(self.vanished):,} have no file left and "
             f"{len(self.losing):,} lost some{''.join(f' ({why})' for why in sorted(self.refused))}. Nothing was "
-            f"changed for them. Bring the files back; or give "
-            f"{GONE_OPTION} if they are gone for good."
+            f"changed for them. Bring the files back; or give {GONE_OPTION} if they are gone for good."
         )
 
 
 def _is_there(file: FoundFile) -> bool:
     """A link that leads nowhere, and a series without a slice, are what is left of a file that is gone."""
     return file.refused != NOT_A_FILE and not (file.uri.endswith("/") and not file.bytes and not file.refused)
-
-
-def _is_emptied(scan: FoundScan) -> bool:
-    return not any(map(_is_there, scan.files))
-
-
-def _role_if_usable(file: FoundFile) -> str:
-    return file.role if file.bytes and not file.refused else ""
 
 
 def _unlisted(folders: Sequence[str]) -> str:
@@ -230,25 +219,20 @@ def _set_aside_doubles(cohort: Cohort, found: Found, rows: Iterable[Row]) -> lis
 
     Returns the rows of ``exclusions`` for the others. Scans that are not known are left as they were found.
     """
-    uris_of = {row["scan_id"]: _uris(row) for row in rows}
+    known_uris = {row["scan_id"]: uris_of(row) for row in rows}
     doubles: list[Row] = []
     for place, scan in enumerate(found.scans):
         if cohort.images is None or len({file.role for file in scan.files}) == len(scan.files):
             continue
-        folders = {os.path.realpath(_folder(uri)) for uri in uris_of.get(scan.scan_id, ())}
-        known = [file for file in scan.files if os.path.realpath(_folder(file.uri)) in folders]
+        folders = {os.path.realpath(folder_of(uri)) for uri in known_uris.get(scan.scan_id, ())}
+        known = [file for file in scan.files if os.path.realpath(folder_of(file.uri)) in folders]
         others = [file for file in scan.files if file not in known]
         if {file.role for file in known}.intersection(file.role for file in others):
-            here, there = (min(_folder(file.uri) for file in files) for files in (known, others))
+            here, there = (min(folder_of(file.uri) for file in files) for files in (known, others))
             doubles.append(same_id(replace(scan, folder=there), here))
             digest = fingerprint(cohort.images, here, known, scan.alike)
             found.scans[place] = replace(scan, folder=here, files=tuple(known), fingerprint=digest)
     return doubles
-
-
-def _folder(uri: str) -> str:
-    """The folder that a file lies in, or the folder of a series."""
-    return uri.rstrip("/").rpartition("/")[0]
 
 
 def _cleared(
@@ -273,68 +257,3 @@ def _cleared(
         return row["scan_id"] not in seen and not hidden and not keep
 
     return [row for row in excluded if is_gone(row)]
-
-
-def other_place(scan: FoundScan, row: Row | None, known: Sequence[Row], excluded: Sequence[Row], root: Path) -> str:
-    """Where else the scan of this id is known from, with other images; or "".
-
-    The same images elsewhere are a scan that was moved. So is one of which nothing is left where it was excluded.
-
-    Args:
-        scan, row: what was found below ``root``, and its row of table scans, if it is sound.
-        known: rows of table scans with this id.
-        excluded: rows of exclusions with this id, of this step and from elsewhere than below ``root``.
-        root: the images folder.
-    """
-    for one in known:
-        if not _lies_below(one, root) and not _same_files(one, scan) and not (row and _same_images(one, row)):
-            return _folder(one["files"][0]["uri"])
-    if not known:
-        here = {os.path.realpath(path) for path in (scan.folder, *(file.uri for file in scan.files))}
-        for one in excluded:
-            there = os.path.realpath(one["source"])
-            if one["reason"] != SAME_ID and there not in here and os.path.exists(there):  # noqa: PTH110
-                return str(one["source"])
-    return ""
-
-
-def same_id(scan: FoundScan, elsewhere: str) -> Row:
-    """The row for a scan that is not taken, since another one has its id."""
-    detail = (
-        f"{scan.scan_id} is known from {elsewhere}, and {scan.folder} holds images of that id too: of another "
-        "patient? A second site needs a description and ids of its own. If this folder replaces the other, give it "
-        "with --moved."
-    )
-    return exclusion(scan.cohort, scan.scan_id, STEP, SAME_ID, detail, source=scan.folder, fingerprint=scan.fingerprint)
-
-
-def lies_elsewhere(excluded: Row, root: Path) -> bool:
-    """Whether a row of exclusions is about something that is not below ``root``."""
-    return not Path(excluded["source"]).is_relative_to(root)
-
-
-def _lies_below(row: Row, root: Path) -> bool:
-    return any(Path(uri).is_relative_to(root) for uri in _uris(row))
-
-
-def _same_files(row: Row, scan: FoundScan) -> bool:
-    """Whether they are the same files of the disk, reached by another way."""
-    before, now = ({os.path.realpath(uri) for uri in uris} for uris in (_uris(row), (file.uri for file in scan.files)))
-    return not before.isdisjoint(now)
-
-
-def _uris(row: Row) -> list[str]:
-    return [file["uri"] for file in row["files"]]
-
-
-def _same_images(one: Row, other: Row) -> bool:
-    """Whether two rows of table scans have the same images, however they are stored; masks may be other ones."""
-    images, others = ({file["role"]: file for file in row["files"] if file["role"] != MASK} for row in (one, other))
-    return images.keys() == others.keys() and all(_same_image(images[role], others[role]) for role in images)
-
-
-def _same_image(one: Row, other: Row) -> bool:
-    if one["sha256"] == other["sha256"]:
-        return True
-    contents = [one["content"], other["content"]]
-    return all(contents) and len({*same_content(np.array(contents, np.float32)).tolist()}) == 1

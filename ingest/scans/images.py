@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unicodedata import is_normalized
 
@@ -20,26 +20,20 @@ from gliolake.ingest.exclusions import (
     MISSING_MODALITY,
     READING_FAILED,
     TWO_FILES,
-    UNKNOWN_MASK_LABELS,
     Row,
     exclusion,
 )
 from gliolake.ingest.readers import nifti
-from gliolake.ingest.readers.nifti import BadImage, Volume, lps_grid, lps_turn, read_volume
+from gliolake.ingest.readers.nifti import BadImage, Volume, lps_grid, read_volume
 from gliolake.ingest.readers.nifti_affine import corner_distance
 from gliolake.ingest.scans.boxes import BOUNDS, BY_HAND
 from gliolake.ingest.scans.discovery import STEP, WHAT
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of, same_content
+from gliolake.ingest.scans.masks import measured_mask, with_whole_labels
 from gliolake.ingest.scans.model import FoundFile, FoundScan, GivenBox
 
 GRID_TOLERANCE = 0.1
 """Share of a voxel by which the corners of two modalities' grids may lie apart."""
-
-LABEL_ROUNDING = 0.008
-"""How far from a whole number a mask's label is taken for it. Labels up to 4 that a program saved as 8 bits with a
-slope come back up to 0.0079 off; programs that average labels make larger fractions."""
-
-LABELS_ROUNDED = "labels rounded to whole numbers"
 
 REFERENCE = "T1wCE"
 """The image whose grid masks, boxes and the geometry in table scans are given on."""
@@ -77,25 +71,11 @@ def read_image(uri: str, role: str = "") -> Volume:
     if not uri.endswith("/"):
         volume = read_volume(uri)
     else:
-        from gliolake.ingest.readers.dicom import (
-            read_dicom_series,  # SimpleITK sets its process's locale: only where there is DICOM
-        )
+        # SimpleITK sets its process's locale: only where there is DICOM.
+        from gliolake.ingest.readers.dicom import read_dicom_series
 
         volume = read_dicom_series(uri)
     return with_whole_labels(volume) if role == MASK else volume
-
-
-def with_whole_labels(mask: Volume) -> Volume:
-    """The mask with labels that are whole numbers but for rounding made whole, and a note; others stay as they are."""
-    if mask.voxels.dtype.kind != "f":
-        return mask
-    whole = np.rint(mask.voxels)
-    apart = np.abs(mask.voxels - whole)
-    if not apart.any():
-        return mask
-    voxels = np.where(apart <= LABEL_ROUNDING, whole, mask.voxels)
-    voxels.flags.writeable = False
-    return replace(mask, voxels=voxels, notes=(*mask.notes, LABELS_ROUNDED))
 
 
 def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
@@ -115,7 +95,7 @@ def read_scan(scan: FoundScan, rules: ImageRules) -> ReadScan:
         try:
             volume = read_image(file.uri, file.role)
             if file.role == MASK:
-                mask = _measured_mask(volume, rules, file)
+                mask = measured_mask(volume, rules, file.uri)
         except BadImage as error:
             faults.append(_fault_of_file(scan, file, error))
             continue
@@ -145,23 +125,6 @@ def reading_failed(scan: FoundScan, error: Exception) -> Row:
     """
     detail = f"{type(error).__name__}: {error}"[:500]
     return exclusion(scan.cohort, scan.scan_id, STEP, READING_FAILED, detail, source=scan.folder)
-
-
-def measure_mask(mask: np.ndarray, affine: np.ndarray) -> tuple[list[int], dict[float, int]]:
-    """Bounding box of the voxels that are not zero, and how many there are of each label.
-
-    mask: (i, j, k) as stored, with at least one such voxel; affine: (4, 4).
-    Returns x0 x1 y0 y1 z0 z1, half-open, in LPS voxels, and label -> voxels, by label.
-    """
-    stored = mask.ravel(order="F")  # as it lies in the file: a view
-    inside = np.flatnonzero(stored != 0)
-    labels, counts = np.unique(stored[inside], return_counts=True)
-    box = [0] * 6
-    places = np.unravel_index(inside, mask.shape, order="F")
-    for indices, size, (axis, direction) in zip(places, mask.shape, lps_turn(affine), strict=True):
-        low, high = int(indices.min()), int(indices.max()) + 1
-        box[2 * int(axis) : 2 * int(axis) + 2] = (low, high) if direction > 0 else (size - high, size - low)
-    return box, dict(zip(labels.tolist(), counts.tolist(), strict=True))
 
 
 def _incomplete(scan: FoundScan, rules: ImageRules) -> list[Row]:
@@ -205,20 +168,6 @@ def _fault_of_file(scan: FoundScan, file: FoundFile, error: BadImage) -> Row:
     # A file that the system would not open may open next time, without any change to it.
     fingerprint = "" if isinstance(error.__cause__, OSError) else None
     return _fault(scan, reason, f"{file.role}: {error}", file.uri, fingerprint)
-
-
-def _measured_mask(volume: Volume, rules: ImageRules, file: FoundFile) -> dict[str, Any]:
-    """Tumour box, tumour voxels and voxels of each label. Raises BadImage for labels that are not accepted."""
-    if not volume.voxels.any():
-        raise BadImage(nifti.EMPTY, f"{file.uri}: its labels are all 0 but for rounding.")
-    box, counts = measure_mask(volume.voxels, volume.affine)
-    strange = [label for label in counts if label not in rules.mask_labels]
-    if strange:
-        shown = ", ".join(f"{label:.9g}" for label in strange[:5]) + (" …" if len(strange) > 5 else "")
-        accepted = ", ".join(map(str, rules.mask_labels))
-        raise BadImage(UNKNOWN_MASK_LABELS, f"{file.uri}: it holds labels {shown}; accepted are {accepted}.")
-    counted = [{"label": int(label), "voxels": count} for label, count in counts.items()]
-    return {"tumour_box": box, "tumour_voxels": sum(counts.values()), "mask_labels": counted}
 
 
 def _file_entry(file: FoundFile, volume: Volume) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from gliolake import limits
 from gliolake.errors import InputError
@@ -23,7 +22,8 @@ from gliolake.ingest.litter import is_litter
 _LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG)
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Entry:
     """A file or a folder, or a link to one: its bytes and time are those of what it leads to.
 
     refused: why it is neither opened nor entered, or "".
@@ -31,8 +31,8 @@ class Entry(NamedTuple):
 
     name: str
     is_link: bool
-    bytes: int
-    mtime_ns: int
+    bytes: int = 0
+    mtime_ns: int = 0
     refused: str = ""
 
 
@@ -46,13 +46,13 @@ class Listing:
     """
 
     path: str
-    below: str
+    below: str = ""
+    real: str = ""
+    again: bool = False
     mtime_ns: int = 0
     files: list[Entry] = field(default_factory=list)
     folders: list[Entry] = field(default_factory=list)
     error: str = ""
-    real: str = ""
-    again: bool = False
 
 
 def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
@@ -70,19 +70,17 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
     Raises:
         InputError: there is more than ``limits.ENTRIES`` of it.
     """
-    real_root = os.path.realpath(root)
-    inside = None if linked else real_root
-    entered, seen = {real_root}, 0
-    waiting = [(str(root), real_root, "", False)]
-    links: deque[tuple[str, str, str]] = deque()
+    top = Listing(str(root), real=os.path.realpath(root))
+    entered, seen = {top.real}, 0
+    waiting, links = [top], deque[Listing]()
     while waiting or links:
-        if not waiting:
-            path, real_path, below = links.popleft()
-            waiting.append((path, real_path, below, real_path in entered))
-            entered.add(real_path)
-        path, real_path, below, again = waiting.pop()
-        listing = list_folder(path, below, inside)
-        listing.real, listing.again = real_path, again
+        if waiting:
+            listing = waiting.pop()
+        else:
+            listing = links.popleft()
+            listing.again = listing.real in entered
+            entered.add(listing.real)
+        _fill(listing, None if linked else top.real)
         seen += len(listing.files) + len(listing.folders)
         if seen > limits.ENTRIES:
             raise InputError(
@@ -90,76 +88,60 @@ def walk(root: Path, *, linked: bool = False) -> Iterator[Listing]:
                 hint="Give the cohort's own folder as --images.",
             )
         yield listing
-        inner: list[tuple[str, str, str, bool]] = []
-        for folder in listing.folders:
-            if folder.refused:
-                continue
-            its_path, its_below = f"{path}/{folder.name}", f"{below}{folder.name}/"
+        inner: list[Listing] = []
+        for folder in (each for each in listing.folders if not each.refused):
+            path, below = f"{listing.path}/{folder.name}", f"{listing.below}{folder.name}/"
+            real = os.path.realpath(path) if folder.is_link else f"{listing.real}/{folder.name}"
             if folder.is_link:
-                real = os.path.realpath(its_path)
-                if not again and not _within(real_path, real):  # a loop
-                    links.append((its_path, real, its_below))
-                continue
-            real = f"{real_path}/{folder.name}"
-            if again or real not in entered:
+                if not listing.again and not _within(listing.real, real):  # else it would be a loop
+                    links.append(Listing(path, below, real))
+            elif listing.again or real not in entered:
                 entered.add(real)
-                inner.append((its_path, real, its_below, again))
+                inner.append(Listing(path, below, real, listing.again))
         waiting += reversed(inner)
 
 
-def list_folder(path: str, below: str = "", inside: str | None = None) -> Listing:
+def list_folder(path: str, inside: str | None = None) -> Listing:
     """What one folder holds. ``inside``: the folder, its links resolved, that links may not leave; None: they may."""
-    listing = Listing(path, below)
+    listing = Listing(path)
+    _fill(listing, inside)
+    return listing
+
+
+def _fill(listing: Listing, inside: str | None) -> None:
     try:
-        listing.mtime_ns = os.stat(path).st_mtime_ns  # noqa: PTH116
-        with os.scandir(path) as entries:
+        listing.mtime_ns = os.stat(listing.path).st_mtime_ns  # noqa: PTH116
+        with os.scandir(listing.path) as entries:
             for entry in entries:
                 if not is_litter(entry.name):
                     _add(listing, entry, inside)
     except OSError as error:
-        return Listing(path, below, error=error.strerror or type(error).__name__)
-    listing.files.sort()
+        listing.files, listing.folders, listing.mtime_ns = [], [], 0
+        listing.error = error.strerror or type(error).__name__
+    listing.files.sort(key=lambda file: file.name)
     listing.folders.sort(key=lambda folder: (folder.is_link, folder.name))  # so that one is found under its own name
-    return listing
 
 
 def _add(listing: Listing, entry: os.DirEntry[str], inside: str | None) -> None:
     """Raises OSError where nothing can be said of the entry: its folder may only be listed, or the disk fails."""
-    if entry.is_symlink():
-        is_folder, one = _link(entry, inside)
-    elif entry.is_dir(follow_symlinks=False):
-        if not (listing.files or listing.folders):
-            entry.stat(follow_symlinks=False)  # of folders nothing else is asked: may they be entered?
-        is_folder, one = True, Entry(entry.name, False, 0, 0, _unreadable(entry.name))
-    else:
-        try:
-            status = entry.stat(follow_symlinks=False)
-        except FileNotFoundError:  # it was deleted meanwhile
-            return
-        refused = _unreadable(entry.name) or ("" if stat.S_ISREG(status.st_mode) else NOT_A_FILE)
-        is_folder, one = False, Entry(entry.name, False, status.st_size, status.st_mtime_ns, refused)
-    if is_folder and not one.refused and listing.below.count("/") >= limits.FOLDERS_DEEP:
-        one = one._replace(refused=TOO_DEEP)
-    (listing.folders if is_folder else listing.files).append(one)
-
-
-def _link(entry: os.DirEntry[str], inside: str | None) -> tuple[bool, Entry]:
-    """Whether it leads to a folder, and what is to be known of it."""
-    refused = _unreadable(entry.name)
-    if not refused and inside and not _within(os.path.realpath(entry.path), inside):
+    is_link, refused = entry.is_symlink(), _unreadable(entry.name)
+    if is_link and inside and not refused and not _within(os.path.realpath(entry.path), inside):
         refused = LEAVES
     try:
-        status = os.stat(entry.path)  # noqa: PTH116
+        status = entry.stat()
     except OSError as error:
-        if not refused and error.errno not in _LEADS_NOWHERE:
+        if is_link and (refused or error.errno in _LEADS_NOWHERE):
+            listing.files.append(Entry(entry.name, True, refused=refused or NOT_A_FILE))
+        elif not isinstance(error, FileNotFoundError):  # else it was deleted meanwhile
             raise
-        return False, Entry(entry.name, True, 0, 0, refused or NOT_A_FILE)
+        return
     is_folder = stat.S_ISDIR(status.st_mode)
-    if not refused and not is_folder and not stat.S_ISREG(status.st_mode):
+    if not refused and is_folder and listing.below.count("/") >= limits.FOLDERS_DEEP:
+        refused = TOO_DEEP
+    elif not refused and not is_folder and not stat.S_ISREG(status.st_mode):
         refused = NOT_A_FILE
-    if refused:
-        return is_folder, Entry(entry.name, True, 0, 0, refused)
-    return is_folder, Entry(entry.name, True, status.st_size, status.st_mtime_ns)
+    size, mtime_ns = (0, 0) if is_link and refused else (status.st_size, status.st_mtime_ns)
+    (listing.folders if is_folder else listing.files).append(Entry(entry.name, is_link, size, mtime_ns, refused))
 
 
 def _within(real: str, inside: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,8 @@ class GivenBox:
     fault: str = ""
 
 
-class FoundFile(NamedTuple):
+@dataclass(frozen=True)
+class FoundFile:
     """A file on disk, or the folder of a DICOM series: then ``bytes`` is the sum of its files, ``mtime_ns`` the latest.
 
     refused: why it is not opened (``LEAVES``, ``NOT_A_FILE``), or "". A scan's own folder, if it is refused, stands

@@ -10,8 +10,9 @@ from pathlib import Path
 from gliolake import limits
 from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import Cohort, ImageRules, load_cohort, shipped_cohorts
-from gliolake.ingest.scans.discovery import Found, Patterns
+from gliolake.ingest.scans.discovery import Found
 from gliolake.ingest.scans.listing import walk
+from gliolake.ingest.scans.path_patterns import Patterns
 
 _SAMPLE = 5_000
 """Files that are looked at, at most."""

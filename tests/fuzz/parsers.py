@@ -28,8 +28,8 @@ from gliolake.ingest.readers import nifti
 from gliolake.ingest.readers.csv_file import read_csv
 from gliolake.ingest.readers.dicom_header import BadSlice, place_of, read_texts
 from gliolake.ingest.readers.tfrecord import masked_crc32c, read_examples
-from gliolake.ingest.scans.discovery import Patterns
 from gliolake.ingest.scans.fingerprint import LENGTH, content_of
+from gliolake.ingest.scans.path_patterns import Patterns
 from gliolake.schema.registry import TABLES
 from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage import commit_log as log

@@ -12,7 +12,8 @@ import pytest
 
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.scans.discovery import find_scans
-from gliolake.ingest.scans.images import measure_mask, read_scan, reading_failed
+from gliolake.ingest.scans.images import read_scan, reading_failed
+from gliolake.ingest.scans.masks import measure_mask
 
 BRATS = load_cohort("brats21")
 GOOD, BAD = "BraTS2021_00001", "BraTS2021_00002"
