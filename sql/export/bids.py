@@ -7,6 +7,7 @@ it to be told as one group. There are no dates, and no names but those that the 
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import re
@@ -216,17 +217,13 @@ def _write_dataset(folder: Path, participants: Rows, sessions: Rows, cohorts: Ro
 def _description(cohorts: Rows, synthetic: bool) -> dict[str, Any]:
     """What dataset_description.json says. Cohorts' DOIs are those that their TOML descriptions name."""
     found = [doi[0].rstrip(".,;)") for row in cohorts if (doi := _DOI.search(row["description"]))]
+    named = f"Patients of {', '.join(row['cohort'] for row in cohorts)}{' (SYNTHETIC scans)' if synthetic else ''}"
+    told = "patients, MGMT calls and splits, assembled from the cohorts' labels and links"
     return {
-        "Name": f"Patients of {', '.join(row['cohort'] for row in cohorts)}{' (SYNTHETIC scans)' if synthetic else ''}",
+        "Name": named,
         "BIDSVersion": VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [
-            {
-                "Name": "gliolake",
-                "Version": code_version(),
-                "Description": "patients, MGMT calls and splits, assembled from the cohorts' labels and links",
-            }
-        ],
+        "GeneratedBy": [{"Name": "gliolake", "Version": code_version(), "Description": told}],
         **({"SourceDatasets": [{"DOI": f"doi:{doi}"} for doi in found]} if found else {}),
     }
 
@@ -250,8 +247,9 @@ def _write_json(file: Path, content: Mapping[str, Any]) -> None:
 
 def _write_tsv(file: Path, columns: Iterable[str], rows: Rows) -> None:
     """A table as BIDS has it: tabs between cells, no quotes, ``n/a`` where there is no value."""
-    lines = ["\t".join(columns), *("\t".join(_cell(row[name]) for name in columns) for row in rows)]
-    file.write_text("\n".join(lines) + "\n", "utf-8")
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter="\t", lineterminator="\n", quoting=csv.QUOTE_NONE, quotechar=None)
+        writer.writerows([columns, *([_cell(row[name]) for name in columns] for row in rows)])
 
 
 def _cell(value: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import BufferedRandom
@@ -24,9 +24,7 @@ from gliolake.process.signals import temporary_folder
 from gliolake.sql.export.cells import RULES, cells, description
 
 if TYPE_CHECKING:
-    from xlsxwriter.format import Format
     from xlsxwriter.workbook import Workbook
-    from xlsxwriter.worksheet import Worksheet
 
 MOST_ROWS = 1_048_576
 """Rows of an Excel sheet, the header among them."""
@@ -39,6 +37,7 @@ MOST_DIGITS = 15
 NARROWEST, WIDEST = 8, 60
 """Widths of columns, in characters."""
 
+TEXT_IS_TEXT = {"strings_to_formulas": False, "strings_to_numbers": False, "strings_to_urls": False}
 _CREATED = datetime(2000, 1, 1, tzinfo=UTC)  # a constant: the same content is the same bytes
 _INSTEAD = "Choose parquet or csv, which have no such limit."
 
@@ -64,12 +63,9 @@ def write_xlsx(schema: pa.Schema, batches: Iterable[pa.RecordBatch], stream: Bin
         InputError: a text is longer than an Excel cell.
     """
     # Made among the library's own temporary files: it could not let go of a stream that refused it.
-    with (
-        temporary_folder("xlsx") as folder,
-        (folder / "book.xlsx").open("w+b") as made,
-    ):
+    with temporary_folder("xlsx") as folder, (folder / "book.xlsx").open("w+b") as made:
         try:
-            with xlsxwriter.Workbook(made, {"constant_memory": True, "tmpdir": str(folder)}) as book:
+            with xlsxwriter.Workbook(made, {**TEXT_IS_TEXT, "constant_memory": True, "tmpdir": str(folder)}) as book:
                 _fill(book, schema, batches)
         except FileCreateError as error:  # of a full disk
             full: OSError = error.args[0]
@@ -89,62 +85,46 @@ def _let_go(error: OSError, made: BufferedRandom) -> None:
 
 def _fill(book: Workbook, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
     book.set_properties({"created": _CREATED})
-    bold = book.add_format({"bold": True})
-    sheet = book.add_worksheet("rows")
-    widths = _header(sheet, bold, schema.names)
-    row = 0
+    _add_sheet(book, "rows", schema.names, _rows(batches))
+    columns = [(field.name, str(field.type), description(field)) for field in schema]
+    rules = [("", topic, rule) for topic, rule in RULES.items()]
+    _add_sheet(book, "about", ["column", "type", "description"], [("", "", description(schema)), *columns, *rules])
+
+
+def _rows(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[Any, ...]]:
     for batch in map(cells, batches):
-        columns = [column.to_pylist() for column in batch.columns]
-        for values in zip(*columns, strict=True):
-            row += 1
-            for place, value in enumerate(values):
-                _write(sheet, row, place, value, schema.names)
-        widths = [max([width, *map(_width, column)]) for width, column in zip(widths, columns, strict=True)]
-    _finish(sheet, widths, row)
-    columns_told = [(field.name, str(field.type), description(field)) for field in schema]
-    _about(book.add_worksheet("about"), bold, [("", "", description(schema)), *columns_told])
+        yield from zip(*(map(_held, column.to_pylist()) for column in batch.columns), strict=True)
 
 
-def _write(sheet: Worksheet, row: int, place: int, value: Any, names: Sequence[str]) -> None:
-    if isinstance(value, bool):
-        sheet.write_boolean(row, place, value)
-    elif isinstance(value, (int, float, Decimal)) and _fits(value):
-        sheet.write_number(row, place, value)
-    elif value is not None and sheet.write_string(row, place, str(value)):
-        raise InputError(
-            f"Row {row:,}, column {names[place]}: a text of {len(str(value)):,} characters is longer than the "
-            f"{LONGEST_TEXT:,} that an Excel cell holds.",
-            hint=_INSTEAD,
-        )
+def _held(value: Any) -> Any:
+    """A value as Excel, which keeps 15 digits, holds it: a number that would be another is text."""
+    if not isinstance(value, (int, float, Decimal)):
+        return value
+    fits = math.isfinite(value) and (isinstance(value, float) or abs(value) < 10**MOST_DIGITS)
+    return value if fits else str(value)
 
 
-def _fits(number: float | Decimal) -> bool:
-    """Whether Excel, which keeps 15 digits, keeps this number as it is."""
-    return math.isfinite(number) and (isinstance(number, float) or abs(number) < 10**MOST_DIGITS)
-
-
-def _header(sheet: Worksheet, bold: Format, names: Sequence[str]) -> list[int]:
-    """Write the header, which stays in sight; the widths it needs, with room for the filter's arrow."""
+def _add_sheet(book: Workbook, name: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """A sheet whose header stays in sight. Its columns are as wide as their texts; the library's autofit would need all
+    rows in memory."""
+    sheet = book.add_worksheet(name)
     sheet.freeze_panes(1, 0)
-    for place, name in enumerate(names):
-        sheet.write_string(0, place, name, bold)
-    return [len(name) + 3 for name in names]
+    sheet.write_row(0, 0, header, book.add_format({"bold": True}))
+    widths = [len(text) + 3 for text in header]  # with room for the filter's arrow
+    row = 0
+    for row, values in enumerate(rows, start=1):
+        for place, value in enumerate(values):
+            if sheet.write(row, place, value):
+                raise InputError(
+                    f"Row {row:,}, column {header[place]}: a text of {len(value):,} characters is longer than the "
+                    f"{LONGEST_TEXT:,} that an Excel cell holds.",
+                    hint=_INSTEAD,
+                )
+        widths = [*map(max, widths, map(_width, values))]
+    for place, width in enumerate(widths):
+        sheet.set_column(place, place, min(max(width + 1, NARROWEST), WIDEST))
+    sheet.autofilter(0, 0, row, len(header) - 1)
 
 
 def _width(value: Any) -> int:
     return len(f"{value:.6g}" if isinstance(value, float) else str(value))
-
-
-def _finish(sheet: Worksheet, widths: Sequence[int], last: int) -> None:
-    for place, width in enumerate(widths):
-        sheet.set_column(place, place, min(max(width + 1, NARROWEST), WIDEST))
-    sheet.autofilter(0, 0, last, len(widths) - 1)
-
-
-def _about(sheet: Worksheet, bold: Format, columns: Sequence[tuple[str, str, str]]) -> None:
-    widths = _header(sheet, bold, ("column", "type", "description"))
-    for row, line in enumerate([*columns, *(("", topic, rule) for topic, rule in RULES.items())], start=1):
-        for place, text in enumerate(line):
-            sheet.write_string(row, place, text)
-        widths = [max(width, len(text)) for width, text in zip(widths, line, strict=True)]
-    _finish(sheet, widths, 0)
