@@ -1,12 +1,12 @@
 """Concordance of many features at once, from moments that can be added up, and its interval by a jackknife.
 
-Moments of groups of patients are all that is kept of any number of scans. The coefficient of all of them follows from
-their sum, and how sure it is from the sums that leave one group out.
+The coefficient of all scans follows from the sum of the moments of groups of patients, and how sure it is from the sums
+that leave one group out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
@@ -57,24 +57,19 @@ class Moments:
         return np.divide(2 * self.spread[2], apart, out=np.full(apart.shape, np.nan), where=apart > 0)
 
 
-def grouped(first: npt.ArrayLike, second: npt.ArrayLike, groups: npt.NDArray[np.int64]) -> dict[int, Moments]:
-    """Moments of each group of rows; a row's place within its group is its place among all."""
-    x, y = np.asarray(first), np.asarray(second)
-    order = np.argsort(groups, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1) if len(order) else []
-    return {int(groups[rows[0]]): Moments.of(x[rows], y[rows]) for rows in parts}
+def jackknifed(groups: Sequence[Moments]) -> tuple[Array, Array]:
+    """The coefficients of all groups together, (features,), and of all but one of them each, (groups, features).
 
-
-def without_each(groups: Mapping[int, Moments]) -> dict[int, Moments]:
-    """For each of two or more groups the moments of all others.
-
-    They are added up, not subtracted from the whole, of which a group with an outlier may be nearly all.
+    Moments are added up, not subtracted from the whole, of which a group with an outlier may be nearly all. Of a single
+    group nothing can be left out: the second array has no row.
     """
-    names = sorted(groups)
-    before = list(accumulate((groups[name] for name in names), add))
-    after = list(accumulate((groups[name] for name in reversed(names)), add))[::-1]
-    inner = {names[i]: before[i - 1] + after[i + 1] for i in range(1, len(names) - 1)}
-    return {names[0]: after[1], **inner, names[-1]: before[-2]}
+    before = list(accumulate(groups, add))
+    after = list(accumulate(reversed(groups), add))[::-1]
+    whole = before[-1].concordance()
+    if len(groups) < 2:
+        return whole, np.empty((0, len(whole)))
+    without = [after[1], *(one + other for one, other in zip(before, after[2:], strict=False)), before[-2]]
+    return whole, np.array([moments.concordance() for moments in without])
 
 
 def interval(whole: Array, without: Array, patients: npt.NDArray[np.int64]) -> tuple[Array, Array]:

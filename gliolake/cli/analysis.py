@@ -87,8 +87,6 @@ def ccc(
         Path | None,
         typer.Option(metavar="FILE.csv", help="Only bring in the study's Table S4, for the views of agreement."),
     ] = None,
-    scheduler: SchedulerOption = None,
-    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Lin's concordance of feature sets, feature by feature, with 95 % intervals over patients.
@@ -104,7 +102,7 @@ def ccc(
     if published is not None:
         print_report(ingest_published(open_lake(lake), published), as_json)
     else:
-        report = compare(open_lake(lake), feature_sets or (), rescans=test_retest, scheduler=scheduler, workers=workers)
+        report = compare(open_lake(lake), feature_sets or (), rescans=test_retest)
         print_report(report, as_json)
 
 

@@ -102,7 +102,7 @@ COMMANDS = (
 )
 FURTHER = (
     "extract --crop-size 36 --slices 36 --seed 1",
-    "ccc --workers 2",
+    "ccc",
 )
 """What only the full length runs: `ccc` compares two feature sets."""
 

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from gliolake.analysis.agreement.command import AgreementReport
     from gliolake.analysis.agreement.published import PublishedReport
-    from gliolake.analysis.agreement.report import AgreementReport
     from gliolake.analysis.duplicates.report import SuspectsReport
     from gliolake.analysis.embedding import MapReport
     from gliolake.analysis.figures.command import Gallery

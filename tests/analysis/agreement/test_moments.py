@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import pearsonr
 
-from gliolake.analysis.agreement.moments import Moments, grouped, interval, mean_known, without_each
+from gliolake.analysis.agreement.moments import Moments, interval, jackknifed, mean_known
 from gliolake.concordance import concordance
 
 
@@ -30,12 +27,13 @@ def test_sums_of_parts_give_the_coefficient_of_all(
     x[:, 1], y[:, 1] = 0.1, 0.3  # two constants: no agreement
     y[:, 2] = x[:, 2]
     of = stream.integers(0, groups, rows)
-    parts = grouped(x, y, of)
-    found = reduce(add, parts.values()).concordance()
-    np.testing.assert_allclose(found, concordance(x, y), rtol=1e-9, atol=1e-12)
-    assert np.isnan(found[0])
-    for name, rest in without_each(parts).items() if len(parts) > 1 else ():
-        np.testing.assert_allclose(rest.concordance(), concordance(x[of != name], y[of != name]), rtol=1e-9, atol=1e-12)
+    there = np.unique(of)
+    whole, without = jackknifed([Moments.of(x[of == one], y[of == one]) for one in there])
+    np.testing.assert_allclose(whole, concordance(x, y), rtol=1e-9, atol=1e-12)
+    assert np.isnan(whole[0])
+    assert len(without) == (len(there) if len(there) > 1 else 0)
+    for one, rest in zip(there, without, strict=False):
+        np.testing.assert_allclose(rest, concordance(x[of != one], y[of != one]), rtol=1e-9, atol=1e-12)
 
 
 def test_it_is_pearsons_r_times_how_far_the_line_is_the_diagonal() -> None:
@@ -66,10 +64,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says_and_patients_are_its_u
     sizes = np.bincount(np.unique(patient) % groups)
 
     def held(of: np.ndarray, sizes: np.ndarray) -> float:
-        parts = grouped(x, y, of)
-        rest = without_each(parts)
-        left_out = np.array([rest[name].concordance() for name in sorted(rest)])
-        low, high = interval(reduce(add, parts.values()).concordance(), left_out, sizes)
+        whole, without = jackknifed([Moments.of(x[of == one], y[of == one]) for one in np.unique(of)])
+        low, high = interval(whole, without, sizes)
         return float(((low <= TRUTH) & (high >= TRUTH)).mean())
 
     assert 0.93 < held(patient % groups, sizes) < 0.97
@@ -79,11 +75,9 @@ def test_the_interval_holds_the_truth_as_often_as_it_says_and_patients_are_its_u
 
 def test_perfect_agreement_is_certain_and_one_group_tells_nothing() -> None:
     x = np.random.default_rng(3).standard_normal((9, 4))
-    rest = without_each(grouped(x, x, np.arange(9)))
-    low, high = interval(np.ones(4), np.array([one.concordance() for one in rest.values()]), np.ones(9, np.int64))
-    np.testing.assert_allclose([low, high], 1, rtol=1e-12)
-    low, high = interval(np.ones(4), np.empty((0, 4)), np.empty(0, np.int64))
-    assert np.isnan([low, high]).all()
+    each = [Moments.of(x[n : n + 1], x[n : n + 1]) for n in range(9)]
+    np.testing.assert_allclose(interval(*jackknifed(each), np.ones(9, np.int64)), 1, rtol=1e-12)
+    assert np.isnan(interval(*jackknifed(each[:1]), np.ones(0, np.int64))).all()
 
 
 def test_a_mean_is_over_what_is_known() -> None:
