@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gliolake.analysis.duplicates.vectors import Scan, named_scans, vectors
+from gliolake.analysis.vectors import Scan, informative, named_scans, read_vectors
 from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
 from gliolake.runs import Run, start_run
@@ -95,10 +95,12 @@ def _map(run: Run, feature_set: str, seed: int) -> Mapped:
 
 def standardised(lake: Lake, feature_set: str, scans: list[Scan]) -> np.ndarray:
     """(n, d) float32: the features of all branches that differ between scans, of mean 0 and SD 1, 0 where missing."""
-    index = {scan: row for row, scan in enumerate(scans)}
     branches = [np.zeros((len(scans), 0), np.float32)]
     for modality in BRANCHES:
-        values, present = vectors(lake, feature_set, modality, index)
+        files = lake.state().of_table("features", {"feature_set": feature_set, "modality": modality})
+        values = read_vectors(lake, files, scans)
+        present = informative(values)
+        values[~present] = 0
         if present.any():
             spread = values[present].std(0, dtype=np.float64)
             varies = spread > 1e-6 * np.abs(values).max(0)

@@ -46,3 +46,8 @@ def read_vectors(lake: Lake, files: Iterable[DataFile], scans: Sequence[Scan]) -
 def usable(values: Vectors) -> npt.NDArray[np.bool_]:
     """Which vectors are there and finite, as training asks of them; (scans,)."""
     return np.asarray(np.isfinite(values).all(axis=1))
+
+
+def informative(values: Vectors) -> npt.NDArray[np.bool_]:
+    """Which vectors are usable and not constant: one that is says nothing of the scan; (scans,)."""
+    return usable(values) & (values.max(axis=1) > values.min(axis=1))

@@ -1,4 +1,4 @@
-"""`gliolake suspects`: pairs of scans whose vectors are too alike for two people, as links of kind ``suspected``.
+"""`gliolake suspects`: pairs of scans whose vectors are too similar for two people, as links of kind ``suspected``.
 
 Such a link joins nobody: patients and splits are made of statements alone. It is a line on a list for a person to
 review, the view ``suspects``.
@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gliolake.analysis.duplicates.report import Known, Suspect, SuspectsReport
-from gliolake.analysis.duplicates.search import Search, search
-from gliolake.analysis.duplicates.vectors import Scan, named_scans, read_places
+from gliolake.analysis.duplicates.search import BLOCK, Chance, Directions, chance, directions, similar_pairs
+from gliolake.analysis.vectors import Scan, informative, named_scans, read_vectors
 from gliolake.errors import InputError, known_name
+from gliolake.log.progress import track
 from gliolake.modeling.study.features import BEST_FIRST
 from gliolake.runs import start_run
 from gliolake.schema.imaging import MODALITIES
@@ -36,7 +38,7 @@ CERTAIN = 0.9999
 
 
 def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: float = 0.1) -> SuspectsReport:
-    """Suspect the pairs of scans, across and within cohorts, that stand out from what different people look like.
+    """Suspect the pairs of scans, across and within cohorts, that are more similar than different people are.
 
     Their links take the place of those that the feature set led to before; the same pairs write nothing.
 
@@ -55,29 +57,27 @@ def find_suspects(lake: Lake, feature_set: str | None = None, *, false_pairs: fl
         )
     chosen, others = best_founded(lake, feature_set)
     scans = named_scans(lake, chosen)
-    counts = Counter(cohort for cohort, _ in scans)
-    compared = [scan for scan in scans if counts[scan[0]] >= FEWEST]
-    few = {cohort: count for cohort, count in sorted(counts.items()) if count < FEWEST}
-    basis, patients, sessions = _told(lake, chosen, compared)
+    counts = dict(sorted(Counter(cohort for cohort, _ in scans).items()))
+    scans = [scan for scan in scans if counts[scan[0]] >= FEWEST]
+    compared = {cohort: count for cohort, count in counts.items() if count >= FEWEST}
+    basis, patients, sessions = _told(lake, chosen, scans)
+    places = _directions(lake, chosen, scans)
+    usual = chance(places, patients)
     suspects: list[Suspect] = []
     known: tuple[Known, ...] = ()
-    blank, told = 0, False
-    if compared:
-        places = read_places(lake, chosen, compared)
-        blank = int((~places.present.any(1)).sum())
-        last, pairs = search(places, patients, false_pairs)
-        told = last.tail is not None
-        suspects = _suspects(last, pairs)
-        known = _known(last, patients, sessions, false_pairs)
-    rows = [_link(chosen, suspect, len(compared)) for suspect in suspects]
-    arguments = {"feature_set": chosen, "false_pairs": false_pairs}
-    arguments |= {"compared": dict(Counter(cohort for cohort, _ in compared))}
+    if usual is not None:
+        with track(f"comparing {len(scans):,} scans", -(-len(scans) // BLOCK)) as advance:
+            pairs = similar_pairs(places, patients, usual, false_pairs, advance)
+        suspects = _suspects(scans, places, usual, pairs)
+        known = _known(places, usual, patients, sessions, false_pairs)
+    rows = [_link(chosen, suspect, len(scans)) for suspect in suspects]
+    arguments = {"feature_set": chosen, "false_pairs": false_pairs, "compared": compared}
     with start_run(lake, "suspects", arguments, recorded=not _made_last(lake, arguments)) as run:
         run.transact(lambda tx: _commit(tx, chosen, rows))
     return SuspectsReport(
-        feature_set=chosen, others=others, basis=basis, false_pairs=false_pairs,
-        cohorts={cohort: count for cohort, count in sorted(counts.items()) if count >= FEWEST}, few=few, blank=blank,
-        told=told, suspects=tuple(suspects), known=known,
+        feature_set=chosen, others=others, basis=basis, false_pairs=false_pairs, cohorts=compared,
+        few={cohort: count for cohort, count in counts.items() if count < FEWEST},
+        blank=int((~places.present.any(1)).sum()), told=usual is not None, suspects=tuple(suspects), known=known,
     )  # fmt: skip
 
 
@@ -124,38 +124,55 @@ def _told(lake: Lake, feature_set: str, scans: Sequence[Scan]) -> tuple[str, np.
     return basis, numbers[0], numbers[1]
 
 
-def _suspects(last: Search, pairs: np.ndarray) -> list[Suspect]:
-    """The pairs in words, the most alike first."""
-    scans = last.places.scans
-    found = [
-        Suspect(
-            scans[first], scans[second], float(expected),
-            {name: float(d) for name, d in zip(MODALITIES, apart, strict=True) if np.isfinite(d)},
-        )
-        for (first, second), expected, apart in zip(
-            pairs.tolist(), last.expected(pairs), last.distances(pairs), strict=True
-        )
-    ]  # fmt: skip
+def _directions(lake: Lake, feature_set: str, scans: Sequence[Scan]) -> Directions:
+    """DeltaT1 is left out: it is made of T1 and T1wCE and says nothing of its own."""
+    files = [lake.state().of_table("features", {"feature_set": feature_set, "modality": name}) for name in MODALITIES]
+    vectors = (read_vectors(lake, some, scans) for some in files)
+    cohorts = np.unique([cohort for cohort, _ in scans], return_inverse=True)[1]
+    return directions(((values, informative(values)) for values in vectors), cohorts)
+
+
+def _suspects(scans: Sequence[Scan], places: Directions, usual: Chance, pairs: np.ndarray) -> list[Suspect]:
+    """The pairs in words, the most similar first."""
+    found = []
+    for first, second in pairs.tolist():
+        each = {
+            name: round(float(one), 4)
+            for name, one in zip(MODALITIES, places.cosines(first, second), strict=True)
+            if np.isfinite(one)
+        }
+        expected = float(_expected(places, usual, np.array([first, second]))[0, 1])
+        found.append(Suspect(scans[first], scans[second], expected, each))
     return sorted(found, key=lambda suspect: (suspect.expected, suspect.first, suspect.second))
 
 
-def _known(last: Search, patients: np.ndarray, sessions: np.ndarray, most: float) -> tuple[Known, ...]:
+def _expected(places: Directions, usual: Chance, rows: np.ndarray) -> np.ndarray:
+    """(rows, rows) of what is expected of each pair of them."""
+    return usual.expected(places.similarity(rows, rows), rows[:, None], rows)
+
+
+def _known(
+    places: Directions, usual: Chance, patients: np.ndarray, sessions: np.ndarray, most: float
+) -> tuple[Known, ...]:
     """Of the pairs that links say are one patient, how many the same search would have suspected."""
-    pairs = last.known()
-    pairs = pairs[patients[pairs[:, 0]] == patients[pairs[:, 1]]]
-    found = last.expected(pairs) <= most
-    same = sessions[pairs[:, 0]] == sessions[pairs[:, 1]]
+    visits, again = list[bool](), list[bool]()
+    order = np.argsort(patients, kind="stable")
+    groups = np.split(order, np.flatnonzero(np.diff(patients[order])) + 1)
+    for rows in (rows for rows in groups if len(rows) > 1):
+        found = _expected(places, usual, rows) <= most
+        for one, other in combinations(range(len(rows)), 2):
+            (again if sessions[rows[one]] == sessions[rows[other]] else visits).append(bool(found[one, other]))
     return (
-        Known("one examination under two names", int(same.sum()), int(found[same].sum())),
-        Known("two visits of a patient", int((~same).sum()), int(found[~same].sum())),
+        Known("one examination under two names", len(again), sum(again)),
+        Known("two visits of a patient", len(visits), sum(visits)),
     )
 
 
 def _link(feature_set: str, suspect: Suspect, scans: int) -> dict[str, Any]:
-    apart = ", ".join(f"{modality} {distance:.2f}" for modality, distance in suspect.apart.items())
+    each = ", ".join(f"{modality} {value:.2f}" for modality, value in suspect.similarity.items())
     evidence = (
-        f"{feature_set}: {suspect.expected:.2g} pairs of different people expected to be as near among {scans:,} "
-        f"scans; distance, 1 being usual: {apart}"
+        f"{feature_set}: {suspect.expected:.2g} pairs of different people expected to be as similar among {scans:,} "
+        f"scans; similarity, 0 being usual and 1 the same: {each}"
     )
     (cohort_a, scan_a), (cohort_b, scan_b) = suspect.first, suspect.second
     return {"cohort_a": cohort_a, "scan_a": scan_a, "cohort_b": cohort_b, "scan_b": scan_b,
@@ -163,7 +180,7 @@ def _link(feature_set: str, suspect: Suspect, scans: int) -> dict[str, Any]:
 
 
 def score(expected: float) -> float:
-    """1 less the pairs of different people expected to be as near, within 0 to ``CERTAIN``."""
+    """1 less the pairs of different people expected to be as similar, within 0 to ``CERTAIN``."""
     return round(min(max(1 - expected, 0.0), CERTAIN), 4)
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Suspect:
-    """A pair (cohort, scan id), the smaller first; how many pairs of different people are expected to be as near in the
-    whole search; and its distance in each modality that both have, 1 being usual."""
+    """A pair (cohort, scan id), the smaller first; how many pairs of different people are expected to be as similar in
+    the whole search; and its similarity in each modality that both have: 0 is usual, 1 the same."""
 
     first: tuple[str, str]
     second: tuple[str, str]
     expected: float
-    apart: Mapping[str, float]
+    similarity: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,11 @@ class SuspectsReport:
         if self.blank:
             said.append(f"{self.blank:,} scans have no vector that says anything (constant, or not finite).")
         if not self.told:
-            said.append("Nothing can be told: too few scans, or vectors that hardly differ.")
-            return said
+            return [*said, "Nothing can be told: too few scans, or vectors that hardly differ."]
+        known = [one for one in self.known if one.pairs]
         said += [
-            f"Self-test: of {one.pairs:,} known pairs ({one.relation}) the search finds {one.found:,}."
-            for one in self.known
-            if one.pairs
+            f"Self-test: of {one.pairs:,} known pairs ({one.relation}) the search finds {one.found:,}." for one in known
         ]
-        if not any(one.pairs for one in self.known):
+        if not known:
             said.append("No links tie any two of these scans, so the search could not be tested on known pairs.")
         return said

@@ -69,11 +69,11 @@ def _suspects(report: SuspectsReport) -> RenderableType:
     notes = [Text(note) for note in report.notes()]
     if not report.suspects:
         return Group(head, *notes)
-    table = Table("scan", "and scan", "expected by chance", "distance, 1 being usual")
+    table = Table("scan", "and scan", "expected by chance", "similarity, 0 being usual")
     for suspect in report.suspects[:PAIRS_SHOWN]:
-        apart = ", ".join(f"{name} {distance:.2f}" for name, distance in suspect.apart.items())
+        each = ", ".join(f"{name} {value:.2f}" for name, value in suspect.similarity.items())
         table.add_row(
-            Text("/".join(suspect.first)), Text("/".join(suspect.second)), f"{suspect.expected:.2g}", Text(apart)
+            Text("/".join(suspect.first)), Text("/".join(suspect.second)), f"{suspect.expected:.2g}", Text(each)
         )
     if len(report.suspects) > PAIRS_SHOWN:
         notes.insert(0, Text(f"… and {len(report.suspects) - PAIRS_SHOWN:,} more in the view suspects."))
