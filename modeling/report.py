@@ -1,12 +1,8 @@
-"""What an experiment found, for a person and for a program."""
+"""What an experiment found."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -46,10 +42,6 @@ class Report:
     cautions: tuple[str, ...]
     lines: tuple[Line, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
-
     def value(self, split: str, metric: str) -> float | None:
         """Mean of a metric on a split, ``internal`` or ``external``; None where there is none."""
         return next((line.mean for line in self.lines if (line.split, line.metric) == (split, metric)), None)
@@ -64,37 +56,3 @@ class Report:
             "trained": "trained weights",
         }.get(self.weights, f"{self.weights} weights")
         return f"{weights}, SYNTHETIC scans" if self.synthetic else weights
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        head = Text.assemble(
-            (self.experiment, "bold"), f": {self.model} on {self.feature_set}\n",
-            "rests on ", (self.rests_on, "bold yellow" if self.weights != "trained" or self.synthetic else ""), "\n",
-            f"branches {', '.join(self.branches)}; labels by the rule {self.label_rule}; "
-            f"{self.repeats} × {self.folds} folds\n",
-            f"internal: {self.scans} scans of {self.patients} patients; "
-            f"external: {self.external_scans} scans of {self.external_patients} patients",
-        )  # fmt: skip
-        if self.unlabelled or self.without_branches:
-            head.append(f"\nleft out: {self.unlabelled} without a call, {self.without_branches} without these branches")
-        table = Table("split", "metric", "mean", "SD", "95 % interval", "optimism", "fits")
-        for line in self.lines:
-            span = "–" if line.low is None or line.high is None else f"{line.low:.3f} to {line.high:.3f}"
-            table.add_row(
-                line.split, line.metric, number(line.mean), number(line.sd), span,
-                number(line.optimism, "+.3f"), str(line.folds),
-            )  # fmt: skip
-        foot = Text(
-            "Mean and SD over fits. Intervals: internal, corrected resampled t; external, bootstrap over patients. "
-            "Optimism: what choosing on the test scans themselves would have added (Brier: less is better).",
-            style="dim",
-        )
-        return Group(head, table, *(Text(f"Caution: {caution}", style="yellow") for caution in self.cautions), foot)
-
-
-def number(value: float | None, style: str = ".3f") -> str:
-    """A figure as it is printed; a dash where there is none."""
-    return "–" if value is None else f"{value:{style}}"

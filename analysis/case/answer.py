@@ -1,20 +1,15 @@
-"""What a model says of a case, with what has to be known to read it: for a terminal, a program, a page."""
+"""What a model says of a case, with what has to be known to read it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from gliolake.analysis.study.tables import number
-from gliolake.modeling.export.card import NOT_A_DEVICE, RULES, right_about
+from gliolake.modeling.export.card import RULES, right_about
 from gliolake.modeling.export.neighbours import NEAREST, Surroundings
-from gliolake.modeling.export.recalibration import COVERS, Estimate
+from gliolake.modeling.export.recalibration import Estimate
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
-    from rich.text import Text
-
     from gliolake.analysis.case.images import CaseImages
     from gliolake.modeling.export.model import Model
 
@@ -110,97 +105,8 @@ class Answer:
             f"{100 * where.percentile:.0f}."
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        where, told = self.surroundings, self.estimate
-        shares = "attention" if self.attention else "what the modality adds to the probability"
-        return {
-            "case": self._case(),
-            "model": self._model(),
-            "probability": told.probability,
-            "low": told.low,
-            "high": told.high,
-            "interval": COVERS,
-            "rule": self.rule,
-            "base_rate": self.base,
-            "fits": self.fits,
-            "shares": {"are": shares, "of": [asdict(share) for share in self.shares]},
-            "nearest": [asdict(one) for one in where.nearest],
-            "outside": {
-                "flagged": where.outside, "distance": where.distance, "median": where.usual, "limit": where.limit,
-                "percentile": where.percentile,
-            },
-            "same_as": asdict(where.same) if where.same else None,
-            "warnings": list(self.warnings),
-            "right_about": self.right,
-            "use": NOT_A_DEVICE,
-            "pages": list(self.pages),
-        }  # fmt: skip
-
-    def _case(self) -> dict[str, Any]:
-        case = self.case
-        return {
-            "name": case.name, "files": [{key: file[key] for key in ("role", "uri", "sha256")} for file in case.files],
-            "tumour_box": list(case.tumour_box), "missing": list(case.missing), "synthetic": case.synthetic,
-            "notes": list(self.notes),
-        }  # fmt: skip
-
-    def _model(self) -> dict[str, Any]:
-        description = self.model.description
-        return {
-            "model_id": self.model.model_id, "experiment": description.experiment, "kind": description.told.model,
-            "feature_sets": [one["feature_set"] for one in description.feature_sets],
-            "label_rule": description.told.label_rule, "rests_on": description.rests_on,
-            "trained": description.trained, "metrics": description.metrics,
-        }  # fmt: skip
-
-    def __rich__(self) -> RenderableType:
-        return shown(self)
-
-
-def nearest_title(answer: Answer) -> str:
-    """Above the nearest patients."""
-    methylated = sum(one.methylated for one in answer.surroundings.nearest)
-    return f"The {NEAREST} nearest training patients: {methylated} of them methylated"
-
-
-def shown(answer: Answer) -> RenderableType:
-    """Warnings first, then the probability, what it looked at, who is like it, and how often the model is right."""
-    from rich.console import Group
-    from rich.text import Text
-
-    description, told = answer.model.description, answer.estimate
-    head = Text.assemble((answer.case.name, "bold"), f" by {description.experiment} (model {answer.model.model_id})")
-    red = [Text(warning, style="bold red") for warning in answer.warnings]
-    verdict = Text.assemble(
-        "\nProbability that the MGMT promoter is methylated: ", (f"{told.probability:.2f}", "bold"),
-        f", 95 % interval {told.low:.2f} to {told.high:.2f}\n",
-        (f"{answer.rule}; of the training patients {answer.base:.2f} are\n", "dim"),
-        (f"The interval is over {COVERS}\n", "dim"),
-    )  # fmt: skip
-    parts: list[RenderableType] = [head, *red, verdict, _shares(answer), _nearest(answer), Text(answer.place)]
-    parts += [Text(note) for note in answer.notes]
-    foot: list[Text] = [Text(f"\n{answer.right}"), Text(NOT_A_DEVICE, style="dim"), Text(" and ".join(answer.pages))]
-    return Group(*parts, *foot)
-
-
-def _shares(answer: Answer) -> Table:
-    from rich.table import Table
-
-    what = "attention" if answer.attention else "probability it adds"
-    table = Table("modality", what, "SD over fits")
-    style = ".2f" if answer.attention else "+.2f"
-    for share in answer.shares:
-        table.add_row(share.modality, number(share.mean, style), number(share.sd, ".2f"))
-    return table
-
-
-def _nearest(answer: Answer) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("patient", "scan", "label", "distance", title=nearest_title(answer), title_justify="left")
-    for one in answer.surroundings.nearest:
-        called = "methylated" if one.methylated else "unmethylated"
-        table.add_row(Text(one.patient_id), Text(f"{one.cohort} {one.scan_id}"), called, f"{one.distance:.2f}")
-    return table
+    @property
+    def nearest_title(self) -> str:
+        """Above the nearest patients."""
+        methylated = sum(one.methylated for one in self.surroundings.nearest)
+        return f"The {NEAREST} nearest training patients: {methylated} of them methylated"

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from gliolake.analysis.case.answer import Answer, nearest_title
+from gliolake.analysis.case.answer import Answer
 from gliolake.atomic import PNG, Own, check_target, marked, replaced
 from gliolake.features.clips import ClipSettings
 from gliolake.modeling.export.card import NOT_A_DEVICE
@@ -117,7 +117,7 @@ def html_page(answer: Answer, sheet: Image) -> str:
     sheet.save(packed, format="PNG")
     return environment.from_string(folder.joinpath("page.html.j2").read_text("utf-8")).render(
         answer=answer, style=style, mark=MARK, covers=COVERS, use=NOT_A_DEVICE,
-        nearest_title=nearest_title(answer), sheet=_data(packed.getvalue(), "image/png"), pictures=_pictures(answer),
+        sheet=_data(packed.getvalue(), "image/png"), pictures=_pictures(answer),
         style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
     )  # fmt: skip
 
@@ -177,14 +177,13 @@ def _table(axes: Axes, answer: Answer) -> None:
     from gliolake.analysis.figures.style import INK, PENCIL, VERMILION, readable
 
     axes.axis("off")
-    axes.set_title(nearest_title(answer))
+    axes.set_title(answer.nearest_title)
     axes.set(xlim=(0, 1), ylim=(NEAREST + 0.5, -0.5))
     for x, word in ((0, "patient"), (0.62, "label"), (1, "distance")):
         axes.text(x, 0, word, color=PENCIL, fontsize=8, ha="right" if x == 1 else "left", va="center")
     for row, one in enumerate(answer.surroundings.nearest, 1):
         axes.text(0, row, readable(one.patient_id, 44), fontsize=8.5, va="center")
-        called = "methylated" if one.methylated else "unmethylated"
-        axes.text(0.62, row, called, fontsize=8.5, va="center", color=VERMILION if one.methylated else INK)
+        axes.text(0.62, row, one.called, fontsize=8.5, va="center", color=VERMILION if one.methylated else INK)
         axes.text(1, row, f"{one.distance:.2f}", fontsize=8.5, ha="right", va="center")
 
 

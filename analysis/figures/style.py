@@ -22,7 +22,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
-from gliolake.analysis.study.tables import number as plain_number
+from gliolake.analysis.study.notation import number as plain_number
 from gliolake.atomic import marked
 
 Row = dict[str, Any]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gliolake.analysis.report.table import shown
+from gliolake.analysis.study.notation import Row, number
 from gliolake.analysis.study.published import ask
-from gliolake.analysis.study.tables import Row, number
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gliolake.analysis.report.table import Table, basis, count, make_table, spelled, text
+from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask
-from gliolake.analysis.study.tables import Row
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

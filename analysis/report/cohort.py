@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from gliolake.analysis.report.table import Cell, Column, Table, count, figure, make_table, shown, text
+from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask
-from gliolake.analysis.study.tables import Row
 from gliolake.sql.cautions import cautions, shared_patients
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from gliolake.analysis.report.provenance import Documents, provenance
 from gliolake.analysis.report.results import comparisons, correlations, optimism, published_tables, subgroups
 from gliolake.analysis.report.standing import Standing, standing
 from gliolake.analysis.report.table import Table
-from gliolake.analysis.study.tables import FOOT
+from gliolake.analysis.study.notation import FOOT
 from gliolake.storage.commit_log import read_record
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from gliolake.analysis.report.sources import unexplained
 from gliolake.analysis.report.standing import moment
 from gliolake.analysis.report.table import Cell, Column, Table, basis, count, digest, make_table, shown, spelled, text
+from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask
-from gliolake.analysis.study.tables import Row
 from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:

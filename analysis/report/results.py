@@ -20,8 +20,8 @@ from gliolake.analysis.report.table import (
     text,
     without_folders,
 )
+from gliolake.analysis.study.notation import FOOT, Row, placed, plus_minus, reproduced
 from gliolake.analysis.study.published import MISSING, QUERIES, ask, by_reason
-from gliolake.analysis.study.tables import FOOT, Row, placed, plus_minus, reproduced
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask
-from gliolake.analysis.study.tables import Row
 from gliolake.errors import InputError
 from gliolake.features.extraction.plan import files_of, scans_of
 from gliolake.features.extraction.scan_task import input_digest, possible_branches

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from gliolake.analysis.report.table import without_folders
+from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask, the_study
-from gliolake.analysis.study.tables import Row
 from gliolake.errors import InputError
 
 if TYPE_CHECKING:

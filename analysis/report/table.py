@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from textwrap import dedent
 from typing import Any
 
-from gliolake.analysis.study.tables import Row, number, span
+from gliolake.analysis.study.notation import Row, number, span
 
 NOTHING = "–"
 MOST_ROWS = 1500

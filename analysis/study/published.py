@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from gliolake.analysis.study.tables import DRAWN, FOOT, Row
+from gliolake.analysis.study.notation import Row
 from gliolake.errors import InputError, known_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-    from rich.console import RenderableType
 
     from gliolake.storage.lake import Lake
 
@@ -105,21 +104,10 @@ class Shown:
     rows: list[Row]
     missing: list[Row]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return asdict(self)
-
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.text import Text
-
-        kind = self.what if self.what in QUERIES else "results"
-        parts: list[RenderableType] = [Text(f"{self.study}: {self.what.replace('_', ' ')}", style="bold")]
-        parts.append(DRAWN[kind](self.rows) if self.rows else Text("Nothing yet.", style="dim"))
-        if self.missing:
-            parts.append(Text("\n".join(["Could not be computed:", *by_reason(self.missing)]), style="red"))
-        parts.append(Text(FOOT[kind], style="dim"))
-        return Group(*parts)
+    @property
+    def kind(self) -> str:
+        """By which of the queries."""
+        return self.what if self.what in QUERIES else "results"
 
 
 def by_reason(missing: list[Row]) -> list[str]:

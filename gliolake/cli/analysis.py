@@ -235,6 +235,6 @@ def demo(
 
     Example: gliolake demo demo-lake
     """
-    from gliolake.analysis.demo import demo as run
+    from gliolake.cli.demo import demo as run
 
     raise typer.Exit(run(folder, seed=seed, overwrite=overwrite))

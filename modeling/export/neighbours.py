@@ -38,6 +38,11 @@ class Neighbour:
     methylated: bool
     distance: float
 
+    @property
+    def called(self) -> str:
+        """The label in words."""
+        return "methylated" if self.methylated else "unmethylated"
+
 
 @dataclass(frozen=True)
 class Surroundings:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pytest
 from rich.console import Console
 
+from gliolake.cli.output import dumped, rendered
 from gliolake.errors import InputError
 from gliolake.ingest.published_features import ingest_features
 from gliolake.modeling.evaluation.scores import auc
@@ -50,7 +51,7 @@ def test_the_networks_train_on_the_released_vectors_and_say_what_these_are(
     report = train(lake, feature_set, model, epochs=2, repeats=1, progress=False)
     assert report.value("internal", "auc") is not None
     shown = StringIO()
-    Console(file=shown, width=160).print(report)
+    Console(file=shown, width=160).print(rendered(report))
     assert "the study's released vectors" in shown.getvalue()
     assert "462 of 462 scans of the splits were not searched for duplicates" in " ".join(shown.getvalue().split())
 
@@ -88,10 +89,10 @@ def test_the_same_training_again_writes_nothing_and_another_seed_is_another_expe
 def test_a_report_shows_optimism_intervals_and_random_weights_and_is_ready_for_json(made: Lake) -> None:
     report = train(made, FEATURE_SET, "logistic", repeats=1, progress=False)
     shown = StringIO()
-    Console(file=shown, width=160).print(report)
+    Console(file=shown, width=160).print(rendered(report))
     for text in ("random weights", "optimism", "external", "brier", "39 scans of 39 patients"):
         assert text in shown.getvalue()
-    content = json.loads(json.dumps(report.as_dict()))
+    content = json.loads(json.dumps(dumped(report)))
     line = next(x for x in content["lines"] if (x["split"], x["metric"]) == ("external", "auc"))
     assert line["low"] <= line["mean"] <= line["high"]
 
@@ -106,7 +107,7 @@ def test_training_beside_a_cohort_that_may_share_its_patients_says_so_before_and
     (grave,) = [caution for caution in report.cautions if "Kiel" in caution]
     assert "12 external scans of beyond" in grave
     assert grave in caplog.text
-    assert report.as_dict()["cautions"] == report.cautions
+    assert dumped(report)["cautions"] == report.cautions
 
 
 def test_names_that_are_not_there_are_refused_with_the_nearest(made: Lake) -> None:

@@ -1,6 +1,6 @@
 """The one place that prints what a command gives back, as a table for people or as JSON for scripts.
 
-The reports are dataclasses of the packages below. For each package a module here says how its reports look.
+The reports are dataclasses of the packages of gliolake. For each of these a module here says how its reports look.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from rich.console import Console, RenderableType
-
-ROOMS = {"analysis", "features", "ingest", "maintenance", "sql"}
-"""Packages of reports; a module here for each knows them."""
 
 
 def console() -> Console:
@@ -45,8 +42,7 @@ def dumped(report: Any) -> Any:
     """All that a report says, in types that JSON has; a list of that for a list of reports."""
     if isinstance(report, list):
         return [dumped(one) for one in report]
-    own = getattr(report, "as_dict", None)
-    return dict(own() if own else _known(report, "DUMPED", asdict)(report))
+    return _known(report, "DUMPED").get(type(report).__name__, asdict)(report)
 
 
 def rendered(report: Any) -> RenderableType:
@@ -55,13 +51,13 @@ def rendered(report: Any) -> RenderableType:
         from rich.console import Group
 
         return Group(*map(rendered, report))
-    shown: RenderableType = _known(report, "RENDERED", lambda itself: itself)(report)
+    shown: RenderableType = _known(report, "RENDERED")[type(report).__name__](report)
     return shown
 
 
-def _known(report: Any, kind: str, otherwise: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """What the package's module has for reports of this class; those it has nothing for say it themselves."""
-    room = type(report).__module__.split(".")[1]
-    known = getattr(import_module(f"{__name__}.{room}"), kind, {}) if room in ROOMS else {}
-    found: Callable[[Any], Any] = known.get(type(report).__name__, otherwise)
-    return found
+def _known(report: Any, kind: str) -> Mapping[str, Callable[[Any], Any]]:
+    """What the module of the report's package has, by the names of reports' classes."""
+    known: Mapping[str, Callable[[Any], Any]] = getattr(
+        import_module(f"{__name__}.{type(report).__module__.split('.')[1]}"), kind, {}
+    )
+    return known

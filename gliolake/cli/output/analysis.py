@@ -10,6 +10,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gliolake.analysis.study.notation import number, span
+from gliolake.cli.output import case, study
+
 if TYPE_CHECKING:
     from gliolake.analysis.agreement.command import AgreementReport
     from gliolake.analysis.agreement.published import PublishedReport
@@ -34,8 +37,6 @@ find to be two people cannot be struck off: it is suspected again next time."""
 
 
 def _agreement(report: AgreementReport) -> RenderableType:
-    from gliolake.analysis.study.tables import number, span
-
     shown = [row for row in report.rows if report.single or row["modality"] == "all"]
     table = Table("first", "second", "modality", "mean CCC", "published", "features", "scans", "patients")
     for row in shown:
@@ -111,16 +112,19 @@ def _page(report: Written) -> RenderableType:
 
 
 RENDERED: dict[str, Callable[[Any], RenderableType]] = {
+    "Answer": case.shown,
     "AgreementReport": _agreement,
     "Gallery": _figures,
     "MapReport": _maps,
     "PublishedReport": _published,
+    "Shown": study.shown,
     "SuspectsReport": _suspects,
     "Written": _page,
 }
 """Name of a report's class -> how people see it."""
 
 DUMPED: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "Answer": case.dumped,
     "AgreementReport": lambda report: {"agreements": list(report.rows), "computed": report.computed},
 }
 """Those whose JSON is not just their fields."""

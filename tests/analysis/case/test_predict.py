@@ -19,6 +19,7 @@ from gliolake.analysis.case.images import read_case
 from gliolake.analysis.case.predict import predict
 from gliolake.analysis.case.vectors import OtherRecipe, own_recipes, ready
 from gliolake.cli.app import main
+from gliolake.cli.output import dumped
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings
 from gliolake.features.preprocessing.settings import PreprocessSettings
@@ -42,7 +43,7 @@ def test_a_real_case_is_asked_from_its_files_to_a_page(models: Any, reference: P
     assert "random weights" in warnings
     assert "outside of what the model was trained on" in warnings
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
-    told = json.loads(json.dumps(answer.as_dict()))
+    told = json.loads(json.dumps(dumped(answer)))
     assert told["probability"] == answer.estimate.probability
     assert told["model"]["trained"] is False
     assert len(told["nearest"]) == 5

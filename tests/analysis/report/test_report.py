@@ -23,7 +23,7 @@ from gliolake.analysis.report.page import Page, gather
 from gliolake.analysis.report.rendering import render
 from gliolake.analysis.report.report import report
 from gliolake.analysis.report.table import without_folders
-from gliolake.analysis.study.tables import plus_minus, reproduced
+from gliolake.analysis.study.notation import plus_minus, reproduced
 from gliolake.errors import InputError
 from gliolake.features.extraction.scan_task import ScanFile, input_digest
 from gliolake.sql.catalog import connect

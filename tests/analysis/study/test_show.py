@@ -12,6 +12,7 @@ from rich.console import Console
 
 from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.published import Shown, show
+from gliolake.cli.output import rendered
 from gliolake.errors import InputError
 from gliolake.storage.lake import Lake
 
@@ -24,7 +25,9 @@ def shown(finished: Any) -> Callable[[str], Shown]:
 
 def printed(shown: Shown, *, colour: bool = False) -> str:
     file = StringIO()
-    Console(file=file, width=220, force_terminal=colour, color_system="standard" if colour else None).print(shown)
+    Console(file=file, width=220, force_terminal=colour, color_system="standard" if colour else None).print(
+        rendered(shown)
+    )
     return file.getvalue()
 
 

@@ -17,6 +17,7 @@ from gliolake.analysis.figures.command import write_figures
 from gliolake.analysis.report.report import report
 from gliolake.analysis.study.command import analyse
 from gliolake.analysis.study.published import show
+from gliolake.cli.output import rendered
 from gliolake.features.backbones.registry import BackboneOptions
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
@@ -99,7 +100,7 @@ def test_every_row_of_every_table_is_computed_and_says_that_it_rests_on_syntheti
         assert every > listed > 0
         assert 0 < scans[f"external, {rule}, glioblastoma"] <= every
     shown = StringIO()
-    Console(file=shown, width=200).print(show(lake, "figure_7"))
+    Console(file=shown, width=200).print(rendered(show(lake, "figure_7")))
     assert "SYNTHETIC" in shown.getvalue()
     correlated = [row["name"] for row in lake.read("correlations").to_pylist() if row["r"] is not None]
     assert len(correlated) == (3 if FULL else 0)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gliolake.cli.output import dumped, rendered
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import Fold, cut_folds
 from gliolake.modeling.evaluation.crossval import Scans
@@ -177,10 +178,10 @@ def test_the_same_search_again_writes_nothing_and_another_list_is_another_experi
 def test_a_report_shows_the_honest_and_the_careless_figure_and_how_often_each_candidate_was_chosen(made: Lake) -> None:
     found = searched(made, candidates=LIST[2:])
     shown = StringIO()
-    Console(file=shown, width=160).print(found)
+    Console(file=shown, width=160).print(rendered(found))
     for text in ("random weights", "nested selection", "careless", "inner AUC", "mean of the best 2", "3 folds within"):
         assert text in shown.getvalue()
-    content = json.loads(json.dumps(found.as_dict()))
+    content = json.loads(json.dumps(dumped(found)))
     assert sum(line["chosen"] for line in content["candidates"]) == 5
     assert content["experiment"] == found.report.experiment
 

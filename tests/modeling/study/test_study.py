@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from gliolake.cli.output import rendered
 from gliolake.modeling.study.command import run_study
 from gliolake.modeling.train import train
 from gliolake.storage.lake import Lake
@@ -124,7 +125,7 @@ def test_an_experiment_that_cannot_be_run_is_a_row_that_says_why_and_stops_no_ot
     (beside,) = (row["experiment"] for row in report.rows if row["name"] == "beside")
     assert made.read("experiments", {"experiment": beside})["scans"].to_pylist() == [37]
     shown = StringIO()
-    Console(file=shown, width=200).print(report)
+    Console(file=shown, width=200).print(rendered(report))
     assert "3 rows" not in shown.getvalue()
     assert "no vectors of i3d" in shown.getvalue()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gliolake.analysis import demo as module
-from gliolake.analysis.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
+from gliolake.cli import demo as module
+from gliolake.cli.demo import QUICK, SPLITS, Demo, StepFailed, demo, quoted
 from gliolake.errors import InputError
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.modeling.report import Line, Report

@@ -21,7 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from gliolake.atomic import Own, check_target
+from gliolake.cli.output import rendered
 from gliolake.errors import GliolakeError
 from gliolake.ingest.scans.images import SYNTHETIC
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts, write_cohorts
@@ -142,7 +145,7 @@ class Demo:
         options = ["--feature-set", row["feature_set"], "--model", "snn", "--seed", str(self.seed), *self.size.training]
         told: dict[str, Any] = json.loads(self.command("train", "--lake", lake, *options, "--json", show=False))
         report = Report(**{**told, "lines": tuple(Line(**line) for line in told["lines"])})
-        self.console.print(report)
+        self.console.print(rendered(report))
         return report
 
     def command(self, *arguments: str | Path, show: bool | None = None) -> str:
@@ -182,8 +185,6 @@ class Demo:
 
     def verdict(self, expected: dict[str, int], found: dict[str, int], planted: Report, nothing: Report) -> bool:
         """Print what came out beside what was promised, and say whether all of it holds."""
-        from rich.text import Text
-
         internal, external, control = line(planted, "internal"), line(planted, "external"), line(nothing, "internal")
         promises = [
             ("splits are as made", found == expected, f"{sum(found.values())} rows in {len(found)} views"),
