@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 from gliolake import limits
 from gliolake.errors import InputError, unknown_name
 from gliolake.process.isolation import NOWHERE
-from gliolake.toml_file import Section, parse_toml
+from gliolake.toml_file import Check, FilePath, Positive, Table, Texts, Wrong, at_least, load_toml, read_table
 
 FILE = "gliolake.toml"
 VARIABLE = "GLIOLAKE_CONFIG"
@@ -25,17 +26,33 @@ EMBEDDED, SLURM, KUBERNETES = KINDS = ("embedded", "slurm", "kubernetes")
 """Clusters that a command starts for itself; any other word is the address of one that is up."""
 
 
-@dataclass(frozen=True)
-class Tls:
+def _known_cluster(given: str) -> str:
+    if given not in KINDS and ":" not in given:
+        raise Wrong(f"is {given!r}; expected {', '.join(KINDS)} or an address, e.g. tls://host:8786",
+                    value=given, known=KINDS)  # fmt: skip
+    return given
+
+
+def _there(file: Path) -> Path:
+    if not file.is_file():
+        raise Wrong(f"names {file}, which is no file")
+    return file
+
+
+ThereFile = Annotated[FilePath, Check(_there)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tls(Table):
     """Files (PEM) by which a client and the scheduler of a tls:// address know each other."""
 
-    ca_file: str
-    certificate: str
-    key: str
+    ca_file: ThereFile
+    certificate: ThereFile
+    key: ThereFile
 
 
-@dataclass(frozen=True)
-class SlurmJob:
+@dataclass(frozen=True, kw_only=True)
+class SlurmJob(Table):
     """One SLURM job: ``processes`` workers that share ``memory``.
 
     queue, account, walltime, directives: of the job; "" and () leave them to SLURM. directives are lines after #SBATCH.
@@ -47,7 +64,7 @@ class SlurmJob:
     """
 
     memory: str
-    processes: int = 1
+    processes: Positive = 1
     queue: str = ""
     account: str = ""
     walltime: str = "01:00:00"
@@ -56,14 +73,14 @@ class SlurmJob:
     local_directory: str = ""
     log_directory: str = ""
     shared_directory: str = ""
-    prologue: tuple[str, ...] = ()
-    directives: tuple[str, ...] = ()
-    worker_arguments: tuple[str, ...] = ()
+    prologue: Texts = ()
+    directives: Texts = ()
+    worker_arguments: Texts = ()
     tls: bool = True
 
 
-@dataclass(frozen=True)
-class KubernetesPods:
+@dataclass(frozen=True, kw_only=True)
+class KubernetesPods(Table):
     """Pods that the Dask operator starts for a run.
 
     image: gliolake's (deploy/Dockerfile). namespace: the client's own where "". cpu, memory: what a pod asks for and
@@ -79,35 +96,49 @@ class KubernetesPods:
     mount: str = "/lake"
     secret: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
-    worker_arguments: tuple[str, ...] = ()
-    idle_seconds: int = 600
+    worker_arguments: Texts = ()
+    idle_seconds: Annotated[int, at_least(0)] = 600
 
 
-@dataclass(frozen=True)
-class ClusterSettings:
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings(Table):
     """Where a command's tasks run.
 
     Attributes:
         scheduler: One of ``KINDS``, or an address.
         workers: Worker processes to start; where None, as many as fit this machine, or one elsewhere.
         threads: Tasks that a worker has under way at once; one where None.
-        least, most: Bounds between which the number of workers follows the work; ``most`` 0 leaves it at ``workers``.
+        least, most: Bounds between which the number of workers follows the work. ``least`` None is 1; ``most`` 0
+            leaves it at ``workers``.
         dashboard: Whether Dask's pages are served on this machine, where all its accounts can read them.
         patience: Seconds for which a command goes on without any worker, of SLURM or Kubernetes from the start.
-        source: The file that says so; "" where none does.
     """
 
-    scheduler: str = EMBEDDED
-    workers: int | None = None
-    threads: int | None = None
-    least: int = 1
-    most: int = 0
+    scheduler: Annotated[str, Check(_known_cluster)] = EMBEDDED
+    workers: Positive | None = None
+    threads: Positive | None = None
+    least: Positive | None = None
+    most: Annotated[int, at_least(0)] = 0
     dashboard: bool = False
-    patience: int = 600
+    patience: Positive = 600
     tls: Tls | None = None
     slurm: SlurmJob | None = None
     kubernetes: KubernetesPods | None = None
-    source: str = ""
+
+    def __post_init__(self) -> None:
+        if self.most and self.workers:
+            raise Wrong("fixes their number, and 'most' lets it follow the work; leave one out", key="workers")
+        if self.least and not self.most:
+            raise Wrong("needs a 'most' beside it", key="least")
+        if self.least and self.most < self.least:
+            raise Wrong(f"is {self.most}, below 'least', which is {self.least}", key="most")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingsFile(Table):
+    """gliolake.toml."""
+
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
 
 def choose_cluster(
@@ -124,16 +155,19 @@ def choose_cluster(
     file = settings_file()
     found = read_settings(file) if file else ClusterSettings()
     if scheduler is not None:
-        found = replace(found, scheduler=_scheduler(scheduler))
+        if scheduler not in KINDS and ":" not in scheduler:
+            hint = "A running one is an address, e.g. tls://host:8786."
+            raise unknown_name("cluster", scheduler, KINDS, hint=hint)
+        found = replace(found, scheduler=scheduler)
     if workers is not None:
-        found = replace(found, workers=workers, most=0)
+        found = replace(found, workers=workers, least=None, most=0)
     if threads is not None:
         found = replace(found, threads=threads)
     for kind, section in ((SLURM, found.slurm), (KUBERNETES, found.kubernetes)):
         if found.scheduler == kind and section is None:
             raise InputError(
                 f"Nothing says how workers are started on {kind}.",
-                hint=f"Add a section [cluster.{kind}] to {found.source or home_file()}; deploy/gliolake.toml shows one."
+                hint=f"Add a section [cluster.{kind}] to {file or home_file()}; deploy/gliolake.toml shows one."
                 + unread(),
             )
     return found
@@ -198,89 +232,6 @@ def read_settings(file: Path) -> ClusterSettings:
     """The settings in a file. Relative paths start at its folder.
 
     Raises:
-        InputError: others can write the file, it is no TOML, or a key of it is faulty; the nearest key is named.
+        InputError: others can write the file, it is no TOML, or keys of it are faulty; the nearest keys are named.
     """
-    top = parse_toml(_trusted(file), str(file))
-    section = top.section("cluster") if "cluster" in top else Section(str(file), "cluster", {})
-    top.end()
-    given = section.text("scheduler", EMBEDDED)
-    try:
-        scheduler = _scheduler(given)
-    except InputError as error:
-        raise section.wrong("scheduler", f"is {given!r}", error.hint) from None
-    least = section.whole("least", 1, least=1)
-    most = section.whole("most", 0)
-    if most and "workers" in section:
-        raise section.wrong("workers", "fixes their number, and 'most' lets it follow the work; leave one out")
-    if most and most < least:
-        raise section.wrong("most", f"is {most}, below 'least', which is {least}")
-    if "least" in section and not most:
-        raise section.wrong("least", "needs a 'most' beside it")
-    settings = ClusterSettings(
-        scheduler=scheduler,
-        workers=section.whole("workers", least=1) if "workers" in section else None,
-        threads=section.whole("threads", least=1) if "threads" in section else None,
-        least=least,
-        most=most,
-        dashboard=section.flag("dashboard", False),
-        patience=section.whole("patience", 600, least=1),
-        tls=_tls(section.section("tls"), file.parent) if "tls" in section else None,
-        slurm=_slurm(section.section("slurm")) if "slurm" in section else None,
-        kubernetes=_kubernetes(section.section("kubernetes")) if "kubernetes" in section else None,
-        source=str(file),
-    )
-    section.end()
-    return settings
-
-
-def _scheduler(given: str) -> str:
-    if given not in KINDS and ":" not in given:
-        raise unknown_name("cluster", given, KINDS, hint="A running one is an address, e.g. tls://host:8786.")
-    return given
-
-
-def _tls(section: Section, folder: Path) -> Tls:
-    paths = {key: folder / Path(section.text(key)).expanduser() for key in ("ca_file", "certificate", "key")}
-    section.end()
-    for key, path in paths.items():
-        if not path.is_file():
-            raise section.wrong(key, f"names {path}, which is no file")
-    return Tls(**{key: str(path) for key, path in paths.items()})
-
-
-def _slurm(section: Section) -> SlurmJob:
-    job = SlurmJob(
-        memory=section.text("memory"),
-        processes=section.whole("processes", 1, least=1),
-        queue=section.text("queue", ""),
-        account=section.text("account", ""),
-        walltime=section.text("walltime", "01:00:00"),
-        interface=section.text("interface", ""),
-        python=section.text("python", ""),
-        local_directory=section.text("local_directory", ""),
-        log_directory=section.text("log_directory", ""),
-        shared_directory=section.text("shared_directory", ""),
-        prologue=section.texts("prologue", (), may_be_empty=True),
-        directives=section.texts("directives", (), may_be_empty=True),
-        worker_arguments=section.texts("worker_arguments", (), may_be_empty=True),
-        tls=section.flag("tls", True),
-    )
-    section.end()
-    return job
-
-
-def _kubernetes(section: Section) -> KubernetesPods:
-    pods = KubernetesPods(
-        image=section.text("image"),
-        namespace=section.text("namespace", ""),
-        cpu=section.text("cpu", "1"),
-        memory=section.text("memory", "4Gi"),
-        claim=section.text("claim", ""),
-        mount=section.text("mount", "/lake"),
-        secret=section.text("secret", ""),
-        environment=section.mapping("environment", str, str, {}),
-        worker_arguments=section.texts("worker_arguments", (), may_be_empty=True),
-        idle_seconds=section.whole("idle_seconds", 600),
-    )
-    section.end()
-    return pods
+    return read_table(load_toml(_trusted(file), str(file)), SettingsFile, str(file)).cluster

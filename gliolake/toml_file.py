@@ -1,184 +1,283 @@
-"""A strict reader of TOML files: every key is asked for once, and none may be left over.
+"""TOML files, read into frozen dataclasses by pydantic; every fault of a file is told at once, by file and key.
 
-Messages name the file, the section and the key.
+The classes are the standard library's, so that a module which has one is imported without pydantic: MXNet's workers,
+which read no files, have none, and ``gliolake --help`` need not wait for it.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar, get_args, get_type_hints
 
 from gliolake import limits
 from gliolake.errors import InputError
 
-K = TypeVar("K", str, int)
-V = TypeVar("V")
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema, ErrorDetails
 
-_NAMES = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    dict: "a table",
-    list: "a list of texts",
-}
+T = TypeVar("T")
+Place = tuple[str | int, ...]
+
+NO_TOML = "Give a UTF-8 TOML file."
+CORRECT = "Correct the file, or compare it with one that is shipped."
 
 
-def read_toml(path: Path) -> Section:
-    """The top of a TOML file.
+class Table:
+    """A table of a TOML file: base of dataclasses, whose fields are all the keys that it may have."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {"extra": "forbid", "strict": True}
+
+
+class Wrong(ValueError):
+    """What is wrong with a value, in words that follow its key; ``known`` are names, the nearest of which is told.
+
+    A table's ``__post_init__`` says which of its keys it means.
+    """
+
+    def __init__(self, what: str, *, key: str = "", known: Iterable[str] = (), value: str = "") -> None:
+        super().__init__(what)
+        self.faults: tuple[tuple[str, str, str], ...] = ((key, what, nearest(value, known)),)
+
+    def within(self, place: str) -> Wrong:
+        """The same, of a key of a table within this one."""
+        self.faults = tuple((f"{place}.{key}" if key else place, what, near) for key, what, near in self.faults)
+        return self
+
+    @classmethod
+    def all_of(cls, faults: Iterable[Wrong]) -> None:
+        """Raise them as one, if there are any."""
+        if found := list(faults):
+            found[0].faults = tuple(fault for each in found for fault in each.faults)
+            raise found[0]
+
+
+class Check:
+    """In ``Annotated``: a function that takes the value, and returns what it becomes or raises ValueError."""
+
+    def __init__(self, check: Callable[[Any], Any], *, first: bool = False, of: Any = None) -> None:
+        """``first``: before the value's type is looked at, not after it. ``of``: the type that the file has."""
+        self.check, self.first, self.of = check, first, of
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        schema = handler.generate_schema(self.of) if self.of else handler(kind)
+        if self.first:
+            return core_schema.no_info_before_validator_function(self.check, schema)
+        return core_schema.no_info_after_validator_function(self.check, schema)
+
+
+class Beside:
+    """In ``Annotated``: a path, which starts at the file's folder where it is relative.
+
+    ending: of a text that is a path; any other stays as it is.
+    """
+
+    def __init__(self, ending: str = "") -> None:
+        self.ending = ending
+
+    def __get_pydantic_core_schema__(self, kind: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema
+
+        def placed(path: Any, info: Any) -> Any:
+            return type(path)(info.context / _expanded(path)) if str(path).endswith(self.ending) else path
+
+        return core_schema.with_info_after_validator_function(placed, handler(kind))
+
+
+def at_least(least: int) -> Check:
+    """A number that is no smaller."""
+
+    def check(value: int) -> int:
+        if value < least:
+            raise Wrong(f"is {value}; expected at least {least}")
+        return value
+
+    return Check(check)
+
+
+def one_of(names: Iterable[str]) -> Check:
+    """A text that is one of these."""
+    known = tuple(names)
+
+    def check(value: str) -> str:
+        if value not in known:
+            raise Wrong(f"is {value!r}; expected {' or '.join(known)}", value=value, known=known)
+        return value
+
+    return Check(check)
+
+
+def some_of(names: Iterable[str]) -> Check:
+    """Texts that are all among these."""
+    known = tuple(names)
+
+    def check(values: Iterable[str]) -> Iterable[str]:
+        for value in values:
+            if value not in known:
+                raise Wrong(f"names {value!r}, which is not known", value=value, known=known)
+        return values
+
+    return Check(check)
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _filled(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise Wrong("is []; expected a list of texts")
+    return values
+
+
+Texts = Annotated[tuple[str, ...], Check(_listed, first=True)]
+"""A list of texts, or a single one."""
+
+SomeTexts = Annotated[Texts, Check(_filled)]
+"""At least one text."""
+
+Positive = Annotated[int, at_least(1)]
+FilePath = Annotated[Path, Beside()]
+FilePaths = Annotated[tuple[FilePath, ...], Check(_listed, first=True)]
+"""A list of paths, or a single one."""
+
+
+def text_of(path: Path) -> str:
+    """The text of a TOML file.
 
     Raises:
-        InputError: it cannot be read, or is no TOML.
+        InputError: it cannot be read, or is too large.
     """
     try:
-        text = limits.read_whole(path, limits.DESCRIPTION).decode("utf-8-sig")
+        return limits.read_whole(path, limits.DESCRIPTION).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read: {error}.", hint="Give a UTF-8 TOML file.") from error
-    return parse_toml(text, str(path))
+        raise InputError(f"{path} cannot be read: {error}.", hint=NO_TOML) from error
 
 
-def parse_toml(text: str, file: str) -> Section:
-    """The top of a TOML text; ``file`` names it in messages. Raises InputError."""
+def load_toml(text: str, file: str) -> dict[str, Any]:
+    """The tables of a TOML text, unchecked; ``file`` names it in messages. Raises InputError."""
     try:
-        return Section(file, "", tomllib.loads(text))
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # brackets within brackets, or a number of 5,000 digits
         raise InputError(
             f"{file} cannot be read: it is not a TOML file: {error}.", hint="Compare it with a shipped TOML file."
         ) from error
 
 
-class Section:
-    """One table of a TOML file. ``name`` is its dotted name, "" at the top."""
+def read_table(content: Mapping[str, Any], kind: type[T], file: str) -> T:
+    """Tables as a dataclass.
 
-    def __init__(self, file: str, name: str, content: Mapping[str, Any]) -> None:
-        self.file = file
-        self.name = name
-        self.content = content
-        self._known: set[str] = set()
+    Raises:
+        InputError: keys are unknown or missing, or values are not what they have to be; names all of them.
+    """
+    from pydantic import TypeAdapter, ValidationError
 
-    def __iter__(self) -> Iterator[str]:
-        """The keys that are there."""
-        return iter(self.content)
-
-    def __contains__(self, key: str) -> bool:
-        self._known.add(key)
-        return key in self.content
-
-    def wrong(self, key: str, what: str, hint: str = "") -> InputError:
-        """An error about one key."""
-        where = f"{self.name}.{key}" if self.name else key
-        return InputError(
-            f"{self.file}: {where} {what}.", hint=hint or "Correct the file, or compare it with one that is shipped."
-        )
-
-    def text(self, key: str, default: str | None = None) -> str:
-        """A text; required where there is no default."""
-        return str(self._take(key, str, default))
-
-    def unknown(self, key: str, name: str, known: Iterable[str]) -> InputError:
-        """An error about a name that a key gives."""
-        return self.wrong(key, f"names {name!r}, which is not known", _nearest(name, known))
-
-    def choices(self, key: str, known: Iterable[str], default: tuple[str, ...]) -> tuple[str, ...]:
-        """Some of the texts that are known."""
-        names = self.texts(key, default, may_be_empty=True)
-        for name in names:
-            if name not in (every := tuple(known)):
-                raise self.unknown(key, name, every)
-        return names
-
-    def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
-        return bool(self._take(key, bool, default))
-
-    def texts(self, key: str, default: tuple[str, ...] | None = None, *, may_be_empty: bool = False) -> tuple[str, ...]:
-        """A list of texts, or a single one."""
-        if isinstance(self.content.get(key), str):
-            return (self.text(key),)
-        values = self._take(key, list, default)
-        if not (values or may_be_empty) or not all(isinstance(value, str) for value in values):
-            raise self.wrong(key, f"is {values!r}; expected a list of texts")
-        return tuple(values)
-
-    def whole(self, key: str, default: int | None = None, *, least: int = 0) -> int:
-        """A whole number, at least ``least``."""
-        value = int(self._take(key, int, default))
-        if value < least:
-            raise self.wrong(key, f"is {value}; expected at least {least}")
-        return value
-
-    def share(self, key: str, default: float | None = None) -> float:
-        """A number from 0 to below 1."""
-        value = self.content.get(key, default)
-        if isinstance(value, int) and not isinstance(value, bool):
-            self._known.add(key)
-            value = float(value)
-        else:
-            value = float(self._take(key, float, default))
-        if not 0 <= value < 1:
-            raise self.wrong(key, f"is {value:g}; expected 0 to below 1")
-        return value
-
-    def choice(self, key: str, choices: Iterable[str], default: str | None = None) -> str:
-        """One of some texts."""
-        value = self.text(key, default)
-        if value not in (known := list(choices)):
-            raise self.wrong(key, f"is {value!r}; expected {' or '.join(known)}", _nearest(value, known))
-        return value
-
-    def section(self, key: str) -> Section:
-        """A table within this one."""
-        return Section(self.file, f"{self.name}.{key}".lstrip("."), self._take(key, dict, None))
-
-    def sections(self, key: str) -> list[Section]:
-        """The tables of an array of tables; none where there is no such key. A table is known by its number."""
-        given = self._take(key, list, ())
-        if not all(isinstance(each, dict) for each in given):
-            raise self.wrong(key, f"is no array of tables; write [[{key}]]")
-        return [
-            Section(self.file, f"{self.name}.{key} {number}".lstrip("."), each) for number, each in enumerate(given, 1)
-        ]
-
-    def over(self, defaults: Section) -> Section:
-        """This table, with the keys of another where it has none."""
-        return Section(self.file, self.name, {**defaults.content, **self.content})
-
-    def mapping(self, key: str, keys: type[K], values: type[V], default: dict[K, V] | None = None) -> dict[K, V]:
-        """A table whose keys are not fixed: texts, as in TOML, or numbers made of them."""
-        found: dict[K, V] = {}
-        for name, value in self._take(key, dict, default).items():
-            try:
-                found[keys(name)] = value
-            except ValueError:
-                raise self.wrong(key, f"has a key {name!r}; expected {_NAMES[keys]}") from None
-            if not isinstance(value, values) or (values is int and isinstance(value, bool)):
-                raise self.wrong(key, f"says {name} = {value!r}; expected {_NAMES.get(values, values.__name__)}")
-        return found
-
-    def end(self) -> None:
-        """Refuse keys that nothing asked for: a misspelt key would otherwise be ignored."""
-        for key in self.content:
-            if key not in self._known:
-                raise self.wrong(key, "is a key that gliolake does not know", _nearest(key, self._known))
-
-    def _take(self, key: str, kind: type, default: object) -> Any:
-        self._known.add(key)
-        if key not in self.content:
-            if default is None:
-                unasked = [given for given in self.content if given not in self._known]
-                near = difflib.get_close_matches(key, unasked, n=1, cutoff=0.6)
-                raise self.wrong(key, "is missing" + (f"; there is a {near[0]!r}" if near else ""))
-            return default
-        value = self.content[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise self.wrong(key, f"is {value!r}; expected {_NAMES[kind]}")
-        return value
+    try:  # as JSON, since a strict reader of Python's values takes no list for a tuple
+        text = json.dumps(content, default=lambda moment: {"date": str(moment)})
+        return TypeAdapter(kind).validate_json(text, context=Path(file).parent)
+    except ValidationError as error:
+        found = error.errors()
+        unasked = {each["loc"] for each in found if each["type"] == "unexpected_keyword_argument"}
+        faults = [fault for each in found for fault in _faults(each, content, kind, unasked)]
+    except RecursionError as error:
+        faults = [("it", f"nests too deep ({error})", "")]
+    if len(faults) == 1:
+        ((place, what, near),) = faults
+        raise InputError(f"{file}: {place} {what}.", hint=near or CORRECT) from None
+    lines = [f"\n  {place} {what}.{f' {near}' if near else ''}" for place, what, near in faults]
+    raise InputError(f"{file} has {len(faults)} faults:{''.join(lines)}", hint=CORRECT) from None
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A sentence with the nearest of some names, else with all; "" where there are none."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}."
+    return f"Did you mean {near[0]}?" if near else f"Known: {', '.join(names)}." if names else ""
+
+
+def _faults(error: ErrorDetails, content: Any, kind: Any, unasked: set[Place]) -> Iterable[tuple[str, str, str]]:
+    """Place, what is wrong there, and the nearest name, of one of pydantic's errors."""
+    place = error["loc"]
+    cause = error.get("ctx", {}).get("error")
+    if isinstance(cause, Wrong):
+        for key, what, near in cause.faults:
+            yield _name((*place, *([key] if key else [])), content), what, near
+    elif error["type"] == "missing":
+        others = [str(each[-1]) for each in unasked if each[:-1] == place[:-1]]
+        near = difflib.get_close_matches(str(place[-1]), others, n=1, cutoff=0.6)
+        yield _name(place, content), "is missing" + (f"; there is a {near[0]!r}" if near else ""), ""
+    elif error["type"] == "unexpected_keyword_argument":
+        yield _name(place, content), "is a key that gliolake does not know", nearest(str(place[-1]), _keys(kind, place))
+    elif place[-1:] == ("[key]",):
+        yield _name(place[:-2], content), f"has a key {place[-2]!r}; expected {_expected(error)}", ""
+    elif error["type"] == "json_invalid":
+        yield "it", f"nests too deep ({error['msg']})", ""
+    elif isinstance(cause, InputError):
+        yield _name(place, content), f"is refused: {str(cause).rstrip('.')}", cause.hint
+    else:
+        yield _name(place, content), f"is {_shown(error['input'])}; expected {_expected(error)}", ""
+
+
+_EXPECTED = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list",
+    "path": "a path",
+}
+
+
+def _expected(error: ErrorDetails) -> str:
+    return _EXPECTED.get(error["type"].split("_")[0], "a table")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _name(place: Place, content: Any) -> str:
+    """A place in words: a table of an array is known by its name, else by its number."""
+    words = ""
+    for part in place:
+        try:
+            content = content[part]
+        except (LookupError, TypeError):  # it is missing
+            content = None
+        if isinstance(part, int):
+            named = content.get("name") if isinstance(content, dict) else None
+            words += f" {named!r}" if isinstance(named, str) else f" {part + 1}"
+        else:
+            words += f".{part}"
+    return words.lstrip(".") or "it"
+
+
+def _keys(kind: Any, place: Place) -> list[str]:
+    """The keys that the table may have in which a place lies."""
+    table = _table_within(kind)
+    for part in place[:-1]:
+        table = _table_within(get_type_hints(table, include_extras=True).get(str(part))) or table
+    return [field.name for field in fields(table) if field.init]
+
+
+def _table_within(kind: Any) -> Any:
+    """The dataclass that a type is or has, as in ``tuple[Row, ...] | None``; of one made by a check, what from."""
+    if isinstance(kind, type) and is_dataclass(kind):
+        return kind
+    made_of = [each.of for each in getattr(kind, "__metadata__", ()) if isinstance(each, Check)]
+    return next((found for inner in (*made_of, *get_args(kind)) if (found := _table_within(inner))), None)
+
+
+def _expanded(path: str | Path) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise Wrong(f"is {str(path)!r}; there is no such account") from None

@@ -152,10 +152,12 @@ def test_the_shipped_example_is_sound_and_says_every_key_there_is(here: Path) ->
     assert found.slurm is not None
     assert found.kubernetes is not None
     for kind in (ClusterSettings, Tls, SlurmJob, KubernetesPods):
-        for key in set(kind.__dataclass_fields__) - {"source", "tls", "slurm", "kubernetes"}:
+        for key in set(kind.__dataclass_fields__) - {"tls", "slurm", "kubernetes"}:
             assert re.search(rf"^(# )?{key} = ", example, re.MULTILINE), key
     for name in ("ca.pem", "client.pem", "client.key"):
         (here / name).touch()
     everything = re.sub(r"^# (?=\[|[a-z_]+ = )", "", example, flags=re.MULTILINE).replace("\nworkers = 4", "\n")
     write(here / FILE, everything)
-    assert read_settings(here / FILE).tls == Tls(*(str(here / name) for name in ("ca.pem", "client.pem", "client.key")))
+    assert read_settings(here / FILE).tls == Tls(
+        ca_file=here / "ca.pem", certificate=here / "client.pem", key=here / "client.key"
+    )

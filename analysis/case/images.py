@@ -107,7 +107,7 @@ def read_case(
     name = absolute(folder).name
     given = _given(box) if box else None
     scan = FoundScan("case", name, name, name, 0, str(folder), tuple(files), "", given)
-    read = read_scan(scan, ImageRules((), names, labels, several_grids=raw))
+    read = read_scan(scan, ImageRules(patterns=(), roles=names, mask_labels=labels, several_grids=raw))
     if read.row is None:
         reasons = {row["reason"] for row in read.exclusions}
         hint = next((told for reason, told in HINTS.items() if reason in reasons), "Replace it from its source.")

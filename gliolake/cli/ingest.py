@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gliolake.cli.options import JsonOption, LakeOption, LinkedOption, SchedulerOption, WorkersOption, open_lake
 from gliolake.cli.output import print_report
-
-if TYPE_CHECKING:
-    from gliolake.storage.lake import Lake
 
 
 def ingest(
@@ -61,8 +58,11 @@ def ingest(
     if config is not None:
         if cohort or images or labels or boxes or linked_images or moved or vanished_are_gone or reread:
             raise InputError("--config says all about cohorts.", hint="Leave out the other options that do.")
-        _ingest_scheduled(open_lake(lake, create=True), config, scheduler, workers, as_json)
-        return
+        from gliolake.cli.schedule import run_schedule
+
+        summary = run_schedule(open_lake(lake, create=True), config, scheduler=scheduler, workers=workers)
+        print_report(summary, as_json)
+        raise typer.Exit(summary.exit_code)
     if cohort is None:
         raise InputError("Nothing says which cohort.", hint="Give --cohort, or --config FILE.toml.")
 
@@ -81,40 +81,6 @@ def ingest(
         scheduler=scheduler,
         workers=workers,
     )
-    print_report(report, as_json)
-    raise typer.Exit(report.exit_code)
-
-
-def _ingest_scheduled(lake: Lake, config: Path, scheduler: str | None, workers: int | None, as_json: bool) -> None:
-    from gliolake.ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
-
-    def extraction(job: ExtractJob) -> dict[str, int]:
-        from gliolake.features.backbones.registry import BackboneOptions
-        from gliolake.features.clips import ClipSettings
-        from gliolake.features.extraction.command import extract as run
-
-        options: dict[str, Any] = dict(job.options)
-        volumes = options.pop("volumes", None)
-        settings = ClipSettings(**{name: options.pop(name) for name in ("box", "slices", "delta") if name in options})
-        report = run(
-            lake,
-            job.backbones,
-            cohorts=job.cohorts or None,
-            settings=settings,
-            options=BackboneOptions(**options),
-            volumes=volumes,
-            scheduler=scheduler,
-            workers=workers,
-        )
-        return {one.feature_set: one.computed for one in report.feature_sets}
-
-    def splits() -> dict[str, int]:
-        from gliolake.sql.status import split_sizes
-
-        return split_sizes(lake)
-
-    steps = Steps(extraction, splits)
-    report = run_schedule(lake, read_schedule(config), steps, scheduler=scheduler, workers=workers)
     print_report(report, as_json)
     raise typer.Exit(report.exit_code)
 

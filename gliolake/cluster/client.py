@@ -29,7 +29,7 @@ from gliolake.cluster.timeouts import (
     went_away,
     while_waiting,
 )
-from gliolake.config import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, unread
+from gliolake.config import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, settings_file, unread
 from gliolake.errors import ClusterError, GliolakeError
 from gliolake.log.journal import logger
 from gliolake.log.progress import track
@@ -78,10 +78,11 @@ def open_cluster(
     import dask
 
     chosen = choose_cluster(scheduler, workers, threads)
-    if not chosen.source and scheduler is None and unread():
+    file = settings_file()
+    if not file and scheduler is None and unread():
         logger.info(f"The work is done on this machine.{unread()}")
-    if chosen.source and chosen.scheduler != EMBEDDED:
-        logger.info(f"The cluster is {chosen.scheduler}, with {chosen.source}.")
+    if file and chosen.scheduler != EMBEDDED:
+        logger.info(f"The cluster is {chosen.scheduler}, with {file}.")
     opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
     with dask.config.set({PATIENCE: chosen.patience}), opened as client:
         if chosen.scheduler != EMBEDDED:
@@ -119,7 +120,7 @@ def _staffed(cluster: Any, chosen: ClusterSettings) -> Iterator[None]:
     import dask
 
     if chosen.most:
-        cluster.adapt(minimum=chosen.least, maximum=chosen.most)
+        cluster.adapt(minimum=chosen.least or 1, maximum=chosen.most)
     elif chosen.scheduler != EMBEDDED:
         cluster.scale(chosen.workers or 1)
     with dask.config.set({MOST_THREADS: chosen.most * (chosen.threads or 1)}):
@@ -169,9 +170,8 @@ def _security(scheduler: str, tls: Tls | None) -> Security | None:
 
     if tls is None or not scheduler.startswith("tls://"):
         return None
-    return Security(
-        tls_ca_file=tls.ca_file, tls_client_cert=tls.certificate, tls_client_key=tls.key, require_encryption=True
-    )
+    files = {"tls_ca_file": tls.ca_file, "tls_client_cert": tls.certificate, "tls_client_key": tls.key}
+    return Security(**{name: str(file) for name, file in files.items()}, require_encryption=True)
 
 
 def pool_workers(client: Client, resource: str) -> list[str]:

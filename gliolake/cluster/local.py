@@ -59,7 +59,7 @@ def start_processes(chosen: ClusterSettings, memory: int) -> Iterator[LocalClust
     with dask.config.set(settings), same_environment(), loop_out_of_reach() as loop, ExitStack() as running:
         try:
             cluster = LocalCluster(
-                n_workers=chosen.least if chosen.most else number,
+                n_workers=chosen.least or 1 if chosen.most else number,
                 threads_per_worker=chosen.threads or 1,
                 processes=True,
                 memory_limit=MEMORY_LIMIT // number,

@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, make_dataclass, replace
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from unicodedata import normalize
 
 import pyarrow as pa
 
 from gliolake import limits
 from gliolake.collections import COLLECTIONS
-from gliolake.errors import InputError, unknown_name
-from gliolake.ingest.cohorts.patterns import TimedPattern
+from gliolake.errors import unknown_name
 from gliolake.ingest.cohorts.scan_ids import IdRules, fields_of
 from gliolake.schema.imaging import LABEL_RULES, MODALITIES
 from gliolake.schema.registry import TABLES
-from gliolake.toml_file import Section, parse_toml
+from gliolake.toml_file import Check, SomeTexts, Table, Texts, Wrong, load_toml, one_of, read_table, some_of, text_of
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -50,26 +48,47 @@ CLIP_STEPS = frozenset({"fit", "normalise"})
 _STARS = 4
 """Wildcards in the pattern of a path: each may try every part of a name."""
 
-_WIDEST = 20
-"""Digits that a number in a scan's id is padded to, at most."""
-
 _CHOICES: Mapping[str, tuple[str, ...]] = {"mgmt_status": STATUSES, "sex": ("F", "M")}
 
 
-@dataclass(frozen=True)
-class ImageRules:
-    """Where a cohort's files lie.
+def _patterns(given: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in given:
+        if fields_of(pattern) != {"scan_id", "role"}:
+            raise Wrong(f"has {pattern!r}: {{scan_id}} and {{role}} are needed, and no other")
+        if pattern.count("*") > _STARS or len(pattern) > limits.NAME:
+            raise Wrong(f"has one of more than {_STARS} * or {limits.NAME} letters")
+    return given
+
+
+def _roles(given: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    unknown = [Wrong("is a key that gliolake does not know", key=role, value=role, known=ROLES_OF_FILES)
+               for role in given if role not in ROLES_OF_FILES]  # fmt: skip
+    Wrong.all_of([*(Wrong("is missing", key=role) for role in MODALITIES if role not in given), *unknown])
+    names = [name for several in given.values() for name in several]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise Wrong(f"uses {min(twice)!r} for two of them")
+    return {role: given[role] for role in ROLES_OF_FILES if role in given}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesTable(Table):
+    """The table ``[images]``: where a cohort's files lie.
 
     patterns: paths with ``{scan_id}`` and ``{role}``, matched at any depth of the images folder.
     One that ends in / leads to the folder of a DICOM series, any other to a NIfTI file.
     roles: modality or ``mask`` -> the ways in which file names say it. mask_labels: accepted label -> meaning.
     Both leave the mask out where the cohort has none.
-    several_grids: whether the modalities of a scan may lie on grids of their own, since nobody has aligned them yet.
     """
 
-    patterns: tuple[str, ...]
-    roles: Mapping[str, tuple[str, ...]]
-    mask_labels: Mapping[int, str]
+    patterns: Annotated[SomeTexts, Check(_patterns)]
+    roles: Annotated[Mapping[str, SomeTexts], Check(_roles)]
+    mask_labels: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRules(ImagesTable):
+    """``several_grids``: whether a scan's modalities may lie on grids of their own, as nobody has aligned them yet."""
+
     several_grids: bool = False
 
 
@@ -93,24 +112,123 @@ class LabelRules:
     columns: tuple[LabelColumn, ...]
 
 
-@dataclass(frozen=True)
-class Cohort:
-    """A cohort's description. ``text`` is the whole TOML file, ``sha256`` its digest.
+@dataclass(frozen=True, kw_only=True)
+class _Column(Table):
+    """A table ``[labels.FIELD]``."""
+
+    column: str
+    required: bool | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DeclaredColumn(_Column):
+    cohort: str
+
+
+def _column(name: str, given: _Column) -> LabelColumn:
+    kind = TABLES["labels"].schema.field(name).type
+    expected: tuple[type, ...] = {pa.bool_(): (bool,), pa.int32(): (int,), pa.float64(): (int, float)}.get(kind, (str,))
+    choices = _CHOICES.get(name)
+    for value in given.values.values():
+        if type(value) not in expected or (choices and value not in choices):
+            wanted = " or ".join(choices or (cls.__name__ for cls in expected))
+            raise Wrong(f"gives {value!r}; expected {wanted}", key="values")
+    if (choices or kind == pa.bool_()) and not given.values:
+        meanings = ", ".join(choices or ("true", "false"))
+        raise Wrong(f"is missing: it says which entries mean {meanings}", key="values")
+    return LabelColumn(
+        field=name,
+        column=given.column,
+        required=name == "mgmt_status" if given.required is None else given.required,
+        values={normalize("NFC", key.strip()).casefold(): value for key, value in given.values.items()},
+        cohort=given.cohort if isinstance(given, _DeclaredColumn) else "",
+    )
+
+
+def _field_of_labels(name: str) -> tuple[str, Any, Any]:
+    written = _DeclaredColumn if name == "declared_id" else _Column
+    kind = Annotated[LabelColumn, Check(partial(_column, name), of=written)]
+    return (name, kind, field()) if name == "mgmt_status" else (name, kind | None, field(default=None))
+
+
+_Labels = make_dataclass(
+    "_Labels",
+    [("id", str), ("missing", SomeTexts, field(default=("",))), *map(_field_of_labels, LABEL_FIELDS)],
+    bases=(Table,), frozen=True, kw_only=True,
+)  # fmt: skip
+"""The table ``[labels]``: a table within it for each of ``LABEL_FIELDS``, of which only the status has to be there."""
+
+
+def _label_rules(given: Any) -> LabelRules:
+    columns = tuple(column for name in LABEL_FIELDS if (column := getattr(given, name)))
+    return LabelRules(given.id, frozenset(text.casefold() for text in given.missing), columns)
+
+
+def _cohort_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,63}", name):
+        raise Wrong(f"is {name!r}; expected up to 64 small letters, digits and _: it names folders")
+    return name
+
+
+def _collections(given: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of public collections; others are names too, of archives that only their hospital knows."""
+    for name in given:
+        near = difflib.get_close_matches(name.casefold(), [known.casefold() for known in COLLECTIONS], n=1, cutoff=0.8)
+        meant = [known for known in COLLECTIONS if known.casefold() in near]
+        if meant and name not in COLLECTIONS:
+            raise Wrong(f"names {name!r}; did you mean {meant[0]!r}?")
+    return given
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Preprocessing(Table):
+    done: Annotated[Texts, some_of(STEPS), Check(lambda done: tuple(step for step in STEPS if step in done))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description(Table):
+    """A cohort's TOML file.
 
     collections: The public collections that its scans are from; None where the description does not say.
-    done: Which of ``STEPS`` were done to the images before they came here; None where the description does not say.
+    preprocessing: ``done``: which of ``STEPS`` were done to the images before they came here; None where it is silent.
     """
 
-    name: str
-    role: str
-    label_rule: str
-    collections: tuple[str, ...] | None
+    name: Annotated[str, Check(_cohort_name)]
+    role: Annotated[str, one_of(ROLES[:2])]
+    label_rule: Annotated[str, one_of(LABEL_RULES)]
     ids: IdRules
-    images: ImageRules | None
-    labels: LabelRules | None
-    done: tuple[str, ...] | None
+    collections: Annotated[Texts, Check(_collections)] | None = None
+    preprocessing: _Preprocessing | None = None
+    images: ImagesTable | None = None
+    labels: Annotated[LabelRules, Check(_label_rules, of=_Labels)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.images is None and self.labels is None:
+            raise Wrong("is missing, and so is 'labels': the description describes nothing", key="images")
+        labels = self.images.mask_labels if self.images else {}
+        if self.images and (MASK in self.images.roles) != bool(labels):
+            raise Wrong("and images.roles.mask have to be there both, or neither", key="images.mask_labels")
+        if not all(0 < label < 2**31 for label in labels):
+            raise Wrong("has to list the labels above 0, which is background", key="images.mask_labels")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort(Description):
+    """A cohort's description. ``text`` is the whole TOML file."""
+
     text: str
-    sha256: str
+    images: ImageRules | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of the text."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def done(self) -> tuple[str, ...] | None:
+        """Which of ``STEPS`` were done to the images before they came here; None where the description is silent."""
+        return self.preprocessing and self.preprocessing.done
 
     @property
     def raw(self) -> bool:
@@ -159,142 +277,18 @@ def cohorts_of_rows(rows: pa.Table) -> dict[str, Cohort]:
 
 def read_cohort(path: Path) -> Cohort:
     """The cohort that a TOML file describes. Raises InputError."""
-    try:
-        return parse_cohort(limits.read_whole(path, limits.DESCRIPTION).decode("utf-8-sig"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"The cohort description {path} cannot be read: {error}.", hint="Give a UTF-8 TOML file."
-        ) from error
+    return parse_cohort(text_of(path), str(path))
 
 
 @lru_cache
 def parse_cohort(text: str, file: str) -> Cohort:
     """The cohort that a TOML text describes; ``file`` names it in messages. Raises InputError."""
-    root = parse_toml(text, file)
-    name = root.text("name")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9_]{0,63}", name):
-        raise root.wrong("name", f"is {name!r}; expected up to 64 small letters, digits and _: it names folders")
-    role = root.choice("role", ROLES[:2])
-    label_rule = root.choice("label_rule", LABEL_RULES)
-    collections = _collections(root) if "collections" in root else None
-    ids = _ids(root.section("ids"))
-    done = _done(root.section("preprocessing")) if "preprocessing" in root else None
-    images = _images(root.section("images")) if "images" in root else None
-    labels = _labels(root.section("labels")) if "labels" in root else None
-    root.end()
-    if images is None and labels is None:
-        raise root.wrong("images", "is missing, and so is 'labels': the description describes nothing")
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    cohort = Cohort(name, role, label_rule, collections, ids, images, labels, done, text, digest)
-    return replace(cohort, images=images and replace(images, several_grids=cohort.raw))
-
-
-def _collections(root: Section) -> tuple[str, ...]:
-    """Names of public collections; others are names too, of archives that only their hospital knows."""
-    given = root.texts("collections", may_be_empty=True)
-    for name in given:
-        near = difflib.get_close_matches(name.casefold(), [known.casefold() for known in COLLECTIONS], n=1, cutoff=0.8)
-        meant = [known for known in COLLECTIONS if known.casefold() in near]
-        if meant and name not in COLLECTIONS:
-            raise root.wrong("collections", f"names {name!r}; did you mean {meant[0]!r}?")
-    return given
+    found = read_table(load_toml(text, file), Description, file)
+    cohort = Cohort(**{**vars(found), "images": found.images and ImageRules(**vars(found.images))}, text=text)
+    return replace(cohort, images=cohort.images and replace(cohort.images, several_grids=cohort.raw))
 
 
 def shipped_cohorts() -> dict[str, Any]:
     """The shipped cohorts' files, by their names."""
     files = (resources.files("gliolake.ingest") / "cohorts").iterdir()
     return {file.name.removesuffix(".toml"): file for file in files if file.name.endswith(".toml")}
-
-
-def _ids(section: Section) -> IdRules:
-    import regex  # not among what MXNet's workers have, which read no descriptions
-
-    written = section.text("pattern")
-    if len(written) > limits.NAME:
-        raise section.wrong("pattern", f"has {len(written):,} letters; the limit is {limits.NAME}")
-    counts = [max(int(count or 1) for count in pair) for pair in re.findall(r"\{(\d*),?(\d*)\}", written)]
-    if math.prod(counts) > limits.REPEATS:  # a compiler may write out each of them
-        raise section.wrong("pattern", f"asks for more than {limits.REPEATS:,} repeats")
-    try:
-        pattern = TimedPattern(written, written=written)
-    except regex.error as error:
-        raise section.wrong("pattern", f"is not a regular expression: {error}") from error
-    groups = pattern.groups
-    form = section.text("form")
-    subject = section.text("subject", form)
-    visit_day = section.text("visit_day", "")
-    digits = section.mapping("digits", str, int, {})
-    for key, used in (("form", fields_of(form)), ("subject", fields_of(subject)),
-                      ("visit_day", {visit_day} - {""}), ("digits", {*digits})):  # fmt: skip
-        if strange := used - groups:
-            raise section.wrong(
-                key, f"names {min(strange)!r}, which is no group of the pattern ({', '.join(sorted(groups))})"
-            )
-    if wide := [key for key, width in digits.items() if not 0 <= width <= _WIDEST]:
-        raise section.wrong("digits", f"pads {wide[0]!r} to {digits[wide[0]]} digits; expected 0 to {_WIDEST}")
-    aliases = section.mapping("aliases", str, str, {})
-    section.end()
-    plain = IdRules(pattern, form, subject, visit_day, digits)
-    for scan_id in (*aliases, *aliases.values()):
-        if (parsed := plain.parse(scan_id)) is None or parsed.scan_id != scan_id:
-            raise section.wrong("aliases", f"names {scan_id!r}, which is not an id in normal form")
-    return IdRules(pattern, form, subject, visit_day, digits, aliases)
-
-
-def _done(section: Section) -> tuple[str, ...]:
-    done = section.texts("done", may_be_empty=True)
-    section.end()
-    for step in done:
-        if step not in STEPS:
-            raise section.wrong("done", f"names {step!r}; the steps are {', '.join(STEPS)}")
-    return tuple(step for step in STEPS if step in done)
-
-
-def _images(section: Section) -> ImageRules:
-    patterns = section.texts("patterns")
-    for pattern in patterns:
-        if fields_of(pattern) != {"scan_id", "role"}:
-            raise section.wrong("patterns", f"has {pattern!r}: {{scan_id}} and {{role}} are needed, and no other")
-        if pattern.count("*") > _STARS or len(pattern) > limits.NAME:
-            raise section.wrong("patterns", f"has one of more than {_STARS} * or {limits.NAME} letters")
-    inner = section.section("roles")
-    roles = {role: inner.texts(role) for role in ROLES_OF_FILES if role != MASK or role in inner}
-    inner.end()
-    mask_labels = section.mapping("mask_labels", int, str) if MASK in roles else {}
-    if MASK in roles and (not mask_labels or not all(0 < label < 2**31 for label in mask_labels)):
-        raise section.wrong("mask_labels", "has to list the labels above 0, which is background")
-    section.end()
-    names = [name for given in roles.values() for name in given]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise section.wrong("roles", f"uses {min(twice)!r} for two of them")
-    return ImageRules(patterns, roles, mask_labels)
-
-
-def _labels(section: Section) -> LabelRules:
-    id_column = section.text("id")
-    missing = frozenset(text.casefold() for text in section.texts("missing", ("",)))
-    columns = tuple(_column(section.section(field), field) for field in LABEL_FIELDS if field in section)
-    section.end()
-    if not any(column.field == "mgmt_status" for column in columns):
-        raise section.wrong("mgmt_status", "is missing")
-    return LabelRules(id_column, missing, columns)
-
-
-def _column(section: Section, field: str) -> LabelColumn:
-    column = section.text("column")
-    required = section.flag("required", field == "mgmt_status")
-    cohort = section.text("cohort") if field == "declared_id" else ""
-    values = section.mapping("values", str, object, {})
-    section.end()
-    kind = TABLES["labels"].schema.field(field).type
-    expected: tuple[type, ...] = {pa.bool_(): (bool,), pa.int32(): (int,), pa.float64(): (int, float)}.get(kind, (str,))
-    for value in values.values():
-        choices = _CHOICES.get(field)
-        if type(value) not in expected or (choices and value not in choices):
-            wanted = " or ".join(choices or (cls.__name__ for cls in expected))
-            raise section.wrong("values", f"gives {value!r}; expected {wanted}")
-    if (field in _CHOICES or kind == pa.bool_()) and not values:
-        meanings = ", ".join(_CHOICES.get(field, ("true", "false")))
-        raise section.wrong("values", f"is missing: it says which entries mean {meanings}")
-    folded = {normalize("NFC", key.strip()).casefold(): value for key, value in values.items()}
-    return LabelColumn(field, column, required, folded, cohort)

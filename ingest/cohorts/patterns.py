@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
 from time import thread_time
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
+from gliolake import limits
 from gliolake.errors import InputError
 from gliolake.text_shape import shape_of
+from gliolake.toml_file import Wrong
 
 if TYPE_CHECKING:
     import regex
@@ -67,3 +71,18 @@ class TimedPattern:
                 hint="Write it with fewer * between fixed parts, and without repeats within repeats, such as (a+)+.",
             )
         return match
+
+
+def read_pattern(written: str) -> TimedPattern:
+    """A pattern as its description gives it. Raises Wrong."""
+    import regex
+
+    if len(written) > limits.NAME:
+        raise Wrong(f"has {len(written):,} letters; the limit is {limits.NAME}")
+    counts = [max(int(count or 1) for count in pair) for pair in re.findall(r"\{(\d*),?(\d*)\}", written)]
+    if math.prod(counts) > limits.REPEATS:  # a compiler may write out each of them
+        raise Wrong(f"asks for more than {limits.REPEATS:,} repeats")
+    try:
+        return TimedPattern(written, written=written)
+    except regex.error as error:
+        raise Wrong(f"is not a regular expression: {error}") from error

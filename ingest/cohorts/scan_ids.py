@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 from gliolake import limits
-from gliolake.ingest.cohorts.patterns import TimedPattern
+from gliolake.ingest.cohorts.patterns import TimedPattern, read_pattern
+from gliolake.toml_file import Check, Table, Wrong
 
 _OPTIONAL = re.compile(r"\[([^\[\]]*)\]")
 _FIELD = re.compile(r"\{(\w+)\}")
 
 _DIGITS_OF_A_DAY = 5
+
+_WIDEST = 20
+"""Digits that a number in a scan's id is padded to, at most."""
 
 
 class ScanName(NamedTuple):
@@ -35,22 +39,51 @@ class ScanName(NamedTuple):
         return self.written_id != self.scan_id
 
 
-@dataclass(frozen=True)
-class IdRules:
+def _width(digits: int) -> int:
+    if not 0 <= digits <= _WIDEST:
+        raise Wrong(f"is {digits}; expected 0 to {_WIDEST} digits")
+    return digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdRules(Table):
     """How a cohort's scan ids are read and written.
 
     pattern: expression with named groups that a whole name has to match.
     form: the id, with ``{group}`` for groups and ``[…]`` around a part that is left out where its group is empty.
-    subject: form of the id without its visit. visit_day: group that holds the visit's day, or "".
+    subject: form of the id without its visit, if that is another. visit_day: group that holds the visit's day, or "".
     digits: group -> digits it is padded to with leading zeros. aliases: id -> the id of the same scan.
     """
 
-    pattern: TimedPattern
+    pattern: Annotated[TimedPattern, Check(read_pattern, of=str)]
     form: str
-    subject: str
+    subject: str = ""
     visit_day: str = ""
-    digits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    digits: Mapping[str, Annotated[int, Check(_width)]] = field(default_factory=dict, hash=False)
     aliases: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        """Raises:
+        Wrong: a group or an alias is none.
+        """
+        object.__setattr__(self, "subject", self.subject or self.form)
+        groups = self.pattern.groups
+        used = {"form": fields_of(self.form), "subject": fields_of(self.subject),
+                "visit_day": {self.visit_day} - {""}, "digits": {*self.digits}}  # fmt: skip
+        Wrong.all_of(
+            Wrong(
+                f"names {min(names - groups)!r}, which is no group of the pattern ({', '.join(sorted(groups))})",
+                key=key,
+            )
+            for key, names in used.items()
+            if names - groups
+        )
+        plain = replace(self, aliases={}) if self.aliases else self
+        Wrong.all_of(
+            Wrong(f"names {scan_id!r}, which is not an id in normal form", key="aliases")
+            for scan_id in dict.fromkeys([*self.aliases, *self.aliases.values()])
+            if (parsed := plain.parse(scan_id)) is None or parsed.scan_id != scan_id
+        )
 
     def parse(self, name: str) -> ScanName | None:
         """Understand a name; None where it is no scan of this cohort. Normal ids parse to themselves.

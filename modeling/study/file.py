@@ -1,14 +1,14 @@
-"""A study: a TOML file of named experiments, and of published figures to hold them against."""
+"""A study: a TOML file of named experiments, and of published figures to hold them compared_with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import known_name
 from gliolake.modeling.data.harmonisation import METHODS
 from gliolake.modeling.data.inputs import EXTERNAL_VIEWS
 from gliolake.modeling.evaluation.crossval import SPLITS
@@ -16,7 +16,20 @@ from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.models.settings import DEFAULTS, Settings, defaults
 from gliolake.schema.features import BRANCHES
 from gliolake.schema.imaging import LABEL_RULES
-from gliolake.toml_file import Section, parse_toml, read_toml
+from gliolake.toml_file import (
+    Check,
+    Positive,
+    SomeTexts,
+    Table,
+    Texts,
+    Wrong,
+    at_least,
+    load_toml,
+    one_of,
+    read_table,
+    some_of,
+    text_of,
+)
 
 SHIPPED = "study.toml"
 """The file that comes with gliolake: Chen, Wang and Yang 2025."""
@@ -88,99 +101,131 @@ class Study:
         return replace(self, rows=tuple(row for row in self.rows if row.name in wanted))
 
 
+def _share(value: float) -> float:
+    if not 0 <= value < 1:
+        raise Wrong(f"is {value:g}; expected 0 to below 1")
+    return value
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options(Table):
+    """``[defaults]``, and the same keys of an experiment; what both leave out is the model's, or the experiment's."""
+
+    features: SomeTexts | None = None
+    model: Annotated[str, one_of(DEFAULTS)] | None = None
+    delta: Annotated[str, one_of(DELTAS)] | None = None
+    label_rule: Annotated[str, one_of(LABEL_RULES)] | None = None
+    external: Annotated[str, one_of(EXTERNAL_VIEWS)] | None = None
+    diagnosis: str | None = None
+    repeats: Positive | None = None
+    folds: Annotated[int, at_least(2)] | None = None
+    seed: Annotated[int, at_least(0)] | None = None
+    modalities: Annotated[Texts, some_of(BRANCHES)] | None = None
+    withheld: Annotated[Texts, some_of(BRANCHES)] | None = None
+    modality_dropout: Annotated[float, Check(_share)] | None = None
+    balanced: bool | None = None
+    calibrated: bool | None = None
+    members: Positive | None = None
+    harmonise: Annotated[str, one_of(METHODS)] | None = None
+    epochs: Annotated[int, at_least(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Quoted(Table):
+    """A row of another system."""
+
+    name: str
+    table: str
+    label: str | None = None
+    split: Annotated[str, one_of(SPLITS)] = "internal"
+    compared_with: str = ""
+    published: Annotated[Mapping[str, float], some_of(FIGURES)] = field(default_factory=dict)
+
+    def row(self, position: int, tried: Tried | None = None) -> StudyRow:
+        """As a row of the study."""
+        label = self.name if self.label is None else self.label
+        return StudyRow(self.name, self.table, label, position, self.split, self.compared_with, self.published, tried)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Experiment(_Quoted, _Options):
+    """A row that is tried."""
+
+    def tried(self, defaults_: _Options, features: Mapping[str, Any]) -> Tried:
+        """With what it leaves out from the defaults. Raises Wrong."""
+        options = [vars(defaults_), {each.name: getattr(self, each.name) for each in fields(_Options)}]
+        given = {name: value for each in options for name, value in each.items() if value is not None}
+        if absent := [key for key in ("features", "model") if key not in given]:
+            raise Wrong("is missing", key=absent[0])
+        for name in given["features"]:
+            if name not in features:
+                raise Wrong(f"names {name!r}, which is not known", key="features", value=name, known=features)
+        delta = given.get("delta", STORED)
+        own = {each.name for each in fields(Experiment)} - {"settings", "feature_sets"}
+        experiment = Experiment(
+            **{name: value for name, value in given.items() if name in own}
+            | {
+                "feature_sets": (),
+                "settings": _settings(given, delta),
+                "delta": FEATURE if delta == FEATURE else STORED,
+            }
+        )
+        return Tried(experiment, given["features"], delta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File(Table):
+    """A study file."""
+
+    study: str
+    features: Mapping[str, SomeTexts]
+    defaults: _Options = field(default_factory=_Options)
+    quoted: tuple[_Quoted, ...] = ()
+    experiment: tuple[_Experiment, ...] = ()
+
+    def read(self) -> Iterator[StudyRow | Wrong]:
+        """Its rows, and what is wrong with them."""
+        names: set[str] = set()
+        every = {row.name for row in (*self.quoted, *self.experiment)}
+        for position, row in enumerate((*self.quoted, *self.experiment)):
+            place = f"experiment {row.name!r}" if isinstance(row, _Experiment) else f"quoted {row.name!r}"
+            if row.name in names:
+                yield Wrong("is a second row of that name", key=place)
+            names.add(row.name)
+            if row.compared_with and row.compared_with not in every:
+                what = f"names {row.compared_with!r}, which is no row"
+                yield Wrong(what, key=f"{place}.compared_with", value=row.compared_with, known=every)
+            try:
+                tried = row.tried(self.defaults, self.features) if isinstance(row, _Experiment) else None
+            except Wrong as wrong:
+                yield wrong.within(place)
+            else:
+                yield row.row(position, tried)
+
+    def __post_init__(self) -> None:
+        Wrong.all_of(each for each in self.read() if isinstance(each, Wrong))
+
+
 def read_study(path: str | Path | None = None) -> Study:
     """The study of a file; the shipped one where None.
 
     Raises:
-        InputError: it cannot be read, or says something that is not understood; the message names the place, and the
-            nearest word that is.
+        InputError: it cannot be read, or says something that is not understood; the message names the places, and the
+            nearest words that are.
     """
-    if path is None:
-        root = parse_toml(files("gliolake.modeling.study").joinpath(SHIPPED).read_text("utf-8"), SHIPPED)
-    else:
-        root = read_toml(Path(path))
-    name = root.text("study")
-    features = _features(root)
-    common = root.section("defaults") if "defaults" in root else Section(root.file, "defaults", {})
-    rows = [_quoted(section, position) for position, section in enumerate(root.sections("quoted"))]
-    for section in root.sections("experiment"):
-        rows.append(_row(section.over(common), features, len(rows)))
-    root.end()
-    _check(Path(root.file).name, rows)
-    return Study(name, tuple(rows), features)
+    shipped = files("gliolake.modeling.study").joinpath(SHIPPED)
+    text, name = (shipped.read_text("utf-8"), SHIPPED) if path is None else (text_of(Path(path)), str(path))
+    found = read_table(load_toml(text, name), _File, name)
+    return Study(found.study, tuple(row for row in found.read() if isinstance(row, StudyRow)), found.features)
 
 
-def _features(root: Section) -> dict[str, tuple[str, ...]]:
-    given = root.section("features")
-    found = {name: given.texts(name) for name in given}
-    given.end()
-    return found
-
-
-def _row(section: Section, features: Mapping[str, Any], position: int) -> StudyRow:
-    section.text("name")
-    section = Section(section.file, f"experiment {section.text('name')!r}", section.content)
-    row = _named(section, position)
-    named = section.texts("features")
-    for one in named:
-        if one not in features:
-            raise section.unknown("features", one, features)
-    model = section.choice("model", DEFAULTS)
-    delta = section.choice("delta", DELTAS, STORED)
-    experiment = Experiment(
-        model, (), _settings(section, model, delta), section.choice("label_rule", LABEL_RULES, "brats21"),
-        FEATURE if delta == FEATURE else STORED, section.choice("external", EXTERNAL_VIEWS, "external"),
-        section.text("diagnosis", ""), section.whole("repeats", 4, least=1), section.whole("folds", 5, least=2),
-        section.whole("seed", 0),
-    )  # fmt: skip
-    section.end()
-    return replace(row, tried=Tried(experiment, named, delta))
-
-
-def _settings(section: Section, model: str, delta: str) -> Settings:
-    settings = defaults(model)
-    branches = section.choices("modalities", BRANCHES, settings.branches)
-    withheld = section.choices("withheld", BRANCHES, ())
-    epochs = section.whole("epochs", settings.epochs)
+def _settings(given: Mapping[str, Any], delta: str) -> Settings:
+    settings = defaults(given["model"])
+    branches, withheld = given.get("modalities", settings.branches), given.get("withheld", ())
     kept = tuple(branch for branch in BRANCHES if branch in branches and (delta, branch) != (OFF, "DeltaT1"))
     if not set(kept) - set(withheld):
-        raise section.wrong("withheld", "leaves no modality")
-    return replace(
-        settings,
-        branches=kept,
-        withheld=tuple(branch for branch in BRANCHES if branch in withheld),
-        modality_dropout=section.share("modality_dropout", settings.modality_dropout),
-        balanced=section.flag("balanced", settings.balanced),
-        calibrated=section.flag("calibrated", settings.calibrated),
-        members=section.whole("members", settings.members, least=1),
-        harmonise=section.choice("harmonise", METHODS) if "harmonise" in section else settings.harmonise,
-        epochs=epochs if model != "logistic" else settings.epochs,
-    )
-
-
-def _quoted(section: Section, position: int) -> StudyRow:
-    row = _named(section, position)
-    section.end()
-    return row
-
-
-def _named(section: Section, position: int) -> StudyRow:
-    name = section.text("name")
-    published = section.mapping("published", str, float, {})
-    for figure in published:
-        if figure not in FIGURES:
-            raise section.unknown("published", figure, FIGURES)
-    split = section.choice("split", SPLITS, "internal")
-    label, compared_with = section.text("label", name), section.text("compared_with", "")
-    return StudyRow(name, section.text("table"), label, position, split, compared_with, published)
-
-
-def _check(file: str, rows: Iterable[StudyRow]) -> None:
-    seen: dict[str, StudyRow] = {}
-    for row in rows:
-        if row.name in seen:
-            raise InputError(f"{file}: two rows are named {row.name!r}.", hint="Give each a name of its own.")
-        seen[row.name] = row
-    for row in seen.values():
-        if row.compared_with:
-            known_name(f"row in {file} to compare {row.name!r} with", row.compared_with, seen)
+        raise Wrong("leaves no modality", key="withheld")
+    own = {each.name for each in fields(Settings)} - ({"epochs"} if given["model"] == "logistic" else set())
+    told = {name: value for name, value in given.items() if name in own}
+    left_out = tuple(branch for branch in BRANCHES if branch in withheld)
+    return replace(settings, **told | {"branches": kept, "withheld": left_out})

@@ -16,13 +16,13 @@ import pytest
 from typer.testing import CliRunner
 
 from gliolake.cli.app import app
+from gliolake.cli.schedule import run_schedule
 from gliolake.errors import InputError
 from gliolake.ingest import pipeline as room
 from gliolake.ingest.cohorts.description import Cohort, load_cohort
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans.images import ReadScan, read_scan
 from gliolake.ingest.scans.model import FoundScan
-from gliolake.ingest.schedule import ExtractJob, Steps, read_schedule, run_schedule
 from gliolake.sql.status import status
 from gliolake.storage.lake import Lake
 from tests.support.nobody import nobody
@@ -291,15 +291,10 @@ def test_a_scheduled_run_goes_on_and_ends_with_1_where_a_folder_has_a_problem(
     lake: Lake, images: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "cohorts.toml").write_text(f'[[cohort]]\ncohort = "brats21"\nimages = "{images}"\n')
-
-    def never(job: ExtractJob) -> dict[str, int]:
-        raise AssertionError(job)
-
-    steps = Steps(extract=never, count=dict)
-    assert run_schedule(lake, read_schedule(tmp_path / "cohorts.toml"), steps).exit_code == 0
+    assert run_schedule(lake, tmp_path / "cohorts.toml").exit_code == 0
     for scan_id in IDS[:4]:
         shutil.rmtree(images / scan_id)
-    report = run_schedule(lake, read_schedule(tmp_path / "cohorts.toml"), steps)
+    report = run_schedule(lake, tmp_path / "cohorts.toml")
     assert (report.exit_code, report.failed) == (1, ("brats21",))
     assert "--vanished-are-gone" in report.cohorts[0].error
     assert len(scans(lake)) == 8

@@ -20,15 +20,15 @@ SLIPS = {
     "a broken pattern": ("'UCSF-PDGM-(", "'UCSF-PDGM-((", ["ids.pattern is not a regular expression"]),
     "a group that is none": ("[_FU{day}d]", "[_FU{days}d]", ["ids.form names 'days'", "day, number"]),
     "an alias that is no id": ('UCSF-PDGM-0138 = "', 'UCSF-PDGM-138 = "', ["ids.aliases names 'UCSF-PDGM-138'"]),
-    "digits that are no number": ("number = 4", 'number = "4"', ["ids.digits says number = '4'", "a whole number"]),
+    "digits that are no number": ("number = 4", 'number = "4"', ["ids.digits.number is '4'", "a whole number"]),
     "a missing modality": ('T2 = "T2"\n', "", ["images.roles.T2 is missing"]),
     "one name for two roles": ('T2 = "T2"', 'T2 = "T1"', ["images.roles uses 'T1' for two"]),
     "a pattern without a role": ("{scan_id}_{role}.nii.gz", "{scan_id}.nii.gz", ["images.patterns", "{role}"]),
     "a mask label that is a word": ("4 = ", "four = ", ["images.mask_labels has a key 'four'"]),
     "background as a mask label": ("4 = ", "0 = ", ["images.mask_labels", "background"]),
-    "a step that is none": ('"bias", "denoise"', '"bias", "denoising"', ["done names 'denoising'", "fit"]),
+    "a step that is none": ('"bias", "denoise"', '"bias", "denoising"', ["done names 'denoising'", "mean denoise?"]),
     "steps that are no list": ('done = ["bias', 'don = ["bias', ["preprocessing.done is missing", "'don'"]),
-    "mask labels without a mask": ('mask = "tumor_segmentation"', "", ["images.mask_labels is a key"]),
+    "mask labels without a mask": ('mask = "tumor_segmentation"', "", ["images.mask_labels and images.roles.mask"]),
     "no id column": ('id = "ID"\n', "", ["labels.id is missing"]),
     "a status of its own": ('= "methylated"', '= "positive"', ["labels.mgmt_status.values gives 'positive'"]),
     "statuses not explained": ("values = { positive", "valves = { positive", ["labels.mgmt_status.valves", "values"]),
@@ -47,6 +47,23 @@ def test_a_slip_in_a_description_is_named_with_its_file_and_key(slip: str) -> No
     said = f"{caught.value} {caught.value.hint}"
     for part in ("third.toml", *expected):
         assert part in said
+
+
+def test_all_slips_of_a_description_are_told_at_once() -> None:
+    text = GOOD
+    for slip in ("an unknown rule", "a missing modality", "digits that are no number", "statuses not explained"):
+        right, wrong, _ = SLIPS[slip]
+        text = text.replace(right, wrong, 1)
+    with pytest.raises(InputError) as caught:
+        parse_cohort(text, "third.toml")
+    first, *faults = str(caught.value).splitlines()
+    assert first == "third.toml has 4 faults:"
+    assert [fault.split()[0] for fault in faults] == [
+        "label_rule",
+        "ids.digits.number",
+        "images.roles.T2",
+        "labels.mgmt_status.valves",
+    ]
 
 
 def test_a_cohort_is_found_by_name_or_by_path_and_a_wrong_name_gets_the_nearest(tmp_path: Path) -> None:
