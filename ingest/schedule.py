@@ -127,8 +127,8 @@ class ScheduleReport:
         return f"{'; '.join(parts)}; {self.seconds:.1f} s."
 
 
-def as_told(report: ScheduleReport) -> dict[str, Any]:
-    """What table runs says of a scheduled run."""
+def notice(report: ScheduleReport) -> dict[str, Any]:
+    """What ``--json`` and table runs say of a scheduled run."""
     return {
         "summary": report.summary,
         "exit_code": report.exit_code,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliolake.errors import GliolakeError
-from gliolake.ingest.schedule import ExtractJob, ScheduleReport, as_told, failure, ingest_cohort, read_schedule
+from gliolake.ingest.schedule import ExtractJob, ScheduleReport, notice, failure, ingest_cohort, read_schedule
 from gliolake.runs import Run
 from gliolake.sql.status import split_sizes
 
@@ -50,7 +50,7 @@ def run_schedule(lake: Lake, file: Path, *, scheduler: str | None = None, worker
         report = ScheduleReport(cohorts, extracted, error, views, bool(counted), time.monotonic() - started)
         run.outcome = f"failed: {', '.join(report.failed)}" if report.failed else "done"
         if report.changed:
-            run.tell({"config": str(file), **as_told(report)})
+            run.tell({"config": str(file), **notice(report)})
     return report
 
 
