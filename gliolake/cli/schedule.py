@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gliolake.errors import GliolakeError
-from gliolake.ingest.schedule import ExtractJob, ScheduleReport, notice, failure, ingest_cohort, read_schedule
+from gliolake.ingest.schedule import ExtractJob, ScheduleReport, failure, ingest_cohort, notice, read_schedule
 from gliolake.runs import Run
 from gliolake.sql.status import split_sizes
 

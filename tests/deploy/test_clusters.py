@@ -198,7 +198,7 @@ def test_jobs_of_slurm_start_encrypted_workers_and_end_with_the_command(slurm: P
 
 def test_a_job_script_asks_slurm_for_what_the_settings_say() -> None:
     job = SlurmJob(
-        "8GB", 4, queue="cpu", account="glioma", walltime="02:00:00", prologue=("module load python",),
+        memory="8GB", processes=4, queue="cpu", account="glioma", walltime="02:00:00", prologue=("module load python",),
         directives=("--exclusive",), python="/shared/python", worker_arguments=("--resources", "MXNET=1"),
     )  # fmt: skip
     with slurm_cluster(job, threads=2) as made:
@@ -224,7 +224,7 @@ def test_a_cluster_grows_with_its_work(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_what_the_operator_of_kubernetes_is_asked_for_fits_its_schema_and_is_limited() -> None:
-    pods = KubernetesPods("gliolake:0.1.0", claim="lake", secret="bucket", environment={"A": "b"})  # noqa: S106 - a name
+    pods = KubernetesPods(image="gliolake:0.1.0", claim="lake", secret="bucket", environment={"A": "b"})  # noqa: S106 - a name
     asked = kubernetes_spec(pods, 1, "gliolake-1")
     shipped = Path(operator.__file__).parent / "deployment/helm/dask-kubernetes-operator/crds/daskcluster.yaml"
     definition = yaml.safe_load(shipped.read_text("utf-8"))

@@ -148,7 +148,7 @@ def test_settings_and_schedules_are_what_gliolake_reads(deploy: Path, tmp_path: 
     slurm = installed("slurm/gliolake.toml").slurm
     assert slurm is not None
     assert slurm.tls
-    assert len(read_schedule(deploy / "schedule/cohorts.toml").cohorts) == 2
+    assert len(read_schedule(deploy / "schedule/cohorts.toml").cohort) == 2
     assert read_schedule(deploy / "schedule/kubernetes/cohorts.toml").extract is not None
     told = (deploy / "compose.toml").read_text("utf-8")
     services = yaml.safe_load((deploy / "compose.yaml").read_text("utf-8"))["services"]
