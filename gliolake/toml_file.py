@@ -211,8 +211,8 @@ def _faults(error: ErrorDetails, content: Any, kind: Any, unasked: set[Place]) -
             yield _name((*place, *([key] if key else [])), content), what, near
     elif error["type"] == "missing":
         others = [str(each[-1]) for each in unasked if each[:-1] == place[:-1]]
-        near = difflib.get_close_matches(str(place[-1]), others, n=1, cutoff=0.6)
-        yield _name(place, content), "is missing" + (f"; there is a {near[0]!r}" if near else ""), ""
+        similar = difflib.get_close_matches(str(place[-1]), others, n=1, cutoff=0.6)
+        yield _name(place, content), "is missing" + (f"; there is a {similar[0]!r}" if similar else ""), ""
     elif error["type"] == "unexpected_keyword_argument":
         yield _name(place, content), "is a key that gliolake does not know", nearest(str(place[-1]), _keys(kind, place))
     elif place[-1:] == ("[key]",):
