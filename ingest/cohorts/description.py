@@ -228,7 +228,7 @@ class Cohort(Description):
     @property
     def done(self) -> tuple[str, ...] | None:
         """Which of ``STEPS`` were done to the images before they came here; None where the description is silent."""
-        return self.preprocessing and self.preprocessing.done
+        return self.preprocessing.done if self.preprocessing else None
 
     @property
     def raw(self) -> bool:
