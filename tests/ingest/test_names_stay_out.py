@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from gliolake.cli.app import main
 from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.cohorts.patterns import TimedPattern
@@ -33,20 +31,14 @@ FREE_TEXT = ("Final pathologic diagnosis (WHO 2021)", "IDH", "EOR")
 
 
 @pytest.fixture
-def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Any) -> Callable[..., str]:
+def told(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run a command with JSON lines as its log; returns all it printed."""
     monkeypatch.setenv("GLIOLAKE_LAKE", str(tmp_path / "lake"))
     monkeypatch.setenv("GLIOLAKE_LOG", "json")
 
     def run(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
-        code: object = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code
-        out, err = capfdbinary.readouterr()
-        return f"exit {code}\n{out.decode()}{err.decode()}"
+        answer = command(*arguments)
+        return f"exit {answer.code}\n{answer.out}{answer.err}"
 
     return run
 
