@@ -132,6 +132,7 @@ def notice(report: ScheduleReport) -> dict[str, Any]:
     return {
         "summary": report.summary,
         "exit_code": report.exit_code,
+        "changed": report.changed,
         **asdict(report),
         "cohorts": {
             one.cohort: {**(asdict(one.report) if one.report else {}), "error": one.error} for one in report.cohorts

@@ -89,7 +89,7 @@ class Demo:
     """The steps, and what they print."""
 
     def __init__(self, root: Path, seed: int, size: Size) -> None:
-        from gliolake.log.console import output
+        from gliolake.cli.console import output
 
         self.root, self.seed, self.size = root, seed, size
         self.console = output(width=120)

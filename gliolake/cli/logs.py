@@ -71,7 +71,7 @@ def _bar(description: str, total: int) -> Iterator[Callable[[], None]]:
         TimeRemainingColumn,
     )
 
-    from gliolake.log.console import Terminal
+    from gliolake.cli.console import Terminal
 
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -2,7 +2,7 @@
 
 Names of folders, cells and errors of libraries may hold escape sequences (which set the clipboard, or rewrite lines
 above), characters that turn the direction of writing, and bytes that are no text. They appear as ``\\x1b`` and the
-like. ``guarded`` sees to whatever is printed past our own consoles (``gliolake.log.console``): tracebacks, logs,
+like. ``guarded`` sees to whatever is printed past our own consoles (``gliolake.cli.console``): tracebacks, logs,
 warnings.
 """
 
@@ -71,7 +71,7 @@ def shown_within(value: Any) -> Any:
 class Guarded:
     """A stream of text that writes out whatever would steer a terminal.
 
-    Rich's consoles write past it, since they steer themselves; what they print is seen to by ``gliolake.log.console``.
+    Rich's consoles write past it, since they steer themselves; what they print is seen to by ``gliolake.cli.console``.
     """
 
     def __init__(self, stream: TextIO) -> None:

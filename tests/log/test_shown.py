@@ -21,7 +21,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gliolake.log.console import Terminal
+from gliolake.cli.console import Terminal
 from gliolake.log.journal import dask_setup, settings_of_workers
 from gliolake.log.plain_text import Guarded, shown, shown_within
 from gliolake.storage.lake import Lake

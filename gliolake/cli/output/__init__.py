@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def console() -> Console:
     """Standard output, as wide as the terminal; 160 columns where it is none."""
-    from gliolake.log.console import output
+    from gliolake.cli.console import output
 
     return output(width=160)
 
