@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gliolake.analysis.html_page import data_uri
 from gliolake.analysis.report.table import spelled, without_folders
 from gliolake.errors import InputError
 from gliolake.log.progress import track
@@ -70,7 +70,6 @@ def pictures(
 
 
 def _source(svg: bytes, png: bytes) -> str:
-    kind, data = "svg+xml", svg
     if len(svg) > max(LARGEST_SVG, len(png)):
-        kind, data = "png", png
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+        return data_uri(png, "image/png")
+    return data_uri(svg, "image/svg+xml")

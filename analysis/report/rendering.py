@@ -1,11 +1,8 @@
-"""The page of a report as HTML that needs nothing but itself: no network, no other file, and for reading no script."""
+"""The page of a report as HTML."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from importlib.resources import files
-
+from gliolake.analysis.html_page import html_page
 from gliolake.analysis.report.page import Page, Part, Section
 
 MARK = "gliolake report"
@@ -14,36 +11,12 @@ MARK = "gliolake report"
 
 def render(page: Page) -> bytes:
     """The page as HTML. Equal pages give equal bytes."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("gliolake.analysis.report", ""), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    style, script = (
-        files("gliolake.analysis.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js")
-    )
-    # The browser runs this script and applies this style, and no other that might come with a text of the lake.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
-        "form-action 'none'"
-    )
-    return (
-        environment.get_template("page.html.j2")
-        .render(
-            page=page, titles=_titles(page.sections), kind=_kind, mark=MARK, policy=policy, style=style, script=script
-        )
-        .encode("utf-8")
-    )
+    return html_page("gliolake.analysis.report", MARK, page=page, titles=_titles(page.sections), kind=_kind)
 
 
 def _kind(part: Part) -> str:
     """Which of its macros the template shows a part by."""
     return type(part).__name__
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
 
 
 def _titles(sections: tuple[Section, ...]) -> dict[str, str]:

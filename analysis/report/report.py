@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gliolake.analysis.html_page import own_page
 from gliolake.analysis.report.page import gather
 from gliolake.analysis.report.pictures import Picture
 from gliolake.analysis.report.rendering import MARK, render
 from gliolake.analysis.report.table import Table
-from gliolake.atomic import marked, replaced
+from gliolake.atomic import replaced
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
 
-REPORT = marked("a report", opens=b"<!doctype html>", bears=f'content="{MARK}"'.encode(), ends=b"</html>")
+REPORT = own_page("a report", MARK)
 
 
 @dataclass(frozen=True)

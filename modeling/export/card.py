@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+import tomllib
+from importlib.resources import files
 from textwrap import fill
+from typing import Any
 
 from gliolake.modeling.export.description import Description
 from gliolake.modeling.export.neighbours import NEAREST
@@ -18,22 +20,6 @@ NOT_A_DEVICE = (
     "For research only. Not a medical device: it was examined and approved by nobody, and no decision about a patient "
     "may rest on it."
 )
-
-DATA = {
-    "brats21": (
-        "RSNA-ASNR-MICCAI BraTS 2021. It can be had from several places, each with its own terms: those count of the "
-        "place that the scans and labels came from."
-    ),
-    "ucsf_pdgm": "UCSF-PDGM, The Cancer Imaging Archive, doi 10.7937/tcia.bdgf-8v37, CC BY 4.0.",
-    "chen2025": (
-        "Feature vectors that the authors of J Appl Clin Med Phys 2025, doi 10.1002/acm2.70373, put into their "
-        "repository, made from BraTS 2021."
-    ),
-}
-"""Cohorts whose terms are known, with what has to be named where something made of them is passed on."""
-
-OPEN = ("ucsf_pdgm",)
-"""Those of them that may be passed on under CC BY 4.0."""
 
 
 def right_about(description: Description) -> str:
@@ -76,98 +62,22 @@ def metric_rows(description: Description) -> list[tuple[str, ...]]:
 def model_card(description: Description) -> str:
     """MODEL_CARD.md."""
     told = description.told
-    title = (
-        f"An ensemble of {len(description.fits)} fits of `{told.model}` that estimates from MRI whether a "
-        "glioblastoma's MGMT promoter is methylated."
-    )
-    warning = [] if description.trained else [f"**This model rests on {description.rests_on}.**"]
-    parts = [
-        _section(f"# {description.experiment}", title, *warning, f"**{NOT_A_DEVICE}**"),
-        _section(
-            "## What it is for",
-            "To repeat, examine and criticise a piece of research, and to see what its model makes of a single case. "
-            "It is not for diagnosis, prognosis or the choice of a treatment, and it does not replace a test of "
-            f"tissue. {right_about(description)}",
-        ),
-        _section("## What it was made from", *_data(description)),
-        _section("## How good it is", _metrics(description), _protocol(description)),
-        _section("## What a prediction is", *_prediction(description)),
-        _section("## Limits", _seen(description), *LIMITS),
-        _section("## How it was made", *_making(description)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return _rendered(
+        "MODEL_CARD.md.j2", model=description, told=told, training=description.training, rule=RULES[told.label_rule],
+        right=right_about(description), metrics=metric_rows(description), covers=COVERS, nearest=NEAREST,
+        same=same_to(description.proof["difference"]),
+    )  # fmt: skip
 
 
-LIMITS = (
-    "- Published models for this question have not held up on patients from elsewhere; nor is this one likely to.",
-    "- It sees a box of fixed size around the tumour, so mask and box matter.",
-    "- The same files give the same vectors; the same patient scanned again does not.",
-)
-
-
-def _seen(description: Description) -> str:
-    if description.training["synthetic"]:
-        return "- It has seen made-up scans, and of people nobody."
-    return "- It has seen adults with diffuse glioma, imaged in the ways of the cohorts above, and nobody else."
-
-
-def _data(description: Description) -> list[str]:
-    training, rule = description.training, description.told.label_rule
-    cohorts = ", ".join(f"{name} ({scans} scans)" for name, scans in training["cohorts"].items())
-    raw = f"volume set {', '.join(description.volumes)}" if description.volumes else "there were none"
-    sets = [f"`{one['feature_set']}` ({one['backbone']}, {one['weights']} weights)" for one in description.feature_sets]
-    return [
-        f"- {training['scans']} scans of {training['patients']} patients, {training['methylated']} of them methylated: "
-        f"{cohorts}.",
-        f"- Labels by the rule `{rule}`: {RULES[rule]}.",
-        f"- Branches: {description.reads}. Preprocessing of raw scans: {raw}.",
-        f"- Vectors: {', '.join(sets)}. Their recipes stand whole in `model.json`; a case has to be turned into "
-        "vectors by the same ones.",
-    ]
-
-
-def _metrics(description: Description) -> str:
-    head = ("split", "metric", "mean over fits", "95 % interval", "optimism", "patients")
-    rows = [head, ("---",) * len(head), *metric_rows(description)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _protocol(description: Description) -> str:
-    told = description.told
-    return (
-        f"Internal: {told.repeats} × {told.folds} cross-validation by patient, with the corrected resampled t. "
-        "External: patients of other cohorts, with the bootstrap over patients. Optimism is what choosing on the test "
-        "patients themselves would have added; the figures are without it."
-    )
-
-
-def _prediction(description: Description) -> list[str]:
-    calibration = description.calibration
-    attention = (
-        "Attention says what the model looked at, and not why."
-        if description.told.model.startswith("snn")
-        else "The model has no attention; what a modality adds is seen by leaving it out."
-    )
-    return [
-        "The mean of all fits, moved by a line through the logits of the out-of-fold predictions (intercept "
-        f"{calibration['intercept']:.3f}, slope {calibration['slope']:.3f}; with a slope of 0 the model told nobody "
-        f"apart). Its interval is over {COVERS} {attention}",
-        f"The {NEAREST} nearest training patients show whom a case is like. A case that lies further from them than "
-        "99 of 100 training patients lie from the others is called outside, and what the model says of it is worth "
-        "little.",
-    ]
-
-
-def _making(description: Description) -> list[str]:
-    code, proof = description.code, description.proof
-    return [
-        "`gliolake model export` trained the experiment's fits again from the rows of the lake, and found the same "
-        f"{proof['predictions']:,} predictions {same_to(proof['difference'])}. Trained by gliolake "
-        f"{code['trained_by']}, exported by {code['exported_by']}; code of the models {code['code_sha256']}, rows "
-        f"{description.training['input_sha256'][:12]}.",
-        "`reference.safetensors` holds vectors of the training patients under the names they have in the lake, for "
-        "the search of the nearest ones: pass the folder on only where you may pass those on. Terms: `LICENSE`.",
-    ]
+def licence_of(description: Description) -> str:
+    """LICENSE: under what terms the folder may be passed on, as its data have it."""
+    known = tomllib.loads((files("gliolake.modeling.export") / "licences.toml").read_text("utf-8"))
+    unknown = {"terms": "terms not known to gliolake; ask whoever gave you the scans.", "open": False}
+    data = {name: known.get(name, unknown) for name in sorted(description.training["cohorts"])}
+    return _rendered(
+        "LICENSE.j2", model=description, data=[(name, one["terms"]) for name, one in data.items()],
+        all_open=all(one["open"] for one in data.values()),
+    )  # fmt: skip
 
 
 def same_to(difference: float) -> str:
@@ -175,35 +85,21 @@ def same_to(difference: float) -> str:
     return "to the bit" if difference == 0 else f"to within {difference:.2g}"
 
 
-def _section(title: str, *paragraphs: str) -> str:
-    """A title and its paragraphs, wrapped; items of a list stand close, tables are left as they are."""
-    told = fill(title, 110)
-    for before, text in pairwise(("", *paragraphs)):
-        close = before.startswith("- ") and text.startswith("- ")
-        indent = "  " if text.startswith("- ") else ""
-        wrapped = text if text.startswith("|") else fill(text, 110, subsequent_indent=indent, break_long_words=False)
-        told += ("\n" if close else "\n\n") + wrapped
-    return told
+def _rendered(template: str, **content: Any) -> str:
+    """A template's text, whose paragraphs and items of lists are wrapped anew; tables are left as they are."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(  # noqa: S701 - it makes Markdown, not HTML
+        loader=PackageLoader("gliolake.modeling.export", ""), undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    text = environment.get_template(template).render(content, use=NOT_A_DEVICE)
+    return "\n\n".join(map(_wrapped, text.strip().split("\n\n"))) + "\n"
 
 
-def licence_of(description: Description) -> str:
-    """LICENSE: under what terms the folder may be passed on, as its data have it."""
-    cohorts = sorted(description.training["cohorts"])
-    lines = [
-        f"- {name}: {DATA.get(name, 'terms not known to gliolake; ask whoever gave you the scans.')}"
-        for name in cohorts
-    ]
-    if description.training["synthetic"]:
-        head = "Made from synthetic scans of no real person. Nobody's data forbid that this folder is passed on."
-        return f"{head}\n\n{NOT_A_DEVICE}\n"
-    if all(name in OPEN for name in cohorts):
-        head = (
-            "This folder may be passed on and changed under the Creative Commons Attribution 4.0 licence (CC BY 4.0, "
-            "https://creativecommons.org/licenses/by/4.0/), if the data that it was made from are named:"
-        )
-    else:
-        head = (
-            "No licence is given with this folder: the terms of some of the data that it was made from are not known "
-            "to gliolake. It may be passed on as far as the owners of these data allow it, and no further:"
-        )
-    return _section(head, *lines, NOT_A_DEVICE) + "\n"
+def _wrapped(paragraph: str) -> str:
+    if paragraph.startswith("|"):
+        return paragraph
+    items = paragraph.replace("\n- ", "\0- ").split("\0")
+    indent = "  " if paragraph.startswith("- ") else ""
+    return "\n".join(fill(item, 110, subsequent_indent=indent, break_long_words=False) for item in items)
