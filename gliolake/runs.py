@@ -25,7 +25,7 @@ from typing import Any
 from gliolake.log.journal import bind_run, logger
 from gliolake.log.plain_text import without_passwords
 from gliolake.storage.lake import Lake
-from gliolake.storage.snapshot import Record
+from gliolake.storage.snapshot import Commit
 from gliolake.storage.transaction import Transaction
 
 
@@ -48,7 +48,7 @@ class Run:
         self.commits: list[int] = []
         self.outcome = "unfinished"
 
-    def transact(self, build: Callable[[Transaction], None]) -> Record | None:
+    def transact(self, build: Callable[[Transaction], None]) -> Commit | None:
         """As ``Lake.transact``, with this run's id; the first change brings the run's own row with it."""
 
         def with_run(transaction: Transaction) -> None:
@@ -89,7 +89,7 @@ class Run:
                 fields["seconds"] = round(time.monotonic() - begun, 3)
                 logger.log(level, "run ended", extra={"fields": fields})
 
-    def _commit(self, build: Callable[[Transaction], None]) -> Record | None:
+    def _commit(self, build: Callable[[Transaction], None]) -> Commit | None:
         record = self.lake.transact(build, run_id=self.run_id)
         if record:
             rows: Counter[str] = Counter()

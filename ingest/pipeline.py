@@ -158,7 +158,7 @@ def _commit_labels(tx: Transaction, cohort: Cohort, files: Sequence[LabelFile]) 
         tx.replace("labels", {"cohort": cohort.name, "source": source.name}, rows)
         before = tx.read("exclusions", {"cohort": cohort.name, "step": LABELS}).to_pylist()
         former = [row for row in before if row["source"] == file.path or row["fingerprint"] == file.sha256]
-        tx.exchange("exclusions", former, merged(left_out))
+        tx.replace_rows("exclusions", former, merged(left_out))
     commit_links(tx)
 
 
@@ -184,7 +184,7 @@ def _ingest_images(
     def first(tx: Transaction) -> None:
         known = tx.read("cohorts", {"cohort": cohort.name})["description"].to_pylist()
         tx.upsert("cohorts", [cohort.row()])
-        tx.exchange("exclusions", news.cleared, merged(news.exclusions))
+        tx.replace_rows("exclusions", news.cleared, merged(news.exclusions))
         if news.unused is not None:
             tx.replace("exclusions", {"cohort": cohort.name, "step": BOXES}, news.unused)
         _remove(tx, cohort, {*news.removed})
@@ -265,7 +265,7 @@ def commit_scans(
         settled += before
     tx.upsert("scans", rows)
     tx.delete_keys("scans", bad)
-    tx.exchange("exclusions", settled, merged(after))
+    tx.replace_rows("exclusions", settled, merged(after))
     commit_links(tx)
 
 

@@ -18,7 +18,7 @@ from gliolake.schema.types import Table
 from gliolake.sql.memory_file import MemoryFile
 from gliolake.storage.lake import Lake
 from gliolake.storage.parquet import check_file
-from gliolake.storage.snapshot import State
+from gliolake.storage.snapshot import Snapshot
 
 SCHEME = "lake://"
 
@@ -43,7 +43,7 @@ class CommittedFiles(AbstractFileSystem):  # type: ignore[misc]
     protocol = SCHEME.removesuffix("://")
     cachable = False
 
-    def __init__(self, lake: Lake, state: State) -> None:
+    def __init__(self, lake: Lake, state: Snapshot) -> None:
         super().__init__()
         self.catalog = MemoryFile()
         """The database whose statements read these files: DuckDB holds this object as long as it is open."""

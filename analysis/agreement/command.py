@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from gliolake.storage.lake import Lake
-    from gliolake.storage.snapshot import State
+    from gliolake.storage.snapshot import Snapshot
     from gliolake.storage.transaction import Transaction
 
 METHOD = "2"
@@ -142,7 +142,7 @@ def _pairs(lake: Lake, names: Sequence[str], rescans: bool) -> list[Pair]:
     return [(min(names), max(names))]
 
 
-def _inputs(state: State, pair: Pair, digests: dict[str, str]) -> tuple[list[str], str]:
+def _inputs(state: Snapshot, pair: Pair, digests: dict[str, str]) -> tuple[list[str], str]:
     """The cohorts that both feature sets have vectors of, and a digest of all that a comparison depends on."""
     sides = [state.of_table("features", {"feature_set": name}) for name in pair]
     one, other = ({file.partition["cohort"] for file in files} for files in sides)
@@ -158,7 +158,7 @@ def _scans(connection: DuckDBPyConnection, cohorts: Sequence[str]) -> Scans:
     return Scans(names, *(rows[name].to_numpy().astype(np.int64) for name in ("patient", "examination")))
 
 
-def _compare(lake: Lake, state: State, pair: Pair, cohorts: Sequence[str], scans: Scans) -> dict[str, Agreed]:
+def _compare(lake: Lake, state: Snapshot, pair: Pair, cohorts: Sequence[str], scans: Scans) -> dict[str, Agreed]:
     """How well the two agree, by modality."""
 
     def vectors(feature_set: str, modality: str) -> Vectors:

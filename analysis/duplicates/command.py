@@ -186,4 +186,4 @@ def score(expected: float) -> float:
 
 def _commit(tx: Transaction, feature_set: str, rows: Sequence[Mapping[str, Any]]) -> None:
     before = tx.read("links", {"kind": KIND}).to_pylist()
-    tx.exchange("links", [row for row in before if row["evidence"].startswith(f"{feature_set}: ")], rows)
+    tx.replace_rows("links", [row for row in before if row["evidence"].startswith(f"{feature_set}: ")], rows)

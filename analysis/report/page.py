@@ -16,7 +16,7 @@ from gliolake.analysis.report.results import comparisons, correlations, optimism
 from gliolake.analysis.report.standing import Standing, standing
 from gliolake.analysis.report.table import Table
 from gliolake.analysis.study.notation import FOOT
-from gliolake.storage.commit_log import read_record
+from gliolake.storage.commit_log import read_commit
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake
@@ -123,5 +123,5 @@ def _filled(sections: tuple[Section, ...]) -> set[str]:
 
 def _committed(lake: Lake, version: int) -> str:
     """When the commit was made."""
-    record = read_record(lake.files, version)
+    record = read_commit(lake.files, version)
     return record.committed[:19].replace("T", " ") + " UTC" if record else "–"

@@ -228,7 +228,7 @@ def commit(transaction: Transaction, recipes: Sequence[Recipe], plan: Plan, batc
         transaction.upsert("features", vectors)
     before = transaction.read("exclusions", {"step": "features"}).to_pylist()
     settled = [row for row in before if (row["cohort"], row["scan_id"], row["source"]) in done]
-    transaction.exchange("exclusions", settled, exclusions)
+    transaction.replace_rows("exclusions", settled, exclusions)
 
 
 def _turned_away(scan: dict[str, Any], plan: Plan, recipes: Sequence[tuple[Choice, Recipe]]) -> Outcome:

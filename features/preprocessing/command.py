@@ -176,7 +176,7 @@ def _commit(tx: Transaction, volume_set: str, recipe: str, batch: Sequence[Outco
     settled = [row for row in before if (row["cohort"], row["scan_id"]) in tried]
     waiting = tx.read("exclusions", {"reason": NOT_PREPROCESSED}).to_pylist()  # extraction turned them away
     settled += [row for row in waiting if (row["cohort"], row["scan_id"]) in made_now]
-    tx.exchange("exclusions", settled, exclusions)
+    tx.replace_rows("exclusions", settled, exclusions)
 
 
 def _failed(task: SessionTask, outcome: SessionOutcome) -> FailedSession:

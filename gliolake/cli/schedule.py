@@ -35,7 +35,7 @@ def run_schedule(lake: Lake, file: Path, *, scheduler: str | None = None, worker
     schedule, started, run = read_schedule(file), time.monotonic(), Run(lake, "schedule", {})
     with run.under_way():
         counted: list[Mapping[str, int]] = []
-        lake.before_change = lambda: counted.append(split_sizes(lake))  # a run that finds nothing new need not count
+        lake.on_first_commit = lambda: counted.append(split_sizes(lake))  # a run that finds nothing new need not count
         cohorts = tuple(ingest_cohort(lake, job, scheduler=scheduler, workers=workers) for job in schedule.cohort)
         extracted: dict[str, int] = {}
         error = ""
@@ -44,7 +44,7 @@ def run_schedule(lake: Lake, file: Path, *, scheduler: str | None = None, worker
                 extracted = _extract(lake, schedule.extract, scheduler, workers)
             except (GliolakeError, OSError) as trouble:
                 error = failure(trouble, "extract")
-        lake.before_change = None
+        lake.on_first_commit = None
         after = split_sizes(lake) if counted else {}
         views = {name: (before[name], rows) for before in counted for name, rows in after.items()}
         report = ScheduleReport(cohorts, extracted, error, views, bool(counted), time.monotonic() - started)

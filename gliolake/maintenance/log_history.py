@@ -15,7 +15,7 @@ from itertools import count
 from gliolake.errors import DamagedFile
 from gliolake.storage import commit_log as log
 from gliolake.storage.backend.files import Files
-from gliolake.storage.snapshot import Record, State
+from gliolake.storage.snapshot import Commit, Snapshot
 
 MISSING = "It is missing."
 FURTHEST = 10_000
@@ -35,8 +35,8 @@ class History:
         strays: Paths of what else lies in the folder of the log.
     """
 
-    state: State
-    records: Mapping[int, Record]
+    state: Snapshot
+    records: Mapping[int, Commit]
     faults: Mapping[int, str]
     lost: Mapping[int, str]
     checkpoints: tuple[str, ...]
@@ -53,7 +53,7 @@ class History:
 
     def and_since(self, files: Files) -> History:
         """The same with the commits made since it was read."""
-        state, records = log.latest_state(files, self.state)
+        state, records = log.latest_snapshot(files, self.state)
         return replace(self, state=state, records={**self.records, **{record.version: record for record in records}})
 
 
@@ -85,10 +85,10 @@ def read_history(files: Files) -> History:
     return History(state, records, faults, lost, checkpoints, strays)
 
 
-def _checkpoint(files: Files, paths: Set[str]) -> tuple[State, tuple[str, ...]]:
+def _checkpoint(files: Files, paths: Set[str]) -> tuple[Snapshot, tuple[str, ...]]:
     """The state at the newest sound checkpoint, and the paths of damaged ones."""
     newest = log.looked_up(files)
-    sound, damaged = State(), []
+    sound, damaged = Snapshot(), []
     for path in sorted({*(path for path in paths if path.endswith(".state.json")), *filter(None, [newest])}):
         if state := log.read_checkpoint(files, path):
             sound = state
@@ -106,20 +106,20 @@ def _lies_there(files: Files, path: str) -> bool:
         return True
 
 
-def _records(files: Files, last: int) -> tuple[dict[int, Record], dict[int, str]]:
+def _records(files: Files, last: int) -> tuple[dict[int, Commit], dict[int, str]]:
     """The sound records by number, and what is wrong with others: up to this number, and as many as follow."""
-    records: dict[int, Record] = {}
+    records: dict[int, Commit] = {}
     faults: dict[int, str] = {}
     marks: set[str] = set()
     for number in count(1):
         try:
-            record = log.read_record(files, number)
+            record = log.read_commit(files, number)
         except DamagedFile as error:
             faults[number] = str(error)
             continue
-        if record and record.mark not in marks:
+        if record and record.commit_uuid not in marks:
             records[number] = record
-            marks.add(record.mark)
+            marks.add(record.commit_uuid)
         elif record:
             faults[number] = "It is a copy of an earlier one."
         elif number <= last:

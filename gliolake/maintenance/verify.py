@@ -31,7 +31,7 @@ from gliolake.storage.layout import QUARANTINE, kind
 from gliolake.storage.parquet import open_parquet, rows_of
 from gliolake.storage.quarantine import DAY, bring_back, held_back, listed
 from gliolake.storage.rows import keys_of
-from gliolake.storage.snapshot import DataFile, State
+from gliolake.storage.snapshot import DataFile, Snapshot
 
 REPLACED, FOREIGN, UNCOMMITTED, HALF_WRITTEN = "replaced file", "foreign file", "uncommitted file", "temporary file"
 DISPLACED = "displaced file"
@@ -172,7 +172,7 @@ def _log_damage(history: History) -> Iterator[Finding]:
         yield Finding(CHECKPOINT, path, "the records have what it had; no row is lost", lasting=bool(history.lost))
 
 
-def _damage(files: Files, state: State) -> Iterator[tuple[DataFile, Finding]]:
+def _damage(files: Files, state: Snapshot) -> Iterator[tuple[DataFile, Finding]]:
     with track("checking files", len(state.files)) as advance:
         for path in sorted(state.files):
             file = state.files[path]

@@ -20,7 +20,7 @@ from gliolake.errors import DamagedFile, GliolakeError, NewerLake, Obstructed, O
 from gliolake.storage.backend.files import Files
 from gliolake.storage.layout import MARKER
 from gliolake.storage.log_entries import digest_of_the_rest, encode, parse_files
-from gliolake.storage.snapshot import Record, State
+from gliolake.storage.snapshot import Commit, Snapshot
 
 FORMAT = 3
 """Version of everything this module writes and of the tables (``gliolake.schema``). A lake with another is
@@ -86,7 +86,7 @@ def read_bytes(files: Files, path: str) -> bytes | None:
         ) from error
 
 
-def read_record(files: Files, version: int) -> Record | None:
+def read_commit(files: Files, version: int) -> Commit | None:
     """The record of this number, or None where there is none yet.
 
     Raises:
@@ -101,17 +101,18 @@ def read_record(files: Files, version: int) -> Record | None:
     try:
         if not content["after"] < version:
             raise ValueError("it is that of another commit")
-        run_id, committed, mark = (str(content[name]) for name in ("run_id", "committed", "mark"))
-        return Record(version, run_id, committed, parse_files(content["added"]), parse_files(content["removed"]), mark)
+        added, removed = parse_files(content["added"]), parse_files(content["removed"])
+        run_id, committed, commit_uuid = (str(content[name]) for name in ("run_id", "committed", "commit_uuid"))
+        return Commit(version, run_id, committed, added, removed, commit_uuid)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(files, path, error) from error
 
 
-def write_record(files: Files, record: Record, others: Iterable[int] = ()) -> Record | None:
+def write_commit(files: Files, record: Commit, others: Iterable[int] = ()) -> Commit | None:
     """Make a commit visible under its number or, where that is taken, the first of ``others`` that is not.
 
     What is written does not hold the number, so that it need not be written again when rivals take one. It says after
-    which commit it was begun, and the record's mark: by them a record that was copied to another number is known.
+    which commit it was begun, and its commit_uuid: by them a record that was copied to another number is known.
 
     Args:
         files: the lake's.
@@ -138,7 +139,7 @@ def write_record(files: Files, record: Record, others: Iterable[int] = ()) -> Re
     return replace(record, version=int(PurePosixPath(path).stem)) if path else None
 
 
-def checkpoint_due(state: State) -> bool:
+def checkpoint_due(state: Snapshot) -> bool:
     """Whether the state at this version is to be written out: the more files it has, the more seldom."""
     files = sum(map(len, state.parts.values()))
     every = CHECKPOINT_EVERY
@@ -147,7 +148,7 @@ def checkpoint_due(state: State) -> bool:
     return state.version % every == 0
 
 
-def write_checkpoint(files: Files, state: State) -> None:
+def write_checkpoint(files: Files, state: Snapshot) -> None:
     """Write the state out, unless nobody would read as much. Any process may: it is a function of the version."""
     content = {
         "format": FORMAT,
@@ -161,7 +162,7 @@ def write_checkpoint(files: Files, state: State) -> None:
     files.put(NEWEST, encode({"format": FORMAT, "version": state.version}))
 
 
-def latest_state(files: Files, known: State | None = None) -> tuple[State, list[Record]]:
+def latest_snapshot(files: Files, known: Snapshot | None = None) -> tuple[Snapshot, list[Commit]]:
     """The newest state, and the records read to reach it from ``known`` or from the newest checkpoint.
 
     Who opens a lake, so has no ``known`` state, also looks whether one record is missing: a commit would take its
@@ -172,14 +173,14 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
         NewerLake, OlderLake: another version of gliolake wrote one.
     """
     state = _newest_checkpoint(files) if known is None else known
-    read: list[Record] = []
+    read: list[Commit] = []
     marks: set[str] = set()
     while True:
         number = state.version + len(read) + 1
-        if record := read_record(files, number):
-            if record.mark in marks:
+        if record := read_commit(files, number):
+            if record.commit_uuid in marks:
                 raise _damaged(files, record_path(number), "it is a copy of an earlier one")
-            marks.add(record.mark)
+            marks.add(record.commit_uuid)
             read.append(record)
         elif known is not None or read_bytes(files, record_path(number + 1)) is None:
             return _after(state, read), read
@@ -187,7 +188,7 @@ def latest_state(files: Files, known: State | None = None) -> tuple[State, list[
             raise _damaged(files, record_path(number), "it is missing, and a later one is there")
 
 
-def _after(state: State, records: list[Record]) -> State:
+def _after(state: Snapshot, records: list[Commit]) -> Snapshot:
     if not records:
         return state
     try:
@@ -196,12 +197,12 @@ def _after(state: State, records: list[Record]) -> State:
         raise DamagedFile(str(error), hint=ADVICE) from error
 
 
-def _newest_checkpoint(files: Files) -> State:
+def _newest_checkpoint(files: Files) -> Snapshot:
     if known := read_checkpoint(files, looked_up(files)):
         return known
     found = sorted((e.path for e in files.list(FOLDER) if e.path.endswith(".state.json")), reverse=True)
     # An older checkpoint than a damaged one, or the records alone, give the same state.
-    return next((state for path in found if (state := read_checkpoint(files, path))), State())
+    return next((state for path in found if (state := read_checkpoint(files, path))), Snapshot())
 
 
 def looked_up(files: Files) -> str:
@@ -213,14 +214,14 @@ def looked_up(files: Files) -> str:
         return ""
 
 
-def read_checkpoint(files: Files, path: str) -> State | None:
+def read_checkpoint(files: Files, path: str) -> Snapshot | None:
     """The state in a checkpoint; None where there is none, or it is damaged."""
     try:
         content = _parse(files, path, (path and read_bytes(files, path)) or b"")
         version = content["version"]
         if type(version) is not int or checkpoint_path(version) != path:
             return None  # it is the state at another version
-        return State.of(version, parse_files(content["files"]))
+        return Snapshot.of(version, parse_files(content["files"]))
     except (DamagedFile, KeyError, TypeError, ValueError):
         return None
 

@@ -161,7 +161,7 @@ class DataFiles:
                 )
 
     def _missing(self, file: DataFile) -> GliolakeError:
-        state, _ = log.latest_state(self.files)
+        state, _ = log.latest_snapshot(self.files)
         if file.path in state.files:
             return self._damaged(file, "is missing")
         return StaleSnapshot(

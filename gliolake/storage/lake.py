@@ -28,7 +28,7 @@ from gliolake.storage import commit_log as log
 from gliolake.storage.backend.opening import open_files
 from gliolake.storage.data_files import DataFiles
 from gliolake.storage.rows import Rows, conform, split
-from gliolake.storage.snapshot import DataFile, Record, State
+from gliolake.storage.snapshot import Commit, DataFile, Snapshot
 from gliolake.storage.transaction import Transaction
 
 PATIENCE = 120.0
@@ -52,11 +52,11 @@ class Lake:
         self.files = open_files(root, linked)
         check_text(self.files.root)
         self.root = self.files.root
-        self.before_change: Callable[[], None] | None = None
+        self.on_first_commit: Callable[[], None] | None = None
         """Called once, when this lake is about to commit for the first time."""
-        self._state, _ = log.latest_state(self.files)
-        self.data = DataFiles(self.files, new=self._state.version == 0)
-        if self._state.version == 0:
+        self._snapshot, _ = log.latest_snapshot(self.files)
+        self.data = DataFiles(self.files, new=self._snapshot.version == 0)
+        if self._snapshot.version == 0:
             self._check_new(create)
 
     def _check_new(self, create: bool) -> None:
@@ -72,10 +72,10 @@ class Lake:
         """Number of the newest commit; 0 for a lake with none."""
         return self.state().version
 
-    def state(self) -> State:
+    def state(self) -> Snapshot:
         """The newest state. Costs one look for each commit made since the last call."""
-        self._state, _ = log.latest_state(self.files, self._state)
-        return self._state
+        self._snapshot, _ = log.latest_snapshot(self.files, self._snapshot)
+        return self._snapshot
 
     def read(self, name: str, where: Mapping[str, Any] | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """The committed rows of a table.
@@ -113,7 +113,7 @@ class Lake:
         self.data.put(file.path for file in files)
         return files
 
-    def transact(self, build: Callable[[Transaction], None], *, run_id: str) -> Record | None:
+    def transact(self, build: Callable[[Transaction], None], *, run_id: str) -> Commit | None:
         """Build a transaction and commit it; None where it changes nothing.
 
         Args:
@@ -136,8 +136,8 @@ class Lake:
                 continue
             if not transaction.changes():
                 return None
-            if self.before_change:
-                look, self.before_change = self.before_change, None
+            if self.on_first_commit:
+                look, self.on_first_commit = self.on_first_commit, None
                 look()
             if record := self._commit(transaction):
                 return record
@@ -147,15 +147,15 @@ class Lake:
             hint="Nothing of this commit was lost or half done. Run the command again when fewer others write.",
         )
 
-    def _commit(self, transaction: Transaction) -> Record | None:
+    def _commit(self, transaction: Transaction) -> Commit | None:
         """Take the next free number, stepping over commits that leave alone what the transaction read."""
         state = transaction.snapshot
 
         def later_numbers() -> Iterator[int]:
             nonlocal state
             while True:
-                state, rivals = log.latest_state(self.files, state)
-                if any(transaction.rests_on(file) for rival in rivals for file in rival.touches()):
+                state, rivals = log.latest_snapshot(self.files, state)
+                if any(transaction.conflicts_with(file) for rival in rivals for file in rival.touches()):
                     return
                 yield state.version + 1
 
@@ -164,12 +164,12 @@ class Lake:
         self.data.put(file.path for file in added)
         self.data.make_sure_of(staged)
         now = datetime.now(UTC).isoformat(timespec="microseconds")
-        wanted = Record(state.version + 1, transaction.run_id, now, added, removed)
-        record = log.write_record(self.files, wanted, later_numbers())
+        wanted = Commit(state.version + 1, transaction.run_id, now, added, removed)
+        record = log.write_commit(self.files, wanted, later_numbers())
         if record:
             # A repair may have moved them before the record was there (``gliolake.maintenance.repair``).
             self.data.make_sure_of(added)
-            self._state = state.after([record])
-            if log.checkpoint_due(self._state):
-                log.write_checkpoint(self.files, self._state)
+            self._snapshot = state.after([record])
+            if log.checkpoint_due(self._snapshot):
+                log.write_checkpoint(self.files, self._snapshot)
         return record

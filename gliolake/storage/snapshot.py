@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 from gliolake.errors import GliolakeError
 
-Part: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
+Partition: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """A table, and the values of its partition columns."""
 
-Range: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
+KeyRange: TypeAlias = tuple[tuple[Any, ...], tuple[Any, ...]]
 """The smallest and the largest of some primary keys."""
 
 
@@ -36,7 +36,7 @@ class DataFile:
     last: tuple[Any, ...]
 
     @property
-    def part(self) -> Part:
+    def part(self) -> Partition:
         """The part of the lake that it belongs to."""
         return self.table, frozenset(self.partition.items())
 
@@ -45,16 +45,16 @@ class DataFile:
         own = self.partition
         return self.table == table and all(own.get(column, value) == value for column, value in partition.items())
 
-    def may_hold(self, keys: Range) -> bool:
+    def may_hold(self, keys: KeyRange) -> bool:
         """Whether keys in this range may be among its own."""
         return self.first <= keys[1] and keys[0] <= self.last
 
 
 @dataclass(frozen=True)
-class Record:
+class Commit:
     """One commit: what it added and removed, the run it belongs to, and when (ISO 8601, UTC).
 
-    mark: makes it unlike a rival's who commits the same at the same moment.
+    commit_uuid: makes it unlike a rival's who commits the same at the same moment.
     """
 
     version: int
@@ -62,7 +62,7 @@ class Record:
     committed: str
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]
-    mark: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
+    commit_uuid: str = field(default_factory=lambda: uuid.uuid4().hex, compare=False)
 
     def touches(self) -> Iterator[DataFile]:
         """The files added and removed."""
@@ -71,16 +71,16 @@ class Record:
 
 
 @dataclass(frozen=True)
-class State:
+class Snapshot:
     """The lake at a version: the files of each part, by path. Version 0 is an empty lake."""
 
     version: int = 0
-    parts: Mapping[Part, Mapping[str, DataFile]] = field(default_factory=dict)
+    parts: Mapping[Partition, Mapping[str, DataFile]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, version: int, files: Iterable[DataFile]) -> State:
+    def of(cls, version: int, files: Iterable[DataFile]) -> Snapshot:
         """The lake that has these files."""
-        parts: dict[Part, dict[str, DataFile]] = defaultdict(dict)
+        parts: dict[Partition, dict[str, DataFile]] = defaultdict(dict)
         for file in files:
             parts[file.part][file.path] = file
         return cls(version, dict(parts))
@@ -90,16 +90,16 @@ class State:
         """All files by path."""
         return {path: file for part in self.parts.values() for path, file in part.items()}
 
-    def after(self, records: Iterable[Record]) -> State:
+    def after(self, records: Iterable[Commit]) -> Snapshot:
         """The state once the records that follow it are applied, at the cost of the parts they touch.
 
         Raises:
             GliolakeError: a record removes a file that is not there.
         """
         version, parts = self.version, dict(self.parts)
-        touched: dict[Part, dict[str, DataFile]] = {}
+        touched: dict[Partition, dict[str, DataFile]] = {}
 
-        def to_change(part: Part) -> dict[str, DataFile]:
+        def to_change(part: Partition) -> dict[str, DataFile]:
             if part not in touched:
                 parts[part] = touched[part] = dict(parts.get(part, {}))
             return touched[part]
@@ -111,10 +111,10 @@ class State:
                     raise GliolakeError(f"Commit {version} removes {file.path}, which no commit before it added.")
             for file in record.added:
                 to_change(file.part)[file.path] = file
-        return State(version, {part: files for part, files in parts.items() if files})
+        return Snapshot(version, {part: files for part, files in parts.items() if files})
 
     def of_table(
-        self, table: str, partition: Mapping[str, Any] | None = None, keys: Range | None = None
+        self, table: str, partition: Mapping[str, Any] | None = None, keys: KeyRange | None = None
     ) -> list[DataFile]:
         """The files of a table, in the order of their paths, whose partition agrees with ``partition``.
 

@@ -17,7 +17,7 @@ from gliolake.schema.registry import table_named
 from gliolake.schema.types import Table
 from gliolake.storage.data_files import DataFiles
 from gliolake.storage.rows import Key, Rows, as_dicts, conform, differs, keys_of, same_content, show_key, split
-from gliolake.storage.snapshot import DataFile, Range, State
+from gliolake.storage.snapshot import DataFile, KeyRange, Snapshot
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Read:
 
     table: str
     partition: Mapping[str, str]
-    keys: Range | None
+    keys: KeyRange | None
 
     def covers(self, file: DataFile) -> bool:
         """Whether rows of ``file`` may be among what was looked at."""
@@ -36,7 +36,7 @@ class Read:
 class Transaction:
     """Changes to the lake that become visible together. It sees its own changes, and what it reads it rests on."""
 
-    def __init__(self, data: DataFiles, snapshot: State, run_id: str) -> None:
+    def __init__(self, data: DataFiles, snapshot: Snapshot, run_id: str) -> None:
         self.data = data
         self.snapshot = snapshot
         self.run_id = run_id
@@ -98,7 +98,7 @@ class Transaction:
         table = table_named(name)
         self._drop(table, {}, {tuple(row[column] for column in table.key) for row in as_dicts(rows)})
 
-    def exchange(self, name: str, before: Rows, after: Rows) -> None:
+    def replace_rows(self, name: str, before: Rows, after: Rows) -> None:
         """Put the rows ``after`` in place of the rows ``before``, touching only what differs.
 
         Raises:
@@ -139,11 +139,11 @@ class Transaction:
         removed = tuple(self._removed[path] for path in sorted(self._removed))
         return added, removed
 
-    def rests_on(self, file: DataFile) -> bool:
+    def conflicts_with(self, file: DataFile) -> bool:
         """Whether ``file`` may hold something this transaction has looked for."""
         return any(read.covers(file) for read in self._reads)
 
-    def _live(self, table: Table, where: Mapping[str, Any] | None, keys: Range | None = None) -> list[DataFile]:
+    def _live(self, table: Table, where: Mapping[str, Any] | None, keys: KeyRange | None = None) -> list[DataFile]:
         """The files of part of a table that may hold keys in a range, or all; with this transaction's own changes.
 
         The transaction rests on them from then on.

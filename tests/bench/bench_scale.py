@@ -332,7 +332,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
         for first in range(0, count, 500):
             added = tuple(made_up(real, number) for number in range(first, min(first + 500, count)))
             version += 1
-            log.write_record(lake.files, log.Record(version, "made", "2026-01-01T00:00:00", added, ()))
+            log.write_commit(lake.files, log.Commit(version, "made", "2026-01-01T00:00:00", added, ()))
         _, checkpoint = timed(lambda lake=lake: log.write_checkpoint(lake.files, lake.state()))
         figures = {
             "opening": middle(rounds, partial(alone, "opening", root)),

@@ -35,7 +35,7 @@ from gliolake.sql.phi.patterns import kinds_in, shape_in
 from gliolake.storage import commit_log as log
 from gliolake.storage.backend.local import LocalFiles
 from gliolake.storage.log_entries import canonical
-from gliolake.storage.snapshot import State
+from gliolake.storage.snapshot import Snapshot
 
 _FOLDER = tempfile.TemporaryDirectory(prefix="gliolake-fuzz-")
 BRATS = load_cohort("brats21")
@@ -146,11 +146,11 @@ def commits(data: bytes) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
         with contextlib.suppress(GliolakeError):
-            if record := log.read_record(files, 1):
-                State().after([record])
+            if record := log.read_commit(files, 1):
+                Snapshot().after([record])
                 assert all(".." not in Path(file.path).parts for file in record.touches())
         with contextlib.suppress(GliolakeError):
-            log.latest_state(files)
+            log.latest_snapshot(files)
 
 
 def _with_digest(data: bytes) -> Iterator[bytes]:

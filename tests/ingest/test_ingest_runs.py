@@ -24,7 +24,7 @@ from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans.images import ReadScan, reading_failed
 from gliolake.sql.catalog import connect
 from gliolake.sql.status import LATELY, status
-from gliolake.storage.commit_log import read_record
+from gliolake.storage.commit_log import read_commit
 from gliolake.storage.lake import Lake
 
 NOWHERE = "tcp://127.0.0.1:9"
@@ -354,7 +354,7 @@ def test_a_repair_that_takes_links_out_finds_them_anew_in_the_same_commit(lake: 
     assert json.loads(done.stdout)["findings"][0]["table"] == "links", done.output
     reopened = Lake(lake.root)
     assert rows(reopened, "links", "kind", "scan_a", "scan_b") == before != []
-    removed, *others = [read_record(lake.files, number) for number in range(version + 1, reopened.version + 1)]
+    removed, *others = [read_commit(lake.files, number) for number in range(version + 1, reopened.version + 1)]
     assert removed is not None
     assert [touched.table for touched in removed.removed] == ["links"]
     assert "links" in {added.table for added in removed.added}

@@ -18,7 +18,7 @@ from gliolake.errors import ReadOnlyLake, StorageFull
 from gliolake.maintenance.verify import verify
 from gliolake.storage import commit_log as log
 from gliolake.storage.lake import Lake
-from gliolake.storage.snapshot import State
+from gliolake.storage.snapshot import Snapshot
 from gliolake.storage.transaction import Transaction
 
 
@@ -107,7 +107,7 @@ def test_a_clock_set_back_changes_neither_the_order_of_commits_nor_what_is_clear
     assert {finding.kind for finding in found.findings} == {"uncommitted file", "replaced file"}
     assert all(finding.young for finding in found.findings)
     assert len(list(Path(lake.root, "labels", "cohort=staged").iterdir())) == 1
-    _, records = log.latest_state(lake.files, State())
+    _, records = log.latest_snapshot(lake.files, Snapshot())
     assert [record.run_id for record in records] == ["r0", "r1", "r2"]
     assert [record.committed for record in records] == sorted((r.committed for r in records), reverse=True)
     rows = Lake(lake.root).read("labels").to_pylist()

@@ -18,7 +18,7 @@ from gliolake.storage import commit_log as log
 from gliolake.storage.backend.files import Entry
 from gliolake.storage.backend.local import LocalFiles
 from gliolake.storage.lake import Lake
-from gliolake.storage.snapshot import DataFile, Record, State
+from gliolake.storage.snapshot import Commit, DataFile, Snapshot
 
 FILES = st.builds(
     lambda table, cohort, first, width: DataFile(
@@ -39,9 +39,9 @@ FILES = st.builds(
 
 
 @st.composite
-def histories(draw: st.DrawFn) -> list[Record]:
+def histories(draw: st.DrawFn) -> list[Commit]:
     """Records that add files and remove some of those that are there."""
-    records: list[Record] = []
+    records: list[Commit] = []
     there: dict[str, DataFile] = {}
     for version in range(1, draw(st.integers(0, 8)) + 1):
         removed = draw(
@@ -51,21 +51,21 @@ def histories(draw: st.DrawFn) -> list[Record]:
         for file in removed:
             del there[file.path]
         there.update((file.path, file) for file in added)
-        records.append(Record(version, "run", "2026-01-01T00:00:00", tuple(added), tuple(removed)))
+        records.append(Commit(version, "run", "2026-01-01T00:00:00", tuple(added), tuple(removed)))
     return records
 
 
 @given(histories(), st.integers(0, 8), st.integers(0, 20), st.integers(0, 20))
 def test_a_state_is_what_its_records_left_however_they_are_replayed(
-    records: list[Record], halfway: int, one: int, other: int
+    records: list[Commit], halfway: int, one: int, other: int
 ) -> None:
     expected: dict[str, DataFile] = {}
     for record in records:
         for file in record.removed:
             del expected[file.path]
         expected.update((file.path, file) for file in record.added)
-    half = State().after(records[:halfway])
-    states = [State().after(records), half.after(records[halfway:]), State.of(len(records), expected.values())]
+    half = Snapshot().after(records[:halfway])
+    states = [Snapshot().after(records), half.after(records[halfway:]), Snapshot.of(len(records), expected.values())]
     span = (min(one, other),), (max(one, other),)
     for state in states:
         assert (state.version, state.files) == (len(records), expected)
@@ -77,13 +77,13 @@ def test_a_state_is_what_its_records_left_however_they_are_replayed(
             if file.partition["cohort"] == "a" and file.last >= span[0] and file.first <= span[1]
         ]
         assert state.of_table("labels", {"cohort": "a"}, span) == near
-    assert half == State().after(records[:halfway])  # a snapshot stays as it was
+    assert half == Snapshot().after(records[:halfway])  # a snapshot stays as it was
 
 
 def test_a_record_that_removes_what_is_not_there_is_refused() -> None:
     file = DataFile("labels", "labels/x", {"cohort": "a"}, 1, 1, "0" * 64, ("1",), ("1",))
     with pytest.raises(GliolakeError, match="Commit 7 removes labels/x"):
-        State(6).after([Record(7, "run", "2026-01-01T00:00:00", (), (file,))])
+        Snapshot(6).after([Commit(7, "run", "2026-01-01T00:00:00", (), (file,))])
 
 
 @pytest.mark.parametrize("files", [1, 1_000, 100_000])
@@ -91,7 +91,7 @@ def test_what_a_commit_pays_for_checkpoints_does_not_grow_with_the_lake(files: i
     file = DataFile("labels", "labels/x", {}, 1, 1, "0" * 64, ("1",), ("1",))
     parts = {file.part: dict.fromkeys(map(str, range(files)), file)}
     commits = 2_000
-    due = [version for version in range(1, commits + 1) if log.checkpoint_due(State(version, parts))]
+    due = [version for version in range(1, commits + 1) if log.checkpoint_due(Snapshot(version, parts))]
     assert due
     assert due[0] >= log.CHECKPOINT_EVERY
     assert len(due) * files / commits <= log.CHECKPOINT_FILES
@@ -116,35 +116,35 @@ def test_opening_a_lake_costs_the_commits_since_its_checkpoint_and_no_listing(tm
     for number in range(2 * log.CHECKPOINT_EVERY + 3):
         lake.transact(lambda tx, n=number: tx.append("labels", [label(n)]), run_id="r")
     files = Counted(tmp_path)
-    state, read = log.latest_state(files)
+    state, read = log.latest_snapshot(files)
     assert (state, len(read)) == (lake.state(), 3)
     assert files.asked <= 7
     newest = tmp_path / log.NEWEST
     lying = newest.read_bytes().replace(b'"version":100', b'"version":50')
     for said in (b"", b"{}", lying, None):
         newest.unlink() if said is None else newest.write_bytes(said)
-        assert log.latest_state(Counted(tmp_path))[0] == state
-    log.write_checkpoint(files, State().after(log.latest_state(files, State())[1][:50]))
-    assert log.latest_state(Counted(tmp_path))[0] == state  # a slower rival's word for an older checkpoint
+        assert log.latest_snapshot(Counted(tmp_path))[0] == state
+    log.write_checkpoint(files, Snapshot().after(log.latest_snapshot(files, Snapshot())[1][:50]))
+    assert log.latest_snapshot(Counted(tmp_path))[0] == state  # a slower rival's word for an older checkpoint
 
 
 def test_no_change_of_a_byte_of_the_log_goes_unseen(tmp_path: Path, label: Any) -> None:
     lake = Lake(tmp_path, create=True)
     lake.transact(lambda tx: tx.append("labels", [label(1), label(2, cohort="ucsf_pdgm")]), run_id='",sha256":"0')
     log.write_checkpoint(lake.files, lake.state())
-    record, state = log.read_record(lake.files, 1), lake.state()
+    record, state = log.read_commit(lake.files, 1), lake.state()
     for path in (log.record_path(1), log.checkpoint_path(1)):
         place = tmp_path / path
         whole = place.read_bytes()
         for changed in changes(whole):
             place.write_bytes(changed)
             try:
-                seen = log.read_checkpoint(lake.files, path) if "state" in path else log.read_record(lake.files, 1)
+                seen = log.read_checkpoint(lake.files, path) if "state" in path else log.read_commit(lake.files, 1)
                 assert seen is None
             except (DamagedFile, NewerLake):
                 pass
         place.write_bytes(whole)
-    assert log.read_record(lake.files, 1) == record
+    assert log.read_commit(lake.files, 1) == record
     assert log.read_checkpoint(lake.files, log.checkpoint_path(1)) == state
 
 

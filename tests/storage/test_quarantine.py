@@ -178,14 +178,14 @@ def test_a_commit_of_staged_files_that_are_gone_is_not_made_and_says_so(lake: La
 
 
 def repaired_before_the_record(lake: Lake, rival: Lake, patch: pytest.MonkeyPatch) -> None:
-    write = log.write_record
+    write = log.write_commit
 
     def late(*given: Any) -> Any:
-        patch.setattr(log, "write_record", write)
+        patch.setattr(log, "write_commit", write)
         verify(rival, repair=True, grace=-1)
         return write(*given)
 
-    patch.setattr(log, "write_record", late)
+    patch.setattr(log, "write_commit", late)
 
 
 def committed_before_the_move(lake: Lake, rival: Lake, patch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from gliolake.storage.lake import Lake
 from gliolake.storage.layout import data_path
 from gliolake.storage.log_entries import encode
 from gliolake.storage.parquet import check_parquet, write_parquet
-from gliolake.storage.snapshot import DataFile, Record
+from gliolake.storage.snapshot import Commit, DataFile
 from tests.support.rows import label, row
 
 LABELS = TABLES["labels"]
@@ -42,7 +42,7 @@ def forge(lake: Lake, data: bytes, **said: Any) -> DataFile:
     keys = {name: key_like(key) for name, key in keys.items()}
     file = DataFile("labels", path, partition, **{"rows": 20, "bytes": len(data), "sha256": digest, **keys, **said})
     lake.files.put(path, data)
-    assert log.write_record(lake.files, Record(lake.version + 1, "r", "2026-01-01T00:00:00", (file,), ()))
+    assert log.write_commit(lake.files, Commit(lake.version + 1, "r", "2026-01-01T00:00:00", (file,), ()))
     return file
 
 
@@ -298,7 +298,7 @@ def test_what_a_record_says_that_gliolake_would_not_write_makes_it_a_damaged_one
     lake.files.put(path, encode(content))
     if where == "record":
         with pytest.raises(DamagedFile, match="not a whole commit record"):
-            log.read_record(lake.files, 1)
+            log.read_commit(lake.files, 1)
     else:
         assert log.read_checkpoint(lake.files, path) is None
         assert Lake(lake.root).read("labels").num_rows == 2  # from the record
