@@ -8,7 +8,7 @@ import hashlib
 from importlib.resources import files
 from typing import Any
 
-from gliolake.atomic import Own, marked
+from gliolake.target import Own, marked
 
 
 def own_page(kind: str, mark: str) -> Own:

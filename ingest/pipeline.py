@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gliolake.cluster.client import commit_in_batches
 from gliolake.cluster.failures import unless_all_fail
+from gliolake.cluster.tasks import commit_in_batches
 from gliolake.errors import InputError
 from gliolake.ingest.cohorts.description import Cohort, cohorts_of_rows, known_cohorts, load_cohort
 from gliolake.ingest.exclusions import CHANGED_FILE, SAME_ID, Row, merged
@@ -212,7 +212,8 @@ def _outcomes(cohort: Cohort, waiting: Sequence[FoundScan], *, scheduler: str | 
     """Scans as they are read, on a cluster. A failure that nobody foresaw is an outcome too."""
     if not waiting or cohort.images is None:
         return
-    from gliolake.cluster.client import map_tasks, open_cluster
+    from gliolake.cluster.client import open_cluster
+    from gliolake.cluster.tasks import map_tasks
     from gliolake.ingest.scans.images import ReadScan, read_scan, reading_failed
 
     with open_cluster(scheduler, workers) as client:

@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from gliolake.atomic import Own, replaced_path
+from gliolake.atomic import replaced_path
 from gliolake.collections import COLLECTIONS, parts
 from gliolake.errors import within
 from gliolake.schema.features import FEATURE_LENGTH
@@ -32,6 +32,7 @@ from gliolake.sql.definitions import definitions, view_statements
 from gliolake.sql.memory_file import NO_JOURNAL
 from gliolake.sql.statements import identifier, literal
 from gliolake.storage.lake import Lake
+from gliolake.target import Own
 
 COMPATIBLE = "v1.0.0"
 """Storage version of a written catalog: DuckDB 1.0 and all later clients open it."""

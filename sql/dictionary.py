@@ -14,13 +14,14 @@ from pathlib import Path
 
 import duckdb
 
-from gliolake.atomic import marked, replaced
+from gliolake.atomic import replaced
 from gliolake.process.signals import temporary_folder
 from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect
+from gliolake.sql.cells import RULES
 from gliolake.sql.definitions import Definition, definitions
-from gliolake.sql.export.cells import RULES
 from gliolake.storage.lake import Lake
+from gliolake.target import marked
 
 DOCUMENT = Path("docs/data-dictionary.md")
 REMAKE = f"gliolake dictionary --output {DOCUMENT} --overwrite"

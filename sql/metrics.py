@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from gliolake.atomic import Own, replaced_path
+from gliolake.atomic import replaced_path
 from gliolake.errors import InputError
 from gliolake.schema.features import BRANCHES
 from gliolake.sql.status import Status
+from gliolake.target import Own
 
 ENDING = ".prom"
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from gliolake.errors import InputError, first_line, unknown_name
 from gliolake.sql.catalog import connect, damage_named, relations
+from gliolake.sql.cells import plain
 from gliolake.sql.connection import waited_for
-from gliolake.sql.export.cells import plain
 from gliolake.sql.export.table import write as write_rows
 from gliolake.sql.next_step import why_empty
 from gliolake.storage.lake import Lake

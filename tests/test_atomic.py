@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from gliolake.atomic import Own, check_target, marked, replaced, replaced_folder, replaced_path
+from gliolake.atomic import replaced, replaced_folder, replaced_path
 from gliolake.errors import InputError, StorageFull
 from gliolake.storage.lake import Lake
+from gliolake.target import Own, check_target, marked
 from tests.support.rows import label
 
 NOTES = marked("a page of notes", opens=b"<notes", bears=b"by gliolake", ends=b"</notes>")
@@ -238,13 +239,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from gliolake import atomic
+from gliolake.target import Own
 target, when = Path(sys.argv[1]), sys.argv[2]
 if when == "between":
     atomic.Path.rename, rename = lambda path, to: path.name == "new" and os.kill(os.getpid(), 9) or rename(path, to), \\
         atomic.Path.rename
 else:
     os.fsync = lambda handle: os.kill(os.getpid(), 9)
-box = atomic.Own(kind="a box", recognises=lambda folder: {path.name for path in folder.iterdir()} == {"a", "b"})
+box = Own(kind="a box", recognises=lambda folder: {path.name for path in folder.iterdir()} == {"a", "b"})
 with atomic.replaced_folder(target, overwrite=True, own=box) as part:
     (part / "a").write_text("after")
     (part / "b").write_text("after")

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from gliolake.analysis.case.answer import Answer
 from gliolake.analysis.html_page import data_uri, html_page, own_page
-from gliolake.atomic import PNG, Own, check_target, replaced
+from gliolake.atomic import replaced
 from gliolake.features.clips import ClipSettings
 from gliolake.modeling.export.card import NOT_A_DEVICE
 from gliolake.modeling.export.neighbours import NEAREST
 from gliolake.modeling.export.recalibration import COVERS
+from gliolake.target import PNG, Own, check_target
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.special import betaincc, betainccinv
 
 from gliolake.errors import InputError
-from gliolake.modeling.data.harmonisation import FEWEST, fit_combat
+from gliolake.modeling.models.harmonisation import FEWEST, fit_combat
 
 MOST_COMPONENTS = 128
 """Principal components of a modality at most; and never more than half as many as there are scans, since vectors

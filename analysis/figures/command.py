@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from gliolake.analysis.figures.registry import FIGURES, Drawn, drawn
 from gliolake.analysis.figures.style import SVG
 from gliolake.analysis.study.published import the_study
-from gliolake.atomic import PNG, Own, check_target, replaced
+from gliolake.atomic import replaced
 from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
+from gliolake.target import PNG, Own, check_target
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

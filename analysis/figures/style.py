@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import RcKeyType
 
 from gliolake.analysis.study.notation import number as plain_number
-from gliolake.atomic import marked
+from gliolake.target import marked
 
 Row = dict[str, Any]
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from gliolake.analysis.study.notation import Row
 from gliolake.analysis.study.published import ask
 from gliolake.errors import InputError
-from gliolake.features.extraction.plan import files_of, scans_of
+from gliolake.features.extraction.plan import files_of
 from gliolake.features.extraction.scan_task import input_digest, possible_branches
 from gliolake.features.preprocessing.volumes import ready_scans
+from gliolake.features.scans import scans_of
 from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gliolake.features.backbones.networks import empty_network
+from gliolake.features.networks.registry import empty_network
 from gliolake.features.weights.selection import ChosenWeights
 from gliolake.features.weights.untrained import untrained_state
 

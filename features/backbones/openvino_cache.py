@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from gliolake import errors
-from gliolake.features.backbones.networks import network_of
 from gliolake.features.backbones.openvino_model import FOLDER_VARIABLE, MODEL, WEIGHTS, Order
+from gliolake.features.networks.registry import network_of
 from gliolake.process.private_folders import cache_folder
 
 REVISION = 1

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake.errors import GliolakeError, StorageFull
 from gliolake.features.backbones.network_state import network_state
-from gliolake.features.backbones.networks import load_network, network_of
 from gliolake.features.backbones.openvino_model import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
+from gliolake.features.networks.registry import load_network, network_of
 from gliolake.features.weights.selection import choose_weights
 from gliolake.schema.features import FEATURE_LENGTH
 

@@ -18,7 +18,7 @@ class Order:
     """A network to make.
 
     Attributes:
-        name: A network of ``gliolake.features.backbones.networks``.
+        name: A network of ``gliolake.features.networks.registry``.
         weights: ``untrained:SEED``; None for the file in the weights folder.
         folder: The weights folder; see ``gliolake.features.weights.folder.weights_folder``.
     """

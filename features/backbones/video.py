@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from gliolake.errors import known_name
-from gliolake.features.backbones.frames import SAMPLINGS, Preprocessing, prepare
 from gliolake.features.backbones.network_state import network_state
-from gliolake.features.backbones.networks import check_precision, network_of
+from gliolake.features.networks.frames import SAMPLINGS, Preprocessing, prepare
+from gliolake.features.networks.registry import check_precision, network_of
 from gliolake.features.weights.selection import choose_weights
 from gliolake.process.threads import calls_at_once
 
@@ -34,13 +34,13 @@ REVISION = 2
 
 
 class VideoBackbone:
-    """One of ``gliolake.features.backbones.networks.NETWORKS`` with weights.
+    """One of ``gliolake.features.networks.registry.NETWORKS`` with weights.
 
     Args:
         name: The network.
         weights: ``untrained:SEED``; None for the file that was added to the weights folder.
-        sampling: A name of ``gliolake.features.backbones.frames.SAMPLINGS``.
-        precision: A name of ``gliolake.features.backbones.networks.PRECISIONS``.
+        sampling: A name of ``gliolake.features.networks.frames.SAMPLINGS``.
+        precision: A name of ``gliolake.features.networks.registry.PRECISIONS``.
         folder: The weights folder; see ``gliolake.features.weights.folder.weights_folder``.
 
     Raises:

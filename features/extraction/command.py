@@ -10,12 +10,13 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from gliolake.cluster.client import commit_in_batches, dashboard_of, map_tasks, open_cluster
+from gliolake.cluster.client import dashboard_of, open_cluster
 from gliolake.cluster.failures import unless_all_fail
+from gliolake.cluster.tasks import commit_in_batches, map_tasks
 from gliolake.features.backbones.mxnet.environment import open_mxnet
 from gliolake.features.backbones.registry import BackboneOptions
 from gliolake.features.clips import ClipSettings
-from gliolake.features.extraction.plan import Plan, make_plan, scans_of
+from gliolake.features.extraction.plan import Plan, make_plan
 from gliolake.features.extraction.preflight import Expected, check_workers, expect, resources_of
 from gliolake.features.extraction.recipe import Choice, Recipe, choose, make_recipe
 from gliolake.features.extraction.report import ExtractReport, FailedScan, SetReport
@@ -28,6 +29,7 @@ from gliolake.features.extraction.scan_task import (
     input_digest,
 )
 from gliolake.features.preprocessing.volumes import NOT_PREPROCESSED, choose_volume_set, ready_scans
+from gliolake.features.scans import scans_of
 from gliolake.features.weights.sources import SOURCES
 from gliolake.log.journal import logger
 from gliolake.runs import start_run

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError
 from gliolake.features.extraction.recipe import Choice, Recipe
 from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, input_digest, possible_branches
 from gliolake.storage.lake import Lake
@@ -71,23 +71,6 @@ def make_plan(lake: Lake, recipes: Sequence[tuple[Choice, Recipe]], scans: Seque
             plan.fingerprints[key] = scan["fingerprint"]
             plan.tasks.append(ScanTask(*key, files, tuple(scan["tumour_box"]), tuple(wanted)))
     return plan
-
-
-def scans_of(lake: Lake, cohorts: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Rows of table scans, of some cohorts or of all, in the order of their names.
-
-    Raises:
-        InputError: a cohort has no scans, or no cohort has.
-    """
-    columns = ["cohort", "scan_id", "files", "tumour_box", "fingerprint", "warnings"]
-    scans = lake.read("scans", columns=columns).to_pylist()
-    known = {scan["cohort"] for scan in scans}
-    if not known:
-        raise InputError("The lake has no scans.", hint="Ingest a cohort's images first: gliolake ingest --images DIR.")
-    for name in cohorts or ():
-        known_name("cohort with scans", name, known)
-    chosen = [scan for scan in scans if not cohorts or scan["cohort"] in cohorts]
-    return sorted(chosen, key=lambda scan: (scan["cohort"], scan["scan_id"]))
 
 
 def files_of(scan: dict[str, Any]) -> tuple[ScanFile, ...]:

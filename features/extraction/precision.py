@@ -15,11 +15,12 @@ from gliolake.errors import InputError
 from gliolake.features.backbones.registry import BackboneOptions, has_choice
 from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import open_checked, work_through
-from gliolake.features.extraction.plan import files_of, scans_of
+from gliolake.features.extraction.plan import files_of
 from gliolake.features.extraction.preflight import expect
 from gliolake.features.extraction.recipe import Choice, choose
 from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, Vector, Wanted, possible_branches
 from gliolake.features.preprocessing.volumes import choose_volume_set, ready_scans
+from gliolake.features.scans import scans_of
 from gliolake.schema.features import BRANCHES
 from gliolake.storage.lake import Lake
 

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from gliolake.cluster.client import commit_in_batches, map_tasks, open_cluster
+from gliolake.cluster.client import open_cluster
 from gliolake.cluster.failures import unless_all_fail
+from gliolake.cluster.tasks import commit_in_batches, map_tasks
 from gliolake.errors import InputError
-from gliolake.features.extraction.plan import scans_of
 from gliolake.features.preprocessing.report import CohortReport, FailedSession, PreprocessReport
 from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.features.preprocessing.task import PREPROCESSING_FAILED, SessionOutcome, SessionTask, preprocess_session
@@ -23,6 +23,7 @@ from gliolake.features.preprocessing.volumes import (
     session_digest,
     volume_set_of,
 )
+from gliolake.features.scans import scans_of
 from gliolake.ingest.cohorts.description import known_cohorts
 from gliolake.ingest.exclusions import exclusion
 from gliolake.log.journal import logger

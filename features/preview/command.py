@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.PngImagePlugin import PngInfo
 
-from gliolake.atomic import PNG, check_target, replaced
+from gliolake.atomic import replaced
 from gliolake.errors import InputError, known_name, unknown_name
 from gliolake.features.clips import ClipSettings
 from gliolake.features.preprocessing.volumes import is_kept, kept_volumes, read_image, steps_left
@@ -23,6 +23,7 @@ from gliolake.ingest.scans.images import REFERENCE, SYNTHETIC
 from gliolake.schema.imaging import MODALITIES
 from gliolake.storage.json_cell import json_cell
 from gliolake.storage.lake import Lake
+from gliolake.target import PNG, check_target
 
 VOLUMES = ("before", "after", "both")
 Box = Sequence[float]

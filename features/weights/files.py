@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake import limits
 from gliolake.errors import InputError
-from gliolake.features.backbones.mxnet.params import LIST_MAGIC
-from gliolake.features.backbones.networks import NETWORKS, UNUSED, expected_shapes, network_of, same_tensors
+from gliolake.features.networks.registry import NETWORKS, UNUSED, expected_shapes, network_of, same_tensors
+from gliolake.features.weights.mxnet_params import LIST_MAGIC
 from gliolake.features.weights.vivit_flax import convert_flax, shorten
 
 if TYPE_CHECKING:

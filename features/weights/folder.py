@@ -19,9 +19,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gliolake.atomic import Own, check_target, replaced_path
+from gliolake.atomic import replaced_path
 from gliolake.errors import GliolakeError, InputError, StorageFull
 from gliolake.features.weights.sources import MXNET, SOURCES, Source, source_of
+from gliolake.target import Own, check_target
 
 if TYPE_CHECKING:
     import torch
@@ -176,8 +177,8 @@ def add_weights(
             run code, or holds something else.
         StorageFull: no space is left.
     """
-    from gliolake.features.backbones.mxnet.params import unpacked
     from gliolake.features.weights.files import file_format
+    from gliolake.features.weights.mxnet_params import unpacked
 
     source_of(name)
     path, kept_as = Path(path), weights_folder(folder) / name
@@ -223,7 +224,7 @@ def _ours(name: str, place: Path) -> set[str]:
 def _check(path: Path, name: str) -> dict[str, torch.Tensor]:
     """Read a file through, as the network's weights; the tensors, but for MXNet's, which only its workers need."""
     if name.startswith(MXNET):
-        from gliolake.features.backbones.mxnet.params import check_params
+        from gliolake.features.weights.mxnet_params import check_params
 
         check_params(path, name.removeprefix(MXNET))
         return {}

@@ -1,4 +1,4 @@
-"""The original flax checkpoint of ViViT-L/16x2 FE, as tensors of ``gliolake.features.backbones.vivit_fe``.
+"""The original flax checkpoint of ViViT-L/16x2 FE, as tensors of ``gliolake.features.networks.vivit_fe``.
 
 Names and layouts are those of scenic/projects/vivit/model.py (SpaceTimeViViT): a dense kernel is (in, out), torch's is
 (out, in); attention kernels have the heads as an axis of their own; the tubelet kernel is (time, row, column, channel,
@@ -17,7 +17,7 @@ from gliolake.features.weights.flax_file import StoredArray, read_flax
 if TYPE_CHECKING:
     import torch
 
-    from gliolake.features.backbones.vivit_fe import Shape
+    from gliolake.features.networks.vivit_fe import Shape
 
 ROOTS = ("params/", "optimizer/target/params/", "optimizer/target/")
 SHOWN = 4
@@ -89,7 +89,7 @@ def convert_flax(path: Path, shape: Shape | None = None) -> dict[str, torch.Tens
     import numpy as np
     import torch
 
-    from gliolake.features.backbones.vivit_fe import Shape
+    from gliolake.features.networks.vivit_fe import Shape
 
     wanted = layouts(shape or Shape())
     stored = _parameters(path)

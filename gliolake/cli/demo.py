@@ -23,7 +23,6 @@ from typing import Any
 
 from rich.text import Text
 
-from gliolake.atomic import Own, check_target
 from gliolake.cli.output import rendered
 from gliolake.errors import GliolakeError
 from gliolake.ingest.scans.images import SYNTHETIC
@@ -32,6 +31,7 @@ from gliolake.ingest.synthetic.files import is_of_cohorts
 from gliolake.modeling.report import Line, Report
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import kind
+from gliolake.target import Own, check_target
 
 MARKER = "DEMO.txt"
 MARKER_TEXT = "Made by `gliolake demo`, which clears this folder when asked by --overwrite. All scans are SYNTHETIC.\n"

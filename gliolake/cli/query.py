@@ -38,12 +38,13 @@ def sql(
 
     Example: gliolake sql "FROM flowchart" --lake lake --format csv
     """
-    from gliolake.atomic import check_target, replaced
+    from gliolake.atomic import replaced
     from gliolake.cli.output.sql import print_answer
     from gliolake.errors import InputError
     from gliolake.log.journal import logger
     from gliolake.sql import query
     from gliolake.sql.questions import question
+    from gliolake.target import check_target
 
     if (statement is None) == (example is None):
         raise InputError("Give one statement, or --example NAME.", hint="--examples lists the examples.")

@@ -24,6 +24,9 @@ Outcome = TypeVar("Outcome")
 PATIENCE = "gliolake.patience"
 """Key of Dask's configuration: seconds without a worker, or a word of the scheduler, after which a command ends."""
 
+MOST_THREADS = "gliolake.most-threads"
+"""Key of Dask's configuration: threads that a cluster may come to have, where their number follows the work."""
+
 LOOK = 1.0
 """Seconds after which workers are counted again."""
 

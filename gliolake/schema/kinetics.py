@@ -16,7 +16,7 @@ CLASSES = Path("data", "kinetics400", "classification.py")
 def kinetics_labels() -> tuple[str, ...]:
     """The 400 classes in words; none where GluonCV is not installed, as in MXNet's workers.
 
-    GluonCV's file cannot be imported (see ``gliolake.features.backbones.gluon_zoo``), so the list is read from its
+    GluonCV's file cannot be imported (see ``gliolake.features.networks.gluon_zoo``), so the list is read from its
     source. It has
     underscores for blanks and hyphens for brackets: ``hurling_-sport-``.
     """

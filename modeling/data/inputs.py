@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from gliolake.errors import InputError, known_name
-from gliolake.modeling.evaluation.crossval import Scans
+from gliolake.modeling.data.scans import Scans
 from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 
 if TYPE_CHECKING:

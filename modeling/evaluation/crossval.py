@@ -10,49 +10,14 @@ import numpy as np
 
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import Fold, assert_no_shared_patients, cut_folds
+from gliolake.modeling.data.scans import Scans
 from gliolake.modeling.evaluation.scores import METRICS, scores
 from gliolake.modeling.models.fitting import fit_all
 from gliolake.modeling.models.problem import Answer, Problem, modality_of
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 
 SPLITS = ("internal", "external")
 """What a figure is of: the test part of a fold, or the external scans."""
-
-
-@dataclass(frozen=True)
-class Scans:
-    """Scans as arrays: values (n, K, 400) float32, NaN in a missing branch; labels (n,) bool; patients (n,) str.
-
-    names: of the K branches; sites (n,) str, "" where not known, or None where none is.
-    """
-
-    values: np.ndarray
-    labels: np.ndarray
-    patients: np.ndarray
-    names: tuple[str, ...] = BRANCHES
-    sites: np.ndarray | None = None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __post_init__(self) -> None:
-        n, branches = len(self.values), len(self.names)
-        if self.values.shape != (n, branches, FEATURE_LENGTH) or {len(self.labels), len(self.patients)} != {n}:
-            raise InputError(
-                f"Scans of shape {self.values.shape} with {len(self.labels)} labels and {len(self.patients)} patients; "
-                f"expected (n, {branches}, {FEATURE_LENGTH}), n and n."
-            )
-        if self.sites is not None and len(self.sites) != n:
-            raise InputError(f"{n} scans with {len(self.sites)} sites.")
-
-    def none(self) -> Scans:
-        """No scan, of the same branches."""
-        return Scans(self.values[:0], self.labels[:0], self.patients[:0], self.names)
-
-    def site_names(self) -> np.ndarray:
-        """(n,) str: the sites, "" where not known."""
-        return np.full(len(self), "") if self.sites is None else self.sites.astype(str)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gliolake.atomic import check_target
 from gliolake.errors import GliolakeError, InputError, known_name
 from gliolake.log.progress import track
 from gliolake.modeling.data.inputs import Cohorts, read_cohorts
@@ -31,6 +30,7 @@ from gliolake.modeling.export.recalibration import RESAMPLES, recalibrate
 from gliolake.modeling.models.fitting import steps
 from gliolake.runs import code_version
 from gliolake.storage.json_cell import json_cell
+from gliolake.target import check_target
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

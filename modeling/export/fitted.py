@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, logit
 
-from gliolake.modeling.evaluation.calibration import SURE
 from gliolake.modeling.export.folder import DAMAGED, NotAModel
+from gliolake.modeling.models.calibration import SURE
 from gliolake.modeling.models.settings import Settings
 from gliolake.process.threads import one_torch_thread
 from gliolake.schema.features import FEATURE_LENGTH

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gliolake.atomic import Own, replaced_folder
+from gliolake.atomic import replaced_folder
 from gliolake.errors import DamagedFile, GliolakeError
+from gliolake.target import Own
 
 SUMS = "SHA256SUMS"
 LARGEST = {

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import expit, logit
 
 from gliolake.modeling.data.validation import as_labels, as_patients, as_scores
-from gliolake.modeling.evaluation.calibration import SURE
+from gliolake.modeling.models.calibration import SURE
 
 RESAMPLES = 1000
 STEPS = 50

@@ -38,7 +38,7 @@ def fit_model(
         answers = fit_networks(model, problem, withholdings, advance)
     if not problem.settings.calibrated:
         return answers
-    from gliolake.modeling.evaluation.calibration import tempered
+    from gliolake.modeling.models.calibration import tempered
 
     return [tempered(answer, problem.labels) for answer in answers]
 
@@ -59,7 +59,7 @@ def _parts(problem: Problem, sites: np.ndarray) -> Iterable[Problem]:
     """The problem, or where each fold has values of its own its folds one by one, in their order."""
     if not problem.settings.harmonise:
         return [problem]
-    from gliolake.modeling.data.harmonisation import METHODS, by_fold
+    from gliolake.modeling.models.harmonisation import METHODS, by_fold
 
     known_name("harmonisation", problem.settings.harmonise, METHODS)
     return by_fold(problem, sites)

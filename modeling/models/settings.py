@@ -27,10 +27,10 @@ class Settings:
             epoch; a scan keeps at least one.
         balanced: scans count in inverse proportion to how frequent their class is in the fitting part.
         calibrated: probabilities are tempered on the scans that training was stopped by
-            (``gliolake.modeling.evaluation.calibration``).
+            (``gliolake.modeling.models.calibration``).
         members: networks trained for each fit, from other random numbers, whose probabilities are averaged.
         harmonise: combat, or empty: what scans of a site have in common is taken away
-            (``gliolake.modeling.data.harmonisation``).
+            (``gliolake.modeling.models.harmonisation``).
     """
 
     branches: tuple[str, ...] = BRANCHES

@@ -9,7 +9,8 @@ import numpy as np
 
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import Fold, assert_no_shared_patients, cut_folds
-from gliolake.modeling.evaluation.crossval import Result, Scans, figures_of
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import Result, figures_of
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.fitting import fit_model, steps
 from gliolake.modeling.models.logistic import log_loss

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gliolake.cluster.client import commit_in_batches, map_tasks, open_cluster
+from gliolake.cluster.client import open_cluster
+from gliolake.cluster.tasks import commit_in_batches, map_tasks
 from gliolake.errors import InputError, known_name
 from gliolake.log.journal import logger
 from gliolake.modeling.experiment import Experiment

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from gliolake.errors import known_name
-from gliolake.modeling.data.harmonisation import METHODS
 from gliolake.modeling.data.inputs import EXTERNAL_VIEWS
 from gliolake.modeling.evaluation.crossval import SPLITS
 from gliolake.modeling.experiment import Experiment
+from gliolake.modeling.models.harmonisation import METHODS
 from gliolake.modeling.models.settings import DEFAULTS, Settings, defaults
 from gliolake.schema.features import BRANCHES
 from gliolake.schema.imaging import LABEL_RULES

@@ -21,12 +21,13 @@ from typing import Any, TypeAlias
 import duckdb
 import pyarrow as pa
 
-from gliolake.atomic import Own, check_target, replaced_folder
+from gliolake.atomic import replaced_folder
 from gliolake.errors import known_name
 from gliolake.runs import code_version
 from gliolake.sql.catalog import connect, damage_named
-from gliolake.sql.export.cells import harmless
+from gliolake.sql.cells import harmless
 from gliolake.storage.lake import Lake
+from gliolake.target import Own, check_target
 
 VERSION = "1.11.1"
 """The version of BIDS that is written."""

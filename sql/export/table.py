@@ -1,7 +1,7 @@
 """Any table or view of the lake as a file for other programs: CSV, TSV, an Excel workbook or Parquet.
 
 Rows pass through in batches, so that a table larger than memory is exported too. How each format writes what it holds
-is said in ``gliolake.sql.export.cells.RULES``.
+is said in ``gliolake.sql.cells.RULES``.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from gliolake.errors import InputError, known_name
 from gliolake.log.progress import track
 from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, damage_named, relations
+from gliolake.sql.cells import DESCRIPTION, harmless_cells, in_utc
 from gliolake.sql.definitions import definitions
 from gliolake.sql.dictionary import Relation, dictionary
-from gliolake.sql.export.cells import DESCRIPTION, harmless_cells, in_utc
 from gliolake.sql.statements import identifier, statement
 from gliolake.storage.lake import Lake
 

@@ -21,7 +21,7 @@ from xlsxwriter.exceptions import FileCreateError
 
 from gliolake.errors import InputError
 from gliolake.process.signals import temporary_folder
-from gliolake.sql.export.cells import RULES, cells, description
+from gliolake.sql.cells import RULES, cells, description
 
 if TYPE_CHECKING:
     from xlsxwriter.workbook import Workbook

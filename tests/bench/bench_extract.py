@@ -24,12 +24,12 @@ import numpy as np
 import torch
 from telling import tell
 
-from gliolake.features.backbones.frames import prepare
 from gliolake.features.backbones.inference import has_bf16
-from gliolake.features.backbones.networks import NETWORKS, empty_network, load_network
 from gliolake.features.backbones.registry import VIDEO_NETWORKS
 from gliolake.features.backbones.video import VideoBackbone
 from gliolake.features.clips import ClipSettings, build_clips
+from gliolake.features.networks.frames import prepare
+from gliolake.features.networks.registry import NETWORKS, empty_network, load_network
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
 from gliolake.schema.imaging import MODALITIES

@@ -23,7 +23,7 @@ import nibabel as nib
 import numpy as np
 from distributed import Client, LocalCluster
 
-from gliolake.cluster.client import map_tasks
+from gliolake.cluster.tasks import map_tasks
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans.discovery import find_scans

@@ -88,8 +88,9 @@ def committing(root: str, payload: str) -> Figures:
 def planning(root: str) -> Figures:
     """What extraction does before it starts a cluster, on a lake that lacks nothing of a feature set."""
     from gliolake.features.backbones.registry import BackboneOptions
-    from gliolake.features.extraction.plan import make_plan, scans_of
+    from gliolake.features.extraction.plan import make_plan
     from gliolake.features.extraction.recipe import Recipe, choose
+    from gliolake.features.scans import scans_of
     from gliolake.storage.lake import Lake
 
     class Made(Recipe):
@@ -143,7 +144,8 @@ def compacting(root: str) -> Figures:
 
 
 def scheduling(workers: str) -> Figures:
-    from gliolake.cluster.client import map_tasks, open_cluster
+    from gliolake.cluster.client import open_cluster
+    from gliolake.cluster.tasks import map_tasks
 
     def run(tasks: int) -> None:
         for _ in map_tasks(client, nothing, range(tasks), description="nothing"):

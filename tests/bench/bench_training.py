@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from telling import tell
 
-from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import cross_validate
 from gliolake.modeling.models.settings import defaults
 
 sys.path.append(str(Path(__file__).parents[2]))

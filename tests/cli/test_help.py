@@ -14,10 +14,10 @@ import typer
 
 from gliolake.cli import options
 from gliolake.cli.app import app
-from gliolake.features.backbones.frames import SAMPLINGS
-from gliolake.features.backbones.networks import PRECISIONS
 from gliolake.features.backbones.registry import ENGINES
 from gliolake.features.clips import DELTA_KINDS
+from gliolake.features.networks.frames import SAMPLINGS
+from gliolake.features.networks.registry import PRECISIONS
 from gliolake.features.preview.command import VOLUMES
 from gliolake.ingest.cohorts.description import STEPS
 from gliolake.modeling.data.inputs import LABEL_COLUMNS

@@ -27,8 +27,9 @@ from distributed.config import defaults
 from gliolake.cluster import client as cluster
 from gliolake.cluster import local as processes
 from gliolake.cluster.certificates import certificates_in
-from gliolake.cluster.client import TASKS_PER_THREAD, commit_in_batches, dashboard_of, map_tasks, open_cluster
+from gliolake.cluster.client import dashboard_of, open_cluster
 from gliolake.cluster.local import DEATHS, fitting_workers
+from gliolake.cluster.tasks import TASKS_PER_THREAD, commit_in_batches, map_tasks
 from gliolake.cluster.timeouts import PATIENCE
 from gliolake.config import FILE, VARIABLE
 from gliolake.errors import ClusterError, InputError, StorageFull

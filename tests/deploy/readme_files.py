@@ -103,7 +103,7 @@ def write_weights(file: Path) -> None:
     """ViViT's checkpoint, of a network that was never trained."""
     import torch
 
-    from gliolake.features.backbones.networks import empty_network
+    from gliolake.features.networks.registry import empty_network
     from gliolake.features.weights.untrained import untrained_state
 
     torch.save(untrained_state(empty_network("vivit_b_16x2"), 0), file)

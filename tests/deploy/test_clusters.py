@@ -23,8 +23,9 @@ import pytest
 import yaml
 from dask_kubernetes import operator
 
-from gliolake.cluster.client import map_tasks, open_cluster
+from gliolake.cluster.client import open_cluster
 from gliolake.cluster.jobs import kubernetes_spec, slurm_cluster
+from gliolake.cluster.tasks import map_tasks
 from gliolake.config import FILE, VARIABLE, KubernetesPods, SlurmJob
 from gliolake.errors import ClusterError
 from gliolake.storage.lake import Lake

@@ -19,9 +19,9 @@ import numpy as np
 import pyarrow as pa
 
 from gliolake.errors import GliolakeError
-from gliolake.features.backbones.mxnet.params import read_params, unpacked
 from gliolake.features.weights.files import file_format
 from gliolake.features.weights.flax_file import read_flax
+from gliolake.features.weights.mxnet_params import read_params, unpacked
 from gliolake.ingest.cohorts.description import load_cohort, read_cohort
 from gliolake.ingest.labels.label_files import read_labels
 from gliolake.ingest.readers import nifti

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from gliolake.cli.app import app
 from gliolake.cli.output import dumped, rendered
-from gliolake.cluster.client import commit_in_batches
+from gliolake.cluster.tasks import commit_in_batches
 from gliolake.errors import InputError
 from gliolake.ingest import pipeline as room
 from gliolake.ingest.pipeline import ingest

@@ -15,7 +15,8 @@ import pytest
 AT_WORK = """
 import logging, warnings
 from gliolake.log import progress
-from gliolake.cluster.client import map_tasks, open_cluster
+from gliolake.cluster.client import open_cluster
+from gliolake.cluster.tasks import map_tasks
 from gliolake.log.journal import begin_journal, bind_run, logger
 from gliolake.log.progress import track
 

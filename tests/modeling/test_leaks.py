@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from gliolake.modeling.data.folds import Fold, LeakingSplit, cut_folds
+from gliolake.modeling.data.scans import Scans
 from gliolake.modeling.evaluation import crossval
-from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.evaluation.crossval import cross_validate
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.fitting import fit_model
 from gliolake.modeling.models.problem import Problem

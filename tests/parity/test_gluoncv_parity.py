@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from gliolake.features.backbones.gluon_zoo import FILES, gluon_preprocessing
-from gliolake.features.backbones.networks import empty_network, load_network
+from gliolake.features.networks.gluon_zoo import FILES, gluon_preprocessing
+from gliolake.features.networks.registry import empty_network, load_network
 from gliolake.features.weights.untrained import untrained_state
 
 THEN = Path(__file__).with_name("gluoncv_then.py")

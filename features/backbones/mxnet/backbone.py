@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from gliolake.errors import InputError, known_name
-from gliolake.features.backbones.frames import SAMPLINGS, Frames, Preprocessing, prepare
-from gliolake.features.backbones.gluon_zoo import gluon_preprocessing
 from gliolake.features.backbones.mxnet.environment import mxnet_versions, start_mxnet
-from gliolake.features.backbones.mxnet.params import check_shapes, read_params, shared_name, untrained_tensor
+from gliolake.features.networks.frames import SAMPLINGS, Frames, Preprocessing, prepare
+from gliolake.features.networks.gluon_zoo import gluon_preprocessing
+from gliolake.features.weights.mxnet_params import check_shapes, read_params, shared_name, untrained_tensor
 from gliolake.features.weights.selection import choose_weights
 from gliolake.schema.features import FEATURE_LENGTH
 
@@ -38,7 +38,7 @@ class MxnetBackbone:
     Args:
         name: The network.
         weights: ``untrained:SEED``; None for the file that was added to the weights folder as ``mxnet/NAME``.
-        sampling: A name of ``gliolake.features.backbones.frames.SAMPLINGS``.
+        sampling: A name of ``gliolake.features.networks.frames.SAMPLINGS``.
         folder: The weights folder; see ``gliolake.features.weights.folder.weights_folder``.
 
     Raises:

@@ -172,7 +172,7 @@ def _grid(schema: pa.Schema, rows: list[dict[str, str]]) -> Table:
 
 
 def _cell(value: Any) -> str:
-    from gliolake.sql.export.cells import plain
+    from gliolake.sql.cells import plain
 
     if value is None:
         return "–"

@@ -12,10 +12,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +27,7 @@ TOKEN = LENGTHS[-1]
 MOMENTUM = 0.1
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What the fits read: scans, which of their branches each fit sees, and each fit's own standardisation.
 
     values (N, C, 400) with zeros where a branch is missing; columns (F, K): fit f reads the branches ``columns[f]`` of
@@ -43,15 +41,9 @@ class Inputs:
     shift: np.ndarray
     scale: np.ndarray
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, ...]:
-        """All of it, in the order in which the compiled loops take it."""
-        return self.values, self.columns, self.present, self.shift, self.scale
-
     def of(self, fits: np.ndarray) -> Inputs:
         """What some of the fits read."""
-        columns, present, shift, scale = (of_fits[fits] for of_fits in self.arrays[1:])
-        return Inputs(self.values, columns, present, shift, scale)
+        return Inputs(self.values, *(of_fits[fits] for of_fits in self[1:]))
 
     def gather(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Standardised values (F, B, K, 400), zero where missing, and presence (F, B, K) of rows (F, B); -1: absent."""
@@ -123,20 +115,17 @@ class _Branches(torch.autograd.Function):
         fits, batch = rows.shape
         branches = inputs.columns.shape[1]
         kind = inputs.values.dtype
-        x, ctx.ticket = scratch.take([(fits, batch, 2, branches * stride + 2) for stride in STRIDES], kind)
-        live = np.empty((fits, batch, branches), np.bool_)
+        (x0, x1, x2), ctx.ticket = scratch.take([(fits, batch, 2, branches * stride + 2) for stride in STRIDES], kind)
+        mask = np.empty((fits, batch, branches), np.bool_)
         w, b = np.empty((fits, 3, CHANNELS, TAPS), kind), np.empty((fits, 3, CHANNELS), kind)
         mean, covariance = np.empty((fits, 3, TAPS)), np.empty((fits, 3, TAPS, TAPS))
         centre, spread = np.empty((fits, 3, CHANNELS)), np.empty((fits, 3, CHANNELS))
         count = np.empty((fits, 3), np.int64)
         tokens = np.empty((fits, batch, branches, TOKEN), kind)
-        numbers = [t.detach().numpy() for t in (weight, gamma, beta)]
-        spread_fits(
-            branch_loops.forward_fits, fits, scratch.threads, *inputs.arrays, rows, *numbers, *x, live, w, b, mean,
-            covariance, centre, spread, count, tokens,
-        )  # fmt: skip
-        ctx.saved = (*x, live, w, b, mean, covariance, centre, spread, count, *numbers[:2])
-        ctx.scratch = scratch
+        weights = branch_loops.Weights(*(t.detach().numpy() for t in (weight, gamma, beta)))
+        kept = branch_loops.Pass(x0, x1, x2, mask, w, b, mean, covariance, centre, spread, count)
+        spread_fits(branch_loops.forward_fits, fits, scratch.threads, inputs, rows, weights, kept, tokens)
+        ctx.saved, ctx.scratch = (kept, weights), scratch
         unbiased = spread * (count / np.maximum(count - 1, 1))[..., None]
         statistics = (torch.from_numpy(centre.astype(kind)), torch.from_numpy(unbiased.astype(kind)))
         ctx.mark_non_differentiable(*statistics)
@@ -147,12 +136,10 @@ class _Branches(torch.autograd.Function):
         scratch: Scratch = ctx.scratch
         scratch.check(ctx.ticket)
         d_tokens = gradients[0].contiguous().numpy()
-        weight, gamma = ctx.saved[-2:]
-        d_weight, d_gamma, d_beta = np.zeros_like(weight), np.zeros_like(gamma), np.zeros_like(gamma)
-        spread_fits(
-            branch_loops.backward_fits, len(weight), scratch.threads, *ctx.saved, d_tokens, d_weight, d_gamma, d_beta
-        )
-        return torch.from_numpy(d_weight), torch.from_numpy(d_gamma), torch.from_numpy(d_beta), None, None, None
+        kept, weights = ctx.saved
+        found = branch_loops.Weights(*map(np.zeros_like, weights))
+        spread_fits(branch_loops.backward_fits, len(d_tokens), scratch.threads, kept, weights, d_tokens, found)
+        return *map(torch.from_numpy, found), None, None, None
 
 
 class SharedBranch(nn.Module):
@@ -195,7 +182,5 @@ class SharedBranch(nn.Module):
         w = (self.weight * gain[..., None]).numpy()
         b = (self.beta - gain * self.running_mean).numpy()
         tokens = np.empty((*rows.shape, inputs.columns.shape[1], TOKEN), inputs.values.dtype)
-        spread_fits(
-            branch_loops.infer_fits, len(rows), self.scratch.threads, *inputs.arrays, rows, w, b, tokens
-        )  # fmt: skip
+        spread_fits(branch_loops.infer_fits, len(rows), self.scratch.threads, inputs, rows, w, b, tokens)
         return torch.from_numpy(tokens)

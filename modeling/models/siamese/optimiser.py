@@ -52,7 +52,7 @@ def _gradient(parameter: Tensor) -> Tensor:
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
 
 
-class Keeper:
+class EarlyStopping:
     """Keeps, for each fit, the parameters of the epoch at which a loss was least."""
 
     def __init__(self, fits: int, patience: int) -> None:
@@ -62,7 +62,7 @@ class Keeper:
         self.patience = patience
         self.state: dict[str, Tensor] = {}
 
-    def look(self, epoch: int, fits: Tensor, loss: Tensor, network: BatchedModel) -> None:
+    def update(self, epoch: int, fits: Tensor, loss: Tensor, network: BatchedModel) -> None:
         """Note the losses (f,) of some fits (f,) after an epoch, which are all that the network has.
 
         A fit whose best is ``patience`` epochs old is followed no more.

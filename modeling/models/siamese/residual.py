@@ -55,13 +55,13 @@ def _convolve_back(x: Any, weight: Any, grad: Any, d_weight: Any, dx: Any) -> An
 
 @compiled
 def forward_fits(
-    first: int, last: int, values: Any, columns: Any, present: Any, shift: Any, scale: Any, rows: Any, weight: Any,
-    bias: Any, x: Any, h: Any, s: Any, tokens: Any,
-) -> None:  # fmt: skip
+    first: int, last: int, inputs: Any, rows: Any, weight: Any, bias: Any, x: Any, h: Any, s: Any, tokens: Any
+) -> None:
     """Tokens (F, B, K, 50); x, h (F, B, K, 3, 404) and s (F, B, K, 3, 400) keep what the backward pass needs.
 
     Where nothing need be kept they have one row instead of B.
     """
+    values, columns, present, shift, scale = inputs
     keep = 1 if x.shape[1] == rows.shape[1] else 0
     slope = values.dtype.type(SLOPE)
     for f in range(first, last):
@@ -140,7 +140,7 @@ def _tokens(
     weight: np.ndarray, bias: np.ndarray, inputs: Inputs, rows: np.ndarray, threads: int, kept: list[np.ndarray]
 ) -> Tensor:
     tokens = np.empty((*rows.shape, inputs.columns.shape[1], LENGTHS[3]), inputs.values.dtype)
-    spread_fits(forward_fits, len(rows), threads, *inputs.arrays, rows, weight, bias, *kept, tokens)
+    spread_fits(forward_fits, len(rows), threads, inputs, rows, weight, bias, *kept, tokens)
     return torch.from_numpy(tokens)
 
 

@@ -14,7 +14,7 @@ from gliolake.modeling.models.settings import Settings
 from gliolake.modeling.models.siamese.branch import Inputs
 from gliolake.modeling.models.siamese.layers import BatchedModel, initialiser, take_fits
 from gliolake.modeling.models.siamese.networks import NETWORKS
-from gliolake.modeling.models.siamese.optimiser import Keeper, Optimiser
+from gliolake.modeling.models.siamese.optimiser import EarlyStopping, Optimiser
 from gliolake.process.threads import one_torch_thread
 
 WATCHED = ("validation", "test", "external")
@@ -45,12 +45,12 @@ def fit_networks(model: str, problem: Problem, withholdings: Sequence[np.ndarray
     streams = [np.random.default_rng([problem.seed, *name]) for name in names]
     with one_torch_thread():
         network = NETWORKS[model](initialiser(streams), settings, columns.shape[1], problem.threads)
-        keepers = _train(network, inputs, crowd, streams, advance)
+        stopping = _train(network, inputs, crowd, streams, advance)
         answers = [
-            _answer(network, replace(inputs, present=present & ~withheld[columns][:, None]), crowd, keepers)
+            _answer(network, inputs._replace(present=present & ~withheld[columns][:, None]), crowd, stopping)
             for withheld in withholdings
         ]
-    state = {name: value.numpy() for name, value in keepers["validation"].state.items()}
+    state = {name: value.numpy() for name, value in stopping["validation"].state.items()}
     learned = {"shift": shift, "scale": scale} | state
     of_fits = {name: values.reshape(-1, members, *values.shape[1:]) for name, values in learned.items()}
     return [replace(_averaged(answer, members), learned=of_fits) for answer in answers]
@@ -70,13 +70,13 @@ def _averaged(answer: Answer, members: int) -> Answer:
 
 def _train(
     network: BatchedModel, inputs: Inputs, problem: Problem, streams: list[np.random.Generator], advance: Advance
-) -> dict[str, Keeper]:
+) -> dict[str, EarlyStopping]:
     """Train until nobody follows any fit; a fit that nobody follows any more is trained no further."""
     settings = problem.settings
     labels = torch.from_numpy(problem.labels.astype(np.float32))
     parts = {name: _padded([np.flatnonzero(part) for part in problem.parts(name)]) for name in WATCHED}
     parts = {name: rows for name, rows in parts.items() if rows.shape[1]}
-    keepers = {name: Keeper(len(problem.folds), settings.patience) for name in parts}
+    stopping = {name: EarlyStopping(len(problem.folds), settings.patience) for name in parts}
     edges = np.cumsum([0] + [rows.shape[1] for rows in parts.values()])
     work = _Work(
         network, Optimiser(network, settings), inputs, streams, _padded([fold.fitting for fold in problem.folds]),
@@ -86,15 +86,15 @@ def _train(
     for epoch in range(settings.epochs):
         if len(work.fits):
             _epoch(work, problem, labels)
-            following = np.stack([keeper.following[work.fits].numpy() for keeper in keepers.values()], 1)
+            following = np.stack([rule.following[work.fits].numpy() for rule in stopping.values()], 1)
             watched = np.where(following.repeat(np.diff(edges), 1), work.watched, -1)
             losses = _losses(network, work.inputs, watched, labels)
-            for which, keeper in enumerate(keepers.values()):
+            for which, rule in enumerate(stopping.values()):
                 part = slice(edges[which], edges[which + 1])
-                keeper.look(epoch, work.fits, _mean(losses[:, part].double(), watched[:, part]), network)
-            work.keep(torch.stack([keeper.following for keeper in keepers.values()]).any(0))
+                rule.update(epoch, work.fits, _mean(losses[:, part].double(), watched[:, part]), network)
+            work.keep(torch.stack([rule.following for rule in stopping.values()]).any(0))
         advance()
-    return keepers
+    return stopping
 
 
 def _epoch(work: _Work, problem: Problem, labels: Tensor) -> None:
@@ -152,29 +152,29 @@ def _without_some(inputs: Inputs, share: float, streams: list[np.random.Generato
     drawn = np.stack([stream.random(inputs.present.shape[1:], np.float32) for stream in streams])
     drawn = np.where(inputs.present, drawn, -1)
     last = drawn.max(-1, keepdims=True)
-    return replace(inputs, present=inputs.present & ((drawn >= share) | (drawn == last)))
+    return inputs._replace(present=inputs.present & ((drawn >= share) | (drawn == last)))
 
 
 @torch.no_grad()
-def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, keepers: dict[str, Keeper]) -> Answer:
+def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, stopping: dict[str, EarlyStopping]) -> Answer:
     shape = (len(problem.folds), len(problem.labels))
     probability, careless, held = (np.full(shape, np.nan) for _ in range(3))
     attention = None
     network.eval()
-    for name, keeper in keepers.items():
+    for name, rule in stopping.items():
         rows = _padded([np.flatnonzero(part) for part in problem.parts(name)])
         fit, column = np.nonzero(rows >= 0)
         place = fit, rows[fit, column]
         if name != "validation":
-            take_fits(network, keeper.state)
+            take_fits(network, rule.state)
             careless[place] = network(inputs, rows).probability.numpy()[fit, column]
-        take_fits(network, keepers["validation"].state)
+        take_fits(network, stopping["validation"].state)
         output = network(inputs, rows)
         (held if name == "validation" else probability)[place] = output.probability.numpy()[fit, column]
         if name != "validation" and output.attention is not None:
             attention = np.full((*shape, inputs.columns.shape[1]), np.nan) if attention is None else attention
             attention[place] = output.attention.numpy()[fit, column]
-    return Answer(probability, careless, held, attention, {"epoch": (keepers["validation"].epoch + 1).tolist()})
+    return Answer(probability, careless, held, attention, {"epoch": (stopping["validation"].epoch + 1).tolist()})
 
 
 @torch.no_grad()

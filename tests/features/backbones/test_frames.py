@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gliolake.errors import InputError
-from gliolake.features.backbones.frames import SAMPLINGS, Preprocessing, prepare, resize, sample_frames
-from gliolake.features.backbones.gluon_zoo import gluon_preprocessing
-from gliolake.features.backbones.vivit import VIVIT_PREPROCESSING
+from gliolake.features.networks.frames import SAMPLINGS, Preprocessing, prepare, resize, sample_frames
+from gliolake.features.networks.gluon_zoo import gluon_preprocessing
+from gliolake.features.networks.vivit import VIVIT_PREPROCESSING
 
 SMALL = gluon_preprocessing("r2plus1d_v2_resnet152_kinetics400")
 

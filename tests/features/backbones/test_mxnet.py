@@ -25,12 +25,12 @@ from gliolake.errors import ClusterError, InputError
 from gliolake.features.backbones.mxnet import environment as engine
 from gliolake.features.backbones.mxnet.backbone import MXNET_NETWORKS, MxnetBackbone
 from gliolake.features.backbones.mxnet.environment import PINS, mxnet_environment, open_mxnet
-from gliolake.features.backbones.mxnet.params import LIST_MAGIC, read_params, shared_name, untrained_tensor
-from gliolake.features.backbones.networks import UNUSED, empty_network, load_network
 from gliolake.features.backbones.registry import VIDEO_NETWORKS, BackboneOptions, open_backbone
 from gliolake.features.backbones.video import VideoBackbone
 from gliolake.features.extraction.command import extract
+from gliolake.features.networks.registry import UNUSED, empty_network, load_network
 from gliolake.features.weights.folder import add_weights, verify_weights
+from gliolake.features.weights.mxnet_params import LIST_MAGIC, read_params, shared_name, untrained_tensor
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.process.threads import one_torch_thread

@@ -20,14 +20,14 @@ from gliolake.features.backbones import inference
 from gliolake.features.backbones import openvino_cache as kept_networks
 from gliolake.features.backbones import openvino_export as conversion
 from gliolake.features.backbones import video as video_backbone
-from gliolake.features.backbones.frames import prepare
 from gliolake.features.backbones.inference import CompiledNetwork, has_bf16
-from gliolake.features.backbones.networks import NETWORKS, empty_network, expected_shapes, load_network
 from gliolake.features.backbones.openvino_cache import is_whole, kept_network
 from gliolake.features.backbones.openvino_model import Order
 from gliolake.features.backbones.registry import BACKBONES, VIDEO_NETWORKS, BackboneOptions, open_backbone
 from gliolake.features.backbones.video import VideoBackbone
-from gliolake.features.backbones.vivit import build_vivit
+from gliolake.features.networks.frames import prepare
+from gliolake.features.networks.registry import NETWORKS, empty_network, expected_shapes, load_network
+from gliolake.features.networks.vivit import build_vivit
 from gliolake.features.weights.untrained import untrained_state
 
 SLOWFAST = "slowfast_4x16_resnet50_kinetics400"

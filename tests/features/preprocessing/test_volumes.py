@@ -17,7 +17,6 @@ from PIL import Image
 
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings, intensity_range
-from gliolake.features.extraction.plan import scans_of
 from gliolake.features.preprocessing import command as preprocess_run
 from gliolake.features.preprocessing.command import preprocess_cohorts
 from gliolake.features.preprocessing.grids import to_image
@@ -25,6 +24,7 @@ from gliolake.features.preprocessing.registration import mutual_information
 from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.features.preprocessing.volumes import choose_volume_set, kept_volumes, pack, read_image, ready_scans
 from gliolake.features.preview.command import preview
+from gliolake.features.scans import scans_of
 from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gliolake.errors import InputError
-from gliolake.features.backbones.vivit_fe import Shape, VivitFactorised
+from gliolake.features.networks.vivit_fe import Shape, VivitFactorised
 from gliolake.features.weights.files import read_weights
 from gliolake.features.weights.flax_file import read_flax
 from gliolake.features.weights.folder import add_weights
@@ -178,7 +178,7 @@ def test_a_truncated_a_hostile_and_an_empty_checkpoint_are_refused(tmp_path: Pat
 def test_an_added_checkpoint_is_kept_converted_and_only_for_its_own_network(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gliolake.features.backbones.vivit_fe.Shape", lambda: TINY)
+    monkeypatch.setattr("gliolake.features.networks.vivit_fe.Shape", lambda: TINY)
     path = written(tmp_path / "checkpoint", drawn(TINY))
     kept = add_weights(path, "vivit_l_16x2_fe", tmp_path / "kept")
     assert kept.file == "vivit_l_16x2_fe.safetensors"

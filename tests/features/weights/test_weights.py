@@ -20,9 +20,9 @@ import torch
 from safetensors.torch import save_file
 
 from gliolake.errors import InputError
-from gliolake.features.backbones.networks import empty_network, expected_shapes
 from gliolake.features.backbones.video import VideoBackbone
-from gliolake.features.backbones.vivit import today_name
+from gliolake.features.networks.registry import empty_network, expected_shapes
+from gliolake.features.networks.vivit import today_name
 from gliolake.features.weights import download as weight_download
 from gliolake.features.weights.download import fetch_weights
 from gliolake.features.weights.files import read_weights

@@ -14,7 +14,8 @@ import torch
 
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import LeakingSplit
-from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate, cross_validate_all
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import Result, cross_validate, cross_validate_all
 from gliolake.modeling.evaluation.summaries import MetricSummary, of_result
 from gliolake.modeling.models.fitting import steps
 from gliolake.modeling.models.settings import MODELS, defaults, with_options
@@ -182,7 +183,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import cross_validate
 from gliolake.modeling.models.settings import defaults
 
 stream = np.random.default_rng(5)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from gliolake.modeling.evaluation.crossval import Scans, cross_validate
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import cross_validate
 from gliolake.modeling.models.settings import defaults
 from gliolake.modeling.models.siamese.branch import Inputs
 from gliolake.modeling.models.siamese.layers import initialiser

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from gliolake.modeling.evaluation.calibration import LIMITS, temperature, tempered
-from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import Result, cross_validate
 from gliolake.modeling.evaluation.scores import auc
+from gliolake.modeling.models.calibration import LIMITS, temperature, tempered
 from gliolake.modeling.models.logistic import log_loss
 from gliolake.modeling.models.problem import Answer
 from gliolake.modeling.models.settings import MODELS, Settings, defaults

@@ -14,7 +14,7 @@ from rich.console import Console
 from gliolake.cli.output import dumped, rendered
 from gliolake.errors import InputError
 from gliolake.modeling.data.folds import Fold, cut_folds
-from gliolake.modeling.evaluation.crossval import Scans
+from gliolake.modeling.data.scans import Scans
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.settings import defaults
 from gliolake.modeling.nested_cv.candidates import Blend, Candidate, Choice, default_candidates, named_candidates

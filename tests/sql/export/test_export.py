@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 
 from gliolake.cli.app import app
 from gliolake.errors import DamagedFile, GliolakeError, InputError, StorageFull
+from gliolake.sql.cells import exact, harmless
 from gliolake.sql.export import xlsx as export_xlsx
-from gliolake.sql.export.cells import exact, harmless
 from gliolake.sql.export.table import FORMATS, export, write
 from gliolake.storage.lake import Lake
 

@@ -11,7 +11,7 @@ The weights of a file, or of a seed, replace every one of those, so the private 
 Clip length, crop and normalisation are those of GluonCV's ``scripts/action-recognition/configuration/NAME.yaml`` (32
 frames each, CROP_SIZE 224 by default and 112 for R(2+1)D) and of ``gluoncv/torch/data/video_cls/
 dataset_classification.py`` (pixels divided by 255, ImageNet's mean and deviation). Its films are sampled at every
-second frame (FRAME_RATE 2); how slices are sampled here is the choice of ``gliolake.features.backbones.frames``.
+second frame (FRAME_RATE 2); how slices are sampled here is the choice of ``gliolake.features.networks.frames``.
 SlowFast takes all 32 frames and picks its slow pathway's four (every eighth) by itself.
 """
 
@@ -26,7 +26,7 @@ from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from gliolake.errors import InputError
-from gliolake.features.backbones.frames import Preprocessing
+from gliolake.features.networks.frames import Preprocessing
 from gliolake.schema.features import FEATURE_LENGTH
 
 if TYPE_CHECKING:

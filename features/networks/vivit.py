@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gliolake.features.backbones.frames import Preprocessing
+from gliolake.features.networks.frames import Preprocessing
 from gliolake.schema.features import FEATURE_LENGTH
 
 if TYPE_CHECKING:

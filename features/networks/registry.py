@@ -13,9 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gliolake.errors import InputError, known_name
-from gliolake.features.backbones.frames import Preprocessing
-from gliolake.features.backbones.gluon_zoo import FILES, build_gluon, gluon_preprocessing
-from gliolake.features.backbones.vivit import VIVIT_PREPROCESSING, build_vivit, today_name
+from gliolake.features.networks.frames import Preprocessing
+from gliolake.features.networks.gluon_zoo import FILES, build_gluon, gluon_preprocessing
+from gliolake.features.networks.vivit import VIVIT_PREPROCESSING, build_vivit, today_name
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class Network:
 
 
 def _build_factorised() -> nn.Module:
-    from gliolake.features.backbones.vivit_fe import VivitFactorised
+    from gliolake.features.networks.vivit_fe import VivitFactorised
 
     return VivitFactorised()
 

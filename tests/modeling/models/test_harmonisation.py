@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from gliolake.errors import InputError
-from gliolake.modeling.data.harmonisation import fit_combat, harmonised
 from gliolake.modeling.data.inputs import read_cohorts
-from gliolake.modeling.evaluation.crossval import Result, Scans, cross_validate, cross_validate_all
+from gliolake.modeling.data.scans import Scans
+from gliolake.modeling.evaluation.crossval import Result, cross_validate, cross_validate_all
 from gliolake.modeling.models.fitting import steps
+from gliolake.modeling.models.harmonisation import fit_combat, harmonised
 from gliolake.modeling.models.settings import Settings, defaults
 from gliolake.storage.lake import Lake
 

@@ -105,7 +105,7 @@ def check_params(path: Path, name: str) -> None:
     Raises:
         InputError: it is damaged, or holds the weights of something else.
     """
-    from gliolake.features.backbones.networks import expected_shapes
+    from gliolake.features.networks.registry import expected_shapes
 
     found = {key: value.shape for key, value in read_params(path).items()}
     check_shapes(found, {shared_name(key): shape for key, shape in expected_shapes(name).items()}, path.name, name)

@@ -1,0 +1,1 @@
+"""The video networks as torch modules, and what each wants to see."""
