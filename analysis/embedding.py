@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gliolake.analysis.vectors import Scan, informative, named_scans, read_vectors
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.runs import Run, start_run
 from gliolake.schema.features import BRANCHES
@@ -60,7 +60,7 @@ def map_feature_sets(lake: Lake, feature_set: str | None = None, *, seed: int = 
         raise InputError(f"A seed of {seed} is negative.", hint="Give 0 or more.")
     known = sorted({file.partition["feature_set"] for file in lake.state().of_table("features")})
     if feature_set is not None:
-        known_name("feature set", feature_set, known, hint="gliolake status lists them.")
+        check_choice("feature set", feature_set, known, hint="gliolake status lists them.")
     if not known:
         raise InputError("The lake has no feature vectors.", hint="Make some: gliolake extract.")
     asked = known if feature_set is None else [feature_set]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.schema.features import BRANCHES
 
 Volumes = Mapping[str, npt.NDArray[Any]]
@@ -62,8 +62,8 @@ class ClipSettings:
     delta: str = "image"
 
     def __post_init__(self) -> None:
-        known_name("kind of delta", self.delta, DELTA_KINDS)
-        known_name("population of percentiles", self.percentile_of, PERCENTILE_POPULATIONS)
+        check_choice("kind of delta", self.delta, DELTA_KINDS)
+        check_choice("population of percentiles", self.percentile_of, PERCENTILE_POPULATIONS)
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
             raise InputError(
                 f"Percentiles {self.low_percentile} and {self.high_percentile} do not rise within 0 to 100.",

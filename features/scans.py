@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.storage.lake import Lake
 
 
@@ -21,6 +21,6 @@ def scans_of(lake: Lake, cohorts: Sequence[str] | None = None) -> list[dict[str,
     if not known:
         raise InputError("The lake has no scans.", hint="Ingest a cohort's images first: gliolake ingest --images DIR.")
     for name in cohorts or ():
-        known_name("cohort with scans", name, known)
+        check_choice("cohort with scans", name, known)
     chosen = [scan for scan in scans if not cohorts or scan["cohort"] in cohorts]
     return sorted(chosen, key=lambda scan: (scan["cohort"], scan["scan_id"]))

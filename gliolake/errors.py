@@ -127,7 +127,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") 
     return InputError(f"There is no {kind} named {name!r}.", hint=hint)
 
 
-def known_name(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> str:
+def check_choice(kind: str, name: str, known: Iterable[str], *, hint: str = "") -> str:
     """The name, if it is among ``known``.
 
     Raises:

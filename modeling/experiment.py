@@ -73,7 +73,7 @@ def run_experiments(
     threads: int | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """Results of experiments that differ in nothing but branches, withheld branches, and the external scans.
+    """Results of experiments that differ in nothing but branches, masked branches, and the external scans.
 
     Args:
         cohorts: their rows.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files as resource_files
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def question(name: str) -> Question:
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    return questions()[known_name("example", name, questions(), hint="`gliolake sql --examples` lists them.")]
+    return questions()[check_choice("example", name, questions(), hint="`gliolake sql --examples` lists them.")]
 
 
 def _asked(text: str) -> str:

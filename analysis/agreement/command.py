@@ -17,7 +17,7 @@ import numpy as np
 
 from gliolake.analysis.agreement.pair import Agreed, Row, Scans, agreed, rows_of
 from gliolake.analysis.vectors import Vectors, read_vectors
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.runs import start_run
 from gliolake.schema.features import BRANCHES
@@ -124,7 +124,7 @@ def compute(lake: Lake, pairs: Sequence[Pair], *, progress: bool = True) -> int:
 def _pairs(lake: Lake, names: Sequence[str], rescans: bool) -> list[Pair]:
     there = sorted(lake.read("feature_sets", columns=["feature_set"])["feature_set"].to_pylist())
     for name in names:
-        known_name("feature set", name, there, hint="gliolake status lists them.")
+        check_choice("feature set", name, there, hint="gliolake status lists them.")
     if rescans:
         if len(names) > 1:
             raise InputError(

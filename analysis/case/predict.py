@@ -71,7 +71,7 @@ def ask(model: Model, values: np.ndarray, case: CaseImages) -> Answer:
     names = np.array([modality_of(name) for name in model.description.branches])
     modalities = list(dict.fromkeys(names.tolist()))
     without = np.stack([np.where((names == one)[:, None], np.float32(np.nan), values) for one in modalities])
-    told = model.fitted.tell(np.concatenate((values[None], without)))
+    told = model.fitted.predict(np.concatenate((values[None], without)))
     surroundings = model.reference.look(values)
     counted = surroundings.fits if surroundings.fits.any() else np.ones(model.fitted.count, np.bool_)
     whole, *rest = model.recalibration.moved(told.probability[counted]).T

@@ -16,7 +16,7 @@ import numpy as np
 from gliolake.analysis.duplicates.report import Known, Suspect, SuspectsReport
 from gliolake.analysis.duplicates.search import BLOCK, Chance, Directions, chance, directions, similar_pairs
 from gliolake.analysis.vectors import Scan, informative, named_scans, read_vectors
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.modeling.study.features import BEST_FIRST
 from gliolake.runs import start_run
@@ -102,7 +102,7 @@ def best_founded(lake: Lake, asked: str | None) -> tuple[str, int]:
         sizes[file.partition["feature_set"]] += file.rows
     weights = {row["feature_set"]: row["weights"] for row in lake.read("feature_sets").to_pylist()}
     if asked is not None:
-        return known_name("feature set", asked, sizes, hint="gliolake status lists them."), len(sizes) - 1
+        return check_choice("feature set", asked, sizes, hint="gliolake status lists them."), len(sizes) - 1
     if not sizes:
         raise InputError("The lake has no feature vectors.", hint="Make some: gliolake extract.")
     rank = {name: BEST_FIRST.index(weights[name]) for name in sizes}

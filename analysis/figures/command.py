@@ -13,7 +13,7 @@ from gliolake.analysis.figures.registry import FIGURES, Drawn, drawn
 from gliolake.analysis.figures.style import SVG
 from gliolake.analysis.study.published import the_study
 from gliolake.atomic import replaced
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.target import PNG, Own, check_target
 
@@ -81,7 +81,7 @@ def write_figures(
     from gliolake.sql.catalog import connect
 
     for name in names:
-        known_name("figure", name, FIGURES)
+        check_choice("figure", name, FIGURES)
     wanted = list(dict.fromkeys(names)) or list(FIGURES)
     found = []
     for file, own in (each for name in wanted for each in _files(name, output)):

@@ -15,7 +15,7 @@ from gliolake.analysis.figures.forest import agreement, delta, forest, subgroups
 from gliolake.analysis.figures.maps import scan_map
 from gliolake.analysis.figures.style import Row, Sketch, saved, stamp, styled
 from gliolake.analysis.study.published import the_study
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.sql.statements import statement
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def drawn(connection: DuckDBPyConnection, lake: Lake, name: str, study: str | No
     Raises:
         InputError: no such figure, no such study, several studies and none was named, or nothing to draw.
     """
-    figure = FIGURES[known_name("figure", name, FIGURES)]
+    figure = FIGURES[check_choice("figure", name, FIGURES)]
     query, given = statement("FROM {view}", view=figure.view), {}
     if "study" in connection.sql(query).columns:
         query, given = query + " WHERE study = $study", {"study": the_study(connection, study)}

@@ -156,7 +156,7 @@ def _branches(one: Finished) -> tuple[list[str], list[str]]:
     """Branches that a model is trained on, and those of them that it is shown when tested."""
     settings = _settings(one)
     trained = list(settings.get("branches", ()))
-    return trained, [name for name in trained if name not in settings.get("withheld", ())]
+    return trained, [name for name in trained if name not in settings.get("masked_branches", ())]
 
 
 def _feature_sets(one: Finished) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gliolake.analysis.study.notation import Row
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -135,7 +135,7 @@ def show(lake: Lake, what: str | None = None, study: str | None = None) -> Shown
         studies = _studies(connection, study) if what in (None, OVERVIEW) else [the_study(connection, study)]
         tables = {row["table"] for row in ask(connection, 'SELECT DISTINCT "table" FROM study_rows', {})}
         figures = {re.sub(r"(?<=[0-9])[a-z]$", "", table) for table in tables}
-        name = known_name("table or figure", what or OVERVIEW, {*QUERIES, *tables, *figures} - {"results"})
+        name = check_choice("table or figure", what or OVERVIEW, {*QUERIES, *tables, *figures} - {"results"})
         kind = name if name in QUERIES else "results"
         asked = {"studies": studies, "what": name}
         rows = ask(connection, QUERIES[kind], asked)
@@ -161,7 +161,7 @@ def _studies(connection: DuckDBPyConnection, study: str | None) -> list[str]:
         raise InputError("No study has been run on this lake.", hint="gliolake study run runs one.")
     if study is None:
         return known
-    return [known_name("study", study, known)]
+    return [check_choice("study", study, known)]
 
 
 def ask(connection: DuckDBPyConnection, query: str, asked: dict[str, Any]) -> list[Row]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 
 
 class Backbone(Protocol):
@@ -84,7 +84,7 @@ def _random_conv(options: BackboneOptions) -> Backbone:
 
 def _video(name: str, options: BackboneOptions) -> Backbone:
     _refuse(name, options, "seed")
-    known_name("engine", options.engine, ENGINES)
+    check_choice("engine", options.engine, ENGINES)
     if options.engine == "mxnet":
         from gliolake.features.backbones.mxnet.backbone import MxnetBackbone
 
@@ -133,7 +133,7 @@ def open_backbone(name: str, options: BackboneOptions | None = None) -> Backbone
         InputError: there is none of that name (the message suggests the nearest), it has no such choice, the seed is
             not usable, or its weights are not there.
     """
-    return BACKBONES[known_name("backbone", name, BACKBONES)](options or BackboneOptions())
+    return BACKBONES[check_choice("backbone", name, BACKBONES)](options or BackboneOptions())
 
 
 def _refuse(name: str, options: BackboneOptions, *choices: str) -> None:

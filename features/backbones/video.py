@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 from gliolake.features.backbones.network_state import network_state
 from gliolake.features.networks.frames import SAMPLINGS, Preprocessing, prepare
 from gliolake.features.networks.registry import check_precision, network_of
@@ -55,7 +55,7 @@ class VideoBackbone:
         precision: str = "fp32",
         folder: str | None = None,
     ) -> None:
-        known_name("frame sampling", sampling, SAMPLINGS)
+        check_choice("frame sampling", sampling, SAMPLINGS)
         check_precision(precision)
         self.name = name
         self.network = network_of(name)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake.cluster import environment_check as alike
 from gliolake.cluster.client import pool_workers
-from gliolake.cluster.environment_check import address, differing, surroundings, unlike
+from gliolake.cluster.environment_check import address, differing, environment_fingerprint, environment_mismatch
 from gliolake.errors import ClusterError, GliolakeError
 from gliolake.features.backbones.mxnet.environment import RESOURCE
 from gliolake.features.backbones.registry import Backbone
@@ -57,7 +57,7 @@ def expect(choices: Sequence[Choice], settings: ClipSettings) -> Expected:
 
 def look_around(choices: Sequence[Choice], settings: ClipSettings) -> dict[str, str]:
     """All that decides vectors in this process: versions, the code, and every entry of every recipe, by name."""
-    entries = surroundings(apart=any(choice.options.engine == "mxnet" for choice in choices))
+    entries = environment_fingerprint(apart=any(choice.options.engine == "mxnet" for choice in choices))
     for choice in choices:
         recipe = json.loads(make_recipe(choice.open(), settings).text)
         entries |= recipe["network"].pop("versions", {})
@@ -122,7 +122,7 @@ def open_backbone_once(expected: Expected, choice: Choice) -> Backbone:
 @lru_cache(maxsize=2)
 def _open_all(expected: Expected) -> dict[Choice, Backbone]:
     if lines := differences(expected, address()):
-        raise unlike(lines)
+        raise environment_mismatch(lines)
     return {choice: choice.open() for choice in expected.choices}
 
 

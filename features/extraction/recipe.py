@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.features.backbones.registry import BACKBONES, Backbone, BackboneOptions, has_choice, open_backbone
 from gliolake.features.clips import ClipSettings
 
@@ -69,7 +69,7 @@ def choose(backbones: Sequence[str], options: BackboneOptions) -> tuple[Choice, 
     if not backbones:
         raise InputError("No backbone was asked for.", hint=f"Known: {', '.join(sorted(BACKBONES))}.")
     for name in backbones:
-        known_name("backbone", name, BACKBONES)
+        check_choice("backbone", name, BACKBONES)
         if backbones.count(name) > 1:
             raise InputError(
                 f"Backbone {name} was asked for twice.",

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 
 Frames = npt.NDArray[np.float32]
 
@@ -68,7 +68,7 @@ def sample_frames(
     Raises:
         InputError: no such sampling, fewer slices than frames, or no tumour within the clip.
     """
-    known_name("frame sampling", sampling, SAMPLINGS)
+    check_choice("frame sampling", sampling, SAMPLINGS)
     if slices < frames:
         raise InputError(
             f"A clip of {slices} slices is too short for a network that takes {frames} frames.",

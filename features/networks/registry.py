@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.features.networks.frames import Preprocessing
 from gliolake.features.networks.gluon_zoo import FILES, build_gluon, gluon_preprocessing
 from gliolake.features.networks.vivit import VIVIT_PREPROCESSING, build_vivit, today_name
@@ -67,7 +67,7 @@ def network_of(name: str) -> Network:
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    return NETWORKS[known_name("video network", name, NETWORKS)]
+    return NETWORKS[check_choice("video network", name, NETWORKS)]
 
 
 def empty_network(name: str) -> nn.Module:
@@ -106,7 +106,7 @@ def check_precision(precision: str) -> None:
     """Raises:
     InputError: no such precision.
     """
-    known_name("precision", precision, PRECISIONS)
+    check_choice("precision", precision, PRECISIONS)
 
 
 def same_tensors(name: str, shapes: Mapping[str, tuple[int, ...]]) -> bool:

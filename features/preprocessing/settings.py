@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.ingest.cohorts.description import CLIP_STEPS, STEPS
 from gliolake.ingest.readers.nifti import read_volume
 
@@ -56,7 +56,7 @@ class PreprocessSettings:
 
     def __post_init__(self) -> None:
         for step in self.steps:
-            known_name("preprocessing step", step, STEPS)
+            check_choice("preprocessing step", step, STEPS)
         object.__setattr__(self, "steps", tuple(step for step in STEPS if step in self.steps))
         if ("coregister" in self.steps) != bool(self.template):
             raise InputError(
@@ -80,7 +80,7 @@ class PreprocessSettings:
         """The settings for a cohort that says which steps were done to it already, so that none is done twice."""
         done = tuple(done)
         for step in done:
-            known_name("preprocessing step", step, STEPS)
+            check_choice("preprocessing step", step, STEPS)
         left = tuple(step for step in self.steps if step not in done)
         return replace(self, steps=left, template=self.template if "coregister" in left else "")
 
@@ -105,6 +105,6 @@ def settings_of(skip: Collection[str] = (), template: str = "") -> PreprocessSet
         InputError: there is no such step, or coregister is skipped and a template given.
     """
     for step in skip:
-        known_name("preprocessing step", step, STEPS)
+        check_choice("preprocessing step", step, STEPS)
     steps = tuple(step for step in STEPS if step not in skip and (template or step != "coregister"))
     return PreprocessSettings(steps=steps, template=template)

@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 import pyarrow as pa
 
-from gliolake.errors import DamagedFile, InputError, known_name
+from gliolake.errors import DamagedFile, InputError, check_choice
 from gliolake.features.clips import ClipSettings, intensity_range
 from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.ingest.cohorts.description import CLIP_STEPS, MASK, STEPS, Cohort, known_cohorts
@@ -57,7 +57,7 @@ def choose_volume_set(lake: Lake, cohorts: Iterable[str], asked: str | None = No
     """
     known = lake.read("volume_sets", columns=["volume_set"])["volume_set"].to_pylist()
     if asked is not None:
-        known_name("volume set", asked, known, hint="Make one: gliolake preprocess.")
+        check_choice("volume set", asked, known, hint="Make one: gliolake preprocess.")
         return asked
     described = known_cohorts(lake)
     raw = {name for name in cohorts if name in described and described[name].raw}

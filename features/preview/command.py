@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL.PngImagePlugin import PngInfo
 
 from gliolake.atomic import replaced
-from gliolake.errors import InputError, known_name, unknown_name
+from gliolake.errors import InputError, check_choice, unknown_name
 from gliolake.features.clips import ClipSettings
 from gliolake.features.preprocessing.volumes import is_kept, kept_volumes, read_image, steps_left
 from gliolake.features.preview.sheet import SheetRow, contact_sheet
@@ -177,7 +177,7 @@ def _in_grid(box: Box, source: _Image, target: _Image) -> Box:
 def _check(out: Path, volumes: str, columns: int) -> None:
     if out.suffix.lower() != ".png":
         raise InputError(f"{out} does not end in .png.", hint="A preview is a PNG image: give it such a name.")
-    known_name("choice of volumes", volumes, VOLUMES)
+    check_choice("choice of volumes", volumes, VOLUMES)
     if not 1 <= columns <= 40:
         raise InputError(f"A sheet cannot have {columns} columns.", hint="Ask for 1 to 40.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 
 GLUON_STORE = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com"
 """As in gluoncv/torch/model_zoo/model_store.py and gluoncv/model_zoo/model_store.py, which have the full sha1 sums."""
@@ -82,4 +82,4 @@ def source_of(name: str) -> Source:
     Raises:
         InputError: there are none; the message suggests the nearest names.
     """
-    return SOURCES[known_name("video network", name, SOURCES)]
+    return SOURCES[check_choice("video network", name, SOURCES)]

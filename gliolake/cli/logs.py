@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 from gliolake.log.journal import begin_journal, logger
 from gliolake.log.plain_text import shown
 from gliolake.log.progress import install, logged
@@ -53,7 +53,7 @@ def begin_logging(command: str) -> None:
     logger.setLevel(logging.INFO)
     install(_bar if sys.stderr.isatty() else logged)
     hint = f"{VARIABLE} says how a command tells what it does."
-    if known_name("form of log", os.environ.get(VARIABLE) or "text", FORMS, hint=hint) == "json":
+    if check_choice("form of log", os.environ.get(VARIABLE) or "text", FORMS, hint=hint) == "json":
         logger.handlers.clear()
         install(logged)
         begin_journal(command)

@@ -144,13 +144,13 @@ def dictionary(
 
     Example: gliolake dictionary training
     """
-    from gliolake.errors import known_name
+    from gliolake.errors import check_choice
     from gliolake.sql import dictionary as room
 
     relations = room.dictionary()
     if output is not None:
         room.write(relations.values(), output, overwrite=overwrite)
     elif name is not None:
-        print_report(relations[known_name("table or view", name, relations)], as_json)
+        print_report(relations[check_choice("table or view", name, relations)], as_json)
     else:
         print_report(room.Overview(relations), as_json)

@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from gliolake.cluster.environment_check import check_surroundings
+from gliolake.cluster.environment_check import check_environment
 from gliolake.cluster.local import start_processes
 from gliolake.cluster.timeouts import MOST_THREADS, PATIENCE, able_workers
 from gliolake.config import EMBEDDED, KINDS, ClusterSettings, Tls, choose_cluster, settings_file, unread
@@ -58,7 +58,7 @@ def open_cluster(
     opened = _started(chosen, memory) if chosen.scheduler in KINDS else _connected(chosen.scheduler, chosen.tls)
     with dask.config.set({PATIENCE: chosen.patience}), opened as client:
         if chosen.scheduler != EMBEDDED:
-            check_surroundings(client, pool_workers(client, pool) if pool else None)
+            check_environment(client, pool_workers(client, pool) if pool else None)
         yield client
 
 

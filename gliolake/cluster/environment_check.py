@@ -31,7 +31,7 @@ OWN = ("numpy", "numba", "pandas", "pyarrow", "scikit-learn", "scipy", "simpleit
 """What computes. A pool of another environment has its own."""
 
 
-def surroundings(*, apart: bool = False) -> dict[str, str]:
+def environment_fingerprint(*, apart: bool = False) -> dict[str, str]:
     """What decides results in this process, by name: versions, and the code.
 
     Args:
@@ -89,36 +89,38 @@ def check_workers(client: Client, differences: Callable[[str], list[str]], worke
         elif not isinstance(answer, OSError):  # else it is gone; whoever comes in its place will be asked
             lines.append(f"{place}: {type(answer).__name__}: {answer}")
     if lines:
-        raise unlike(lines)
+        raise environment_mismatch(lines)
 
 
 def _asked(differences: Callable[[str], list[str]], dask_worker: Worker) -> list[str]:
     return differences(dask_worker.address)
 
 
-def check_surroundings(client: Client, workers: list[str] | None = None) -> None:
-    """Ask workers for their surroundings. Those that are named are of another environment (``gliolake.cluster.pool``).
+def check_environment(client: Client, workers: list[str] | None = None) -> None:
+    """Ask workers for their environment. Those that are named are of another one (``gliolake.cluster.pool``).
 
     Raises:
         ClusterError: something differs, or a worker lacks gliolake; the message shows what.
     """
     apart = workers is not None
-    check_workers(client, partial(differences_from, tuple(surroundings(apart=apart).items()), apart), workers)
+    check_workers(
+        client, partial(differences_from, tuple(environment_fingerprint(apart=apart).items()), apart), workers
+    )
 
 
 def differences_from(entries: Entries, apart: bool, place: str) -> list[str]:
-    """What differs in this process, which is at ``place``, from surroundings elsewhere."""
-    return differing(dict(entries), surroundings(apart=apart), place)
+    """What differs in this process, which is at ``place``, from an environment elsewhere."""
+    return differing(dict(entries), environment_fingerprint(apart=apart), place)
 
 
 def on_like_worker(entries: Entries, apart: bool, function: Callable[[Item], Result], item: Item) -> Result:
-    """``function(item)``, on a worker that has the surroundings of whoever asks.
+    """``function(item)``, on a worker whose environment is that of whoever asks.
 
     Raises:
         ClusterError: this worker does not: it joined after ``check_workers``.
     """
     if lines := _looked_once(entries, apart):
-        raise unlike(lines)
+        raise environment_mismatch(lines)
     return function(item)
 
 
@@ -127,7 +129,7 @@ def _looked_once(entries: Entries, apart: bool) -> list[str]:
     return differences_from(entries, apart, address())
 
 
-def unlike(lines: Sequence[str]) -> ClusterError:
+def environment_mismatch(lines: Sequence[str]) -> ClusterError:
     """The error that shows what differs."""
     shown = "".join(f"\n  {line}" for line in lines)
     return ClusterError(

@@ -14,7 +14,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gliolake.cluster.environment_check import on_like_worker, surroundings
+from gliolake.cluster.environment_check import environment_fingerprint, on_like_worker
 from gliolake.cluster.failures import fault_of_all
 from gliolake.cluster.timeouts import GOES_ON, MOST_THREADS, ThreadCount, next_outcome, went_away, while_waiting
 from gliolake.errors import ClusterError, GliolakeError
@@ -61,7 +61,7 @@ def map_tasks(
     task = function
     if not isinstance(client.cluster, LocalCluster):
         apart = resources is not None
-        task = partial(on_like_worker, tuple(surroundings(apart=apart).items()), apart, function)
+        task = partial(on_like_worker, tuple(environment_fingerprint(apart=apart).items()), apart, function)
 
     def submit(item: Item) -> Future[Result | GliolakeError]:
         key = f"{funcname(function)}-{uuid.uuid4().hex}"

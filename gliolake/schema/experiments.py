@@ -70,7 +70,7 @@ TABLES = (
     ),
     define_table(
         "metrics",
-        "one row per fold of an experiment and metric, with the optimism a careless protocol would have shown",
+        "one row per fold of an experiment and metric, with the optimism of selection on the test part",
         "experiment split repeat fold metric",
         "experiment",
         Column("experiment", text, "experiment (table experiments)"),
@@ -97,7 +97,7 @@ TABLES = (
         Column("high", real, "its upper end", True),
         Column("corrected_low", real, "95 % interval of the corrected resampled t, of internal figures", True),
         Column("corrected_high", real, "its upper end", True),
-        Column("optimism", real, "mean of what a careless selection would have added", True),
+        Column("optimism", real, "mean of what selection on the test part would have added", True),
         Column("folds", integer, "folds that can show it"),
         Column("scans", integer, "scans that were predicted"),
         Column("patients", integer, "whose patients are so many"),

@@ -7,7 +7,7 @@ a table has to raise ``gliolake.storage.commit_log.FORMAT``.
 
 from __future__ import annotations
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 from gliolake.schema import agreement, experiments, features, imaging, study
 from gliolake.schema.types import Column, Table, define_table, moment, text
 
@@ -44,4 +44,4 @@ def table_named(name: str) -> Table:
     Raises:
         InputError: there is none; the message suggests the nearest names.
     """
-    return TABLES[known_name("table", name, TABLES)]
+    return TABLES[check_choice("table", name, TABLES)]

@@ -76,7 +76,7 @@ def known_boxes(lake: Lake, cohort: Cohort) -> dict[str, GivenBox]:
     }
 
 
-def give_boxes(scans: Iterable[FoundScan], boxes: Mapping[str, GivenBox]) -> Iterator[FoundScan]:
+def attach_boxes(scans: Iterable[FoundScan], boxes: Mapping[str, GivenBox]) -> Iterator[FoundScan]:
     """The scans, those without a mask with their boxes, which their fingerprints then tell."""
     for scan in scans:
         box = boxes.get(scan.scan_id)

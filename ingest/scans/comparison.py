@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from gliolake.ingest.cohorts.description import Cohort, known_cohorts
 from gliolake.ingest.exclusions import CHANGED_FILE, MANY_GONE, NOT_A_FILE, SAME_ID, UNLISTED, Row, exclusion
-from gliolake.ingest.scans.boxes import Boxes, give_boxes, known_boxes, unused_boxes
+from gliolake.ingest.scans.boxes import Boxes, attach_boxes, known_boxes, unused_boxes
 from gliolake.ingest.scans.discovery import STEP, Found, find_scans, fingerprint
 from gliolake.ingest.scans.model import FoundFile, FoundScan
 from gliolake.ingest.scans.nearest import nothing_found
@@ -112,7 +112,7 @@ def compare(
     aside = {*absent.hidden, *absent.vanished, *emptied, *(absent.losing if keep else ())}
     waiting = [
         scan
-        for scan in give_boxes(found.scans, boxes)
+        for scan in attach_boxes(found.scans, boxes)
         if scan.fingerprint not in known.get(scan.scan_id, ()) and scan.scan_id not in aside
     ]
     return News(

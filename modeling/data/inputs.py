@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.modeling.data.scans import Scans
 from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 
@@ -79,12 +79,12 @@ def read_cohorts(
     from gliolake.sql.statements import statement
 
     names = [feature_sets] if isinstance(feature_sets, str) else list(feature_sets)
-    known_name("label rule", label_rule, LABEL_COLUMNS)
-    known_name("kind of delta", delta, DELTAS)
+    check_choice("label rule", label_rule, LABEL_COLUMNS)
+    check_choice("kind of delta", delta, DELTAS)
     with connect(lake) as connection:
         there = [name for (name,) in connection.execute("SELECT feature_set FROM feature_sets").fetchall()]
         for name in names:
-            known_name("feature set", name, there, hint="gliolake status lists them.")
+            check_choice("feature set", name, there, hint="gliolake status lists them.")
         parts = [_rows(connection, name, label_rule) for name in names]
         scans_of = "SELECT DISTINCT cohort, scan_id FROM {view}"
         listed = {view: set(connection.execute(statement(scans_of, view=view)).fetchall()) for view in EXTERNAL_VIEWS}

@@ -13,7 +13,7 @@ from gliolake.modeling.data.folds import Fold, assert_no_shared_patients, cut_fo
 from gliolake.modeling.data.scans import Scans
 from gliolake.modeling.evaluation.scores import METRICS, scores
 from gliolake.modeling.models.fitting import fit_all
-from gliolake.modeling.models.problem import Answer, Problem, modality_of
+from gliolake.modeling.models.problem import CVPredictions, FitInputs, modality_of
 from gliolake.modeling.models.settings import Settings, defaults
 
 SPLITS = ("internal", "external")
@@ -22,7 +22,7 @@ SPLITS = ("internal", "external")
 
 @dataclass(frozen=True)
 class Figure:
-    """A metric of one fold, and what a careless selection would have added to it (careless less honest)."""
+    """A metric of one fold, and what selection on the test part would have added to it."""
 
     split: str
     repeat: int
@@ -51,7 +51,7 @@ class Result:
     labels: np.ndarray
     patients: np.ndarray
     present: np.ndarray
-    answer: Answer
+    answer: CVPredictions
     figures: list[Figure]
 
     @property
@@ -94,7 +94,7 @@ def cross_validate_all(
     threads: int | None = None,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Result]:
-    """The same for variants of a model that differ in ``branches`` and ``withheld`` alone, in their order.
+    """The same for variants of a model that differ in ``branches`` and ``masked_branches`` alone, in their order.
 
     Those that train on the same branches are trained once, and those that train on as many branches beside one
     another, as one batch of fits.
@@ -111,9 +111,9 @@ def cross_validate_all(
         InputError, LeakingSplit: see ``cross_validate``.
     """
     defaults(model)
-    shared = {replace(settings, branches=(), withheld=()) for settings in variants}
+    shared = {replace(settings, branches=(), masked_branches=()) for settings in variants}
     if len(shared) != 1:
-        raise ValueError("variants may differ in branches and withheld alone")
+        raise ValueError("variants may differ in branches and masked_branches alone")
     outside = external if external is not None else scans.none()
     values = np.concatenate((scans.values, outside.values))
     present = np.isfinite(values).all(-1)
@@ -172,8 +172,8 @@ def _run(
         )
     trained = list(dict.fromkeys(settings.branches for settings in group))
     columns = {settings.branches: np.flatnonzero(data.columns(settings)) for settings in group}
-    withheld = list(dict.fromkeys(settings.withheld for settings in group))
-    withholdings = [np.array([modality_of(name) in each for name in data.scans.names]) for each in withheld]
+    masked_branches = list(dict.fromkeys(settings.masked_branches for settings in group))
+    branch_masks = [np.array([modality_of(name) in each for name in data.scans.names]) for each in masked_branches]
     labels = np.concatenate((data.scans.labels, data.outside.labels))[kept].astype(bool)
     patients = np.concatenate((data.scans.patients, data.outside.patients))[kept]
     internal = int(kept[: len(data.scans)].sum())
@@ -185,21 +185,21 @@ def _run(
     assert_no_shared_patients(every, patients[:internal], patients[internal:])
     only = how.only if how.only is not None else range(how.repeats)
     cut = [one for one in every if one.repeat in only]
-    problem = Problem(
+    problem = FitInputs(
         np.ascontiguousarray(data.values[kept], np.float32), data.present[kept], labels, patients,
         [fold for fold in cut for _ in trained],
         np.concatenate([np.stack([columns[branches] for branches in trained])] * len(cut)),
         max(len(fold.fitting) for fold in every), internal, settings, how.seed, how.threads or usable_cores(),
     )  # fmt: skip
     sites = np.concatenate((data.scans.site_names(), data.outside.site_names()))[kept]
-    answers = fit_all(model, problem, withholdings, sites, advance)
+    answers = fit_all(model, problem, branch_masks, sites, advance)
     results = {}
     for settings in group:
-        which = withheld.index(settings.withheld)
+        which = masked_branches.index(settings.masked_branches)
         answer = answers[which].of(slice(trained.index(settings.branches), None, len(trained)))
         read = columns[settings.branches]
         names = tuple(data.scans.names[column] for column in read)
-        shown = (problem.present & ~withholdings[which])[:, read]
+        shown = (problem.present & ~branch_masks[which])[:, read]
         results[settings] = Result(
             model, settings, names, cut, kept[: len(data.scans)], kept[len(data.scans) :], labels, patients, shown,
             answer, figures_of(labels, internal, cut, answer),
@@ -207,7 +207,7 @@ def _run(
     return results
 
 
-def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: Answer) -> list[Figure]:
+def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: CVPredictions) -> list[Figure]:
     """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
     figures = []
     for split in SPLITS:
@@ -217,9 +217,9 @@ def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer:
             if not len(rows):
                 continue
             honest = scores(labels[rows], answer.probability[f, rows])
-            careless = scores(labels[rows], answer.careless[f, rows])
+            test_selected = scores(labels[rows], answer.test_selected[f, rows])
             for metric in METRICS:
-                value, other = honest[metric], careless[metric]
+                value, other = honest[metric], test_selected[metric]
                 optimism = None if value is None or other is None else other - value
                 figures.append(Figure(split, fold.repeat, fold.fold, metric, value, optimism))
     return figures

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gliolake.errors import GliolakeError, InputError, known_name
+from gliolake.errors import GliolakeError, InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.modeling.data.inputs import Cohorts, read_cohorts
 from gliolake.modeling.evaluation.crossval import Result
@@ -69,7 +69,7 @@ def export_model(
         NotTheModel: rows or code changed since, so that the fits came out otherwise.
     """
     rows = {row["experiment"]: row for row in lake.read("experiments").to_pylist()}
-    row = rows[known_name("experiment", experiment, rows, hint="gliolake status lists them.")]
+    row = rows[check_choice("experiment", experiment, rows, hint="gliolake status lists them.")]
     told = json_cell(row, "settings", "experiment")
     target = check_target(output or Path(experiment), overwrite=overwrite, own=MODEL, folder=True)
     again = _experiment(row, told)
@@ -168,12 +168,12 @@ class _Trained:
         tensors = {name if name in own else f"{PARAMETER}{name}": of for name, of in tensors.items()}
         if settings.calibrated:
             tensors["temperature"] = np.array(answer.selection["temperature"])
-        shown = np.array([name.rpartition(":")[2] not in settings.withheld for name in self.result.branches])
+        shown = np.array([name.rpartition(":")[2] not in settings.masked_branches for name in self.result.branches])
         return Fitted(self.experiment.model, settings, shown, tensors)
 
     def check(self, fitted: Fitted) -> None:
         """Refuse fits that say another thing of the training scans than they said when they were trained."""
-        apart = float(np.nanmax(np.abs(fitted.tell(self.values).probability - self.told)))
+        apart = float(np.nanmax(np.abs(fitted.predict(self.values).probability - self.told)))
         if apart > KEPT:
             raise NotTheModel(f"The fits, taken by themselves, answer otherwise than in training, by {apart:.2g}.")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.modeling.data.inputs import DELTAS, LABEL_COLUMNS
 from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.export.folder import DAMAGED, NewerModel, NotAModel
@@ -169,14 +169,15 @@ def _check_told(description: Description) -> None:
     """Raises KeyError, TypeError or InputError."""
     told = description.told
     defaults(told.model)
-    known_name("label rule", told.label_rule, LABEL_COLUMNS)
-    known_name("kind of delta", told.delta, DELTAS)
-    for name in (*description.branches, *told.settings.withheld):
-        known_name("modality", modality_of(name), BRANCHES)
+    check_choice("label rule", told.label_rule, LABEL_COLUMNS)
+    check_choice("kind of delta", told.delta, DELTAS)
+    for name in (*description.branches, *told.settings.masked_branches):
+        check_choice("modality", modality_of(name), BRANCHES)
     counts = {
         "branches": len(description.branches), "feature sets": len(description.feature_sets),
         "fits": len(description.fits), "resamples": description.calibration["resamples"],
-        "members": told.settings.members, **{f"width {n}": width for n, width in enumerate(told.settings.hidden, 1)},
+        "ensemble_size": told.settings.ensemble_size,
+        **{f"width {n}": width for n, width in enumerate(told.settings.hidden, 1)},
     }  # fmt: skip
     for what, count in counts.items():
         if not isinstance(count, int) or not 1 <= count <= MOST:

@@ -26,7 +26,7 @@ WIDE = ("weight", "intercept", "temperature")
 
 
 @dataclass(frozen=True)
-class Told:
+class Prediction:
     """What F fits say of n scans: probability (F, n), and attention (F, n, K) where the model has it."""
 
     probability: np.ndarray
@@ -35,11 +35,11 @@ class Told:
 
 @dataclass(frozen=True)
 class Fitted:
-    """F fits of a model, each of as many networks as its settings have members.
+    """F fits of a model, each of ``ensemble_size`` networks.
 
-    shown (K,) bool: branches it is shown; the others were withheld when it was tested. tensors: by name, shift and
+    shown (K,) bool: branches it is shown; the others were masked when it was tested. tensors: by name, shift and
     scale (F, K, 400) of the standardisation, temperature (F,) where it was calibrated, and either weight (F, K, 400)
-    and intercept (F,), or a network's parameters (F, members, …).
+    and intercept (F,), or a network's parameters (F, ensemble_size, …).
     """
 
     model: str
@@ -52,7 +52,7 @@ class Fitted:
         """F."""
         return len(self.tensors["shift"])
 
-    def tell(self, values: np.ndarray) -> Told:
+    def predict(self, values: np.ndarray) -> Prediction:
         """Probability and attention of scans (n, K, 400), NaN in a missing branch."""
         present = np.isfinite(values).all(-1) & self.shown
         known = np.ascontiguousarray(np.where(present[..., None], values, 0), np.float32)
@@ -60,23 +60,23 @@ class Fitted:
         if "temperature" not in self.tensors:
             return told
         score = logit(np.clip(told.probability, SURE, 1 - SURE)) / self.tensors["temperature"][:, None]
-        return Told(expit(score), told.attention)
+        return Prediction(expit(score), told.attention)
 
-    def _lines(self, values: np.ndarray, present: np.ndarray) -> Told:
+    def _lines(self, values: np.ndarray, present: np.ndarray) -> Prediction:
         shift, scale = self.tensors["shift"][:, None], self.tensors["scale"][:, None]
         features = ((values - shift) * scale * present[..., None]).astype(np.float64)
         score = np.einsum("fnkd,fkd->fn", features, self.tensors["weight"]) + self.tensors["intercept"][:, None]
-        return Told(expit(score), None)
+        return Prediction(expit(score), None)
 
-    def _networks(self, values: np.ndarray, present: np.ndarray) -> Told:
+    def _networks(self, values: np.ndarray, present: np.ndarray) -> Prediction:
         import torch
 
         from gliolake.modeling.models.siamese.branch import Inputs
         from gliolake.modeling.models.siamese.layers import take_fits
 
-        members, scans = self.settings.members, len(values)
-        crowd = self.count * members
-        shift, scale = (self.tensors[name].repeat(members, 0) for name in ("shift", "scale"))
+        ensemble_size, scans = self.settings.ensemble_size, len(values)
+        crowd = self.count * ensemble_size
+        shift, scale = (self.tensors[name].repeat(ensemble_size, 0) for name in ("shift", "scale"))
         columns = np.tile(np.arange(len(self.shown)), (crowd, 1))
         inputs = Inputs(values, columns, np.tile(present, (crowd, 1, 1)), shift, scale)
         network = _empty(self.model, self.settings, crowd, len(self.shown))
@@ -84,14 +84,14 @@ class Fitted:
         network.eval()
         with one_torch_thread(), torch.no_grad():
             output = network(inputs, np.tile(np.arange(scans), (crowd, 1)))
-        probability = output.probability.numpy().astype(np.float64).reshape(-1, members, scans).mean(1)
+        probability = output.probability.numpy().astype(np.float64).reshape(-1, ensemble_size, scans).mean(1)
         if output.attention is None:
-            return Told(probability, None)
+            return Prediction(probability, None)
         attention = output.attention.numpy().astype(np.float64)
-        return Told(probability, attention.reshape(-1, members, *attention.shape[1:]).mean(1))
+        return Prediction(probability, attention.reshape(-1, ensemble_size, *attention.shape[1:]).mean(1))
 
     def _parameters(self) -> dict[str, np.ndarray]:
-        """A network's parameters (F · members, …), by their names in it."""
+        """A network's parameters (F · ensemble_size, …), by their names in it."""
         own = {name: of for name, of in self.tensors.items() if name.startswith(PARAMETER)}
         return {name.removeprefix(PARAMETER): of.reshape(-1, *of.shape[2:]) for name, of in own.items()}
 
@@ -106,13 +106,13 @@ class Fitted:
         if self.model == "logistic":
             expected |= {"weight": wide, "intercept": (fits,)}
         else:
-            members = self.settings.members
+            ensemble_size = self.settings.ensemble_size
             try:
                 network = _empty(self.model, self.settings, 1, len(self.shown))
             except IndexError as error:
                 raise NotAModel(f"model.json: {self.model} has too few hidden layers.", hint=DAMAGED) from error
             for name, value in network.state_dict().items():
-                expected[f"{PARAMETER}{name}"] = (fits, members, *value.shape[1:])
+                expected[f"{PARAMETER}{name}"] = (fits, ensemble_size, *value.shape[1:])
         check_shapes(self.tensors, expected, "weights.safetensors")
         for name, of in self.tensors.items():
             if of.dtype != (np.float64 if name in WIDE else np.float32):

@@ -53,7 +53,7 @@ def load_model(folder: Path) -> Model:
         {"calibration.line": (2,), "calibration.lines": (resamples, 2), "calibration.drawn": (resamples,)},
         "weights.safetensors",
     )
-    shown = np.array([modality_of(name) not in told.settings.withheld for name in description.branches])
+    shown = np.array([modality_of(name) not in told.settings.masked_branches for name in description.branches])
     own = {name: of for name, of in tensors.items() if name not in calibration}
     fitted = Fitted(told.model, told.settings, shown, own)
     fitted.check(len(description.fits))

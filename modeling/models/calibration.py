@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
-from gliolake.modeling.models.problem import Answer
+from gliolake.modeling.models.problem import CVPredictions
 
 LIMITS = (0.05, 20.0)
 """Temperatures that are tried. At the upper one a fit says next to nothing, as one that learned nothing should."""
@@ -20,23 +20,23 @@ LIMITS = (0.05, 20.0)
 SURE = 1e-7
 
 
-def tempered(answer: Answer, labels: np.ndarray) -> Answer:
+def tempered(answer: CVPredictions, labels: np.ndarray) -> CVPredictions:
     """The answer with each fit's probabilities tempered on its held-out scans; the temperatures join its selection.
 
     Args:
-        answer: Of F fits; ``held`` has the probabilities of the scans each was stopped or tuned by.
+        answer: Of F fits; ``validation_probability`` has the probabilities of the scans each was stopped or tuned by.
         labels: (n,) bool.
     """
     temperatures = []
-    careless, probability = answer.careless.copy(), answer.probability.copy()
-    for f, held in enumerate(answer.held):
-        known = np.isfinite(held)
-        found = temperature(held[known], labels[known])
+    test_selected, probability = answer.test_selected.copy(), answer.probability.copy()
+    for f, validation_probability in enumerate(answer.validation_probability):
+        known = np.isfinite(validation_probability)
+        found = temperature(validation_probability[known], labels[known])
         temperatures.append(found)
-        for values in (probability[f], careless[f]):
+        for values in (probability[f], test_selected[f]):
             values[:] = expit(_logit(values) / found)
     selection = answer.selection | {"temperature": temperatures}
-    return replace(answer, probability=probability, careless=careless, selection=selection)
+    return replace(answer, probability=probability, test_selected=test_selected, selection=selection)
 
 
 def temperature(probability: np.ndarray, labels: np.ndarray) -> float:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from gliolake.errors import InputError
-from gliolake.modeling.models.problem import Problem
+from gliolake.modeling.models.problem import FitInputs
 
 METHODS = ("combat",)
 """What ``Settings.harmonise`` may name."""
@@ -132,7 +132,7 @@ def _too_few(sites: np.ndarray) -> str:
     return f"Harmonisation needs {FEWEST} training scans at each of two sites; {', '.join(names[:5])} have fewer."
 
 
-def by_fold(problem: Problem, sites: np.ndarray) -> Iterator[Problem]:
+def by_fold(problem: FitInputs, sites: np.ndarray) -> Iterator[FitInputs]:
     """The problem fold by fold, each with the values (n, C, 400) that were harmonised by its own training part.
 
     Args:

@@ -9,28 +9,28 @@ from dataclasses import replace
 import numpy as np
 
 from gliolake.modeling.data.folds import cut_folds
-from gliolake.modeling.models.problem import Advance, Answer, Problem, of_columns, standardisation
+from gliolake.modeling.models.problem import Advance, CVPredictions, FitInputs, of_columns, standardisation
 from gliolake.process.threads import one_blas_thread
 
 INNER_FOLDS = 5
 
 
-def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: Advance) -> list[Answer]:
-    """Fit every fold with scikit-learn, and answer once for each of ``withholdings``.
+def fit_logistic(problem: FitInputs, branch_masks: Sequence[np.ndarray], advance: Advance) -> list[CVPredictions]:
+    """Fit every fold with scikit-learn, and answer once for each of ``branch_masks``.
 
     Features are standardised, and missing branches filled with the mean (zero, then), over the training part alone.
-    C is the one of ``settings.strengths`` with the least log loss in a five-fold cross-validation inside the training
-    part, by patient; with one strength it is that one. The careless run chooses it on the test part.
+    C is the one of ``settings.c_grid`` with the least log loss in a five-fold cross-validation inside the training
+    part, by patient; with one strength it is that one. ``test_selected`` has what it chooses on the test part.
 
     Args:
         problem: What to fit.
-        withholdings: (C,) bool each: branches that are not shown to the fitted models.
+        branch_masks: (C,) bool each: branches that are not shown to the fitted models.
         advance: Called once per fold.
     """
     shape = (len(problem.folds), len(problem.labels))
     answers = [
-        Answer(np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), None, {"C": []})
-        for _ in withholdings
+        CVPredictions(np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan), None, {"C": []})
+        for _ in branch_masks
     ]
     shift, scale = standardisation(problem.values, problem.present, problem.parts("training"))
     lines = []
@@ -41,35 +41,35 @@ def fit_logistic(problem: Problem, withholdings: Sequence[np.ndarray], advance: 
             best = int(np.argmin(log_loss(inner, problem.labels[fold.training])))
             asked = [rows for rows in (fold.test, problem.external) if len(rows)]
             rows = np.concatenate(asked)
-            left = [~withheld[problem.columns[f], None] for withheld in withholdings]
+            left = [~masked_branches[problem.columns[f], None] for masked_branches in branch_masks]
             shown = np.concatenate([_flat(features[rows] * each) for each in left])
             told, weights = _predict(problem, _flat(features[fold.training]), fold.training, shown)
             lines.append(weights[best])
-            for answer, predicted in zip(answers, np.split(told, len(withholdings), 1), strict=True):
-                answer.selection["C"].append(problem.settings.strengths[best])
-                answer.held[f, fold.training] = inner[best]
+            for answer, predicted in zip(answers, np.split(told, len(branch_masks), 1), strict=True):
+                answer.selection["C"].append(problem.settings.c_grid[best])
+                answer.validation_probability[f, fold.training] = inner[best]
                 answer.probability[f, rows] = predicted[best]
                 for part, probability in zip(asked, np.split(predicted, [len(asked[0])], 1), strict=False):
-                    careless = int(np.argmin(log_loss(probability, problem.labels[part])))
-                    answer.careless[f, part] = probability[careless]
+                    test_selected = int(np.argmin(log_loss(probability, problem.labels[part])))
+                    answer.test_selected[f, part] = probability[test_selected]
             advance()
     learned = _learned(np.stack(lines), of_columns(shift, problem.columns), of_columns(scale, problem.columns))
     return [replace(answer, learned=learned) for answer in answers]
 
 
 def log_loss(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean negative log likelihood (strengths,) of probabilities (strengths, n)."""
+    """Mean negative log likelihood (C,) of probabilities (C, n)."""
     likelihood = np.where(labels, probability, 1 - probability)
     return -np.log(np.maximum(likelihood, 1e-15)).mean(-1)
 
 
 def _learned(lines: np.ndarray, shift: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
-    """Weights and intercept (F, K · 400 + 1), and the standardisation (F, K, 400), as ``Answer.learned`` has them."""
+    """Weights and intercept (F, K · 400 + 1), standardisation (F, K, 400), named as in ``CVPredictions.learned``."""
     found = {"weight": lines[:, :-1].reshape(shift.shape), "intercept": lines[:, -1], "shift": shift, "scale": scale}
     return {name: values[:, None] for name, values in found.items()}
 
 
-def _features(problem: Problem, shift: np.ndarray, scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _features(problem: FitInputs, shift: np.ndarray, scale: np.ndarray, columns: np.ndarray) -> np.ndarray:
     standard = ((problem.values - shift) * scale * problem.present[..., None])[:, columns]
     wide: np.ndarray = standard.astype(np.float64)
     return wide
@@ -79,17 +79,17 @@ def _flat(features: np.ndarray) -> np.ndarray:
     return features.reshape(len(features), -1)
 
 
-def _inner(problem: Problem, fit: int) -> np.ndarray:
-    """Probabilities (strengths, training rows of the fit) out of fold, by an inner cross-validation of these rows."""
-    strengths, training = problem.settings.strengths, problem.folds[fit].training
+def _inner(problem: FitInputs, fit: int) -> np.ndarray:
+    """Probabilities (C, training rows of the fit) out of fold, by an inner cross-validation of these rows."""
+    c_grid, training = problem.settings.c_grid, problem.folds[fit].training
     labels, patients = problem.labels[training], problem.patients[training]
     _, first = np.unique(patients, return_index=True)
     fewest = int(min(labels[first].sum(), (~labels[first]).sum()))
     # Too few of a class to divide again: nothing is known, and the strongest regularisation is taken.
-    if fewest < 3 or (len(strengths) == 1 and not problem.settings.calibrated):
-        return np.full((len(strengths), len(training)), 0.5)
+    if fewest < 3 or (len(c_grid) == 1 and not problem.settings.calibrated):
+        return np.full((len(c_grid), len(training)), 0.5)
     folds = cut_folds(labels, patients, repeats=1, folds=min(INNER_FOLDS, fewest), seed=problem.seed)
-    told = np.empty((len(strengths), len(training)))
+    told = np.empty((len(c_grid), len(training)))
     for fold in folds:
         part = np.zeros((1, len(problem.labels)), np.bool_)
         part[0, training[fold.training]] = True
@@ -99,9 +99,11 @@ def _inner(problem: Problem, fit: int) -> np.ndarray:
     return told
 
 
-def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities (strengths, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``, and
-    the models: (strengths, features + 1), the intercept last.
+def _predict(
+    problem: FitInputs, known: np.ndarray, rows: np.ndarray, asked: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities (C, asked) for features ``asked`` of models fitted on features ``known`` of ``rows``, and
+    the models: (C, features + 1), the intercept last.
 
     With an L2 penalty the weights lie in the span of the training rows, so where these are fewer than the features,
     the rows are first turned into the coordinates of that span: the same model, from fewer numbers per row.
@@ -114,7 +116,7 @@ def _predict(problem: Problem, known: np.ndarray, rows: np.ndarray, asked: np.nd
         turn = axes[:, held] / np.sqrt(size[held])
         x, new, back = products @ turn, (asked @ known.T) @ turn, turn.T @ known
     settings = problem.settings
-    fits = [_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.strengths]
+    fits = [_fit(x, problem.labels[rows], new, c, settings.balanced) for c in settings.c_grid]
     told, weights, intercepts = (np.stack(part) for part in zip(*fits, strict=True))
     return told, np.concatenate((weights if back is None else weights @ back, intercepts), 1)
 

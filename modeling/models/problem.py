@@ -15,7 +15,7 @@ Advance = Callable[[], None]
 
 
 @dataclass(frozen=True)
-class Problem:
+class FitInputs:
     """Scans, folds and settings. Rows below ``internal`` are cross-validated, the rest are external.
 
     values (n, C, 400) float32, zeros where missing; present (n, C) bool; labels (n,) bool; patients (n,);
@@ -49,36 +49,36 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Predicted probability of methylation (F, n), NaN on rows a fit trained on, and what a careless run had said.
+class CVPredictions:
+    """Predicted probability of methylation (F, n), NaN on rows a fit trained on.
 
     probability: of test and external rows; selection by the validation part.
-    careless: the same with the test part, or the external scans, used for the selection.
+    test_selected: the same with the test part, or the external scans, used for the selection.
     attention: (F, n, K), NaN on the same rows, or None.
-    held: (F, n) of the rows that the fit was stopped or tuned by, NaN elsewhere.
+    validation_probability: (F, n) of the rows that the fit was stopped or tuned by, NaN elsewhere.
     selection: what each fit selected, by name, one entry per fit: written with the experiment.
-    learned: what each fit predicts by, by name: its parameters and its standardisation, each (F, members, …).
+    learned: what each fit predicts by, by name: its parameters and its standardisation, each (F, ensemble_size, …).
     """
 
     probability: np.ndarray
-    careless: np.ndarray
-    held: np.ndarray
+    test_selected: np.ndarray
+    validation_probability: np.ndarray
     attention: np.ndarray | None = None
     selection: dict[str, list[Any]] = field(default_factory=dict)
     learned: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def of(self, fits: slice) -> Answer:
+    def of(self, fits: slice) -> CVPredictions:
         """The answer of some fits."""
         selection = {name: values[fits] for name, values in self.selection.items()}
         learned = {name: values[fits] for name, values in self.learned.items()}
         return replace(self.each(lambda array: array[fits]), selection=selection, learned=learned)
 
-    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> Answer:
+    def each(self, function: Callable[[np.ndarray], np.ndarray]) -> CVPredictions:
         """The answer with a function applied to each of its arrays, which begin with (F, n)."""
         attention = None if self.attention is None else function(self.attention)
-        return Answer(
-            function(self.probability), function(self.careless), function(self.held), attention, self.selection,
-            self.learned,
+        return CVPredictions(
+            function(self.probability), function(self.test_selected), function(self.validation_probability), attention,
+            self.selection, self.learned,
         )  # fmt: skip
 
 

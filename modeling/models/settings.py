@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.schema.features import BRANCHES
 
 
@@ -21,14 +21,14 @@ class Settings:
         hidden: widths of the fully connected layers; the first of snn_lowrank's is the rank of its encoder.
         dropout: share of units dropped in training.
         validation: share of the training part's patients kept for stopping.
-        strengths: values of scikit-learn's C among which logistic regression chooses.
-        withheld: branches that a model was trained on and is not shown when it predicts.
-        modality_dropout: share of the branches withheld while a network is trained, drawn anew for every scan and
+        c_grid: values of scikit-learn's C among which logistic regression chooses.
+        masked_branches: branches that a model was trained on and is not shown when it predicts.
+        modality_dropout: share of the branches masked while a network is trained, drawn anew for every scan and
             epoch; a scan keeps at least one.
         balanced: scans count in inverse proportion to how frequent their class is in the fitting part.
         calibrated: probabilities are tempered on the scans that training was stopped by
             (``gliolake.modeling.models.calibration``).
-        members: networks trained for each fit, from other random numbers, whose probabilities are averaged.
+        ensemble_size: networks trained for each fit, from other random numbers, whose probabilities are averaged.
         harmonise: combat, or empty: what scans of a site have in common is taken away
             (``gliolake.modeling.models.harmonisation``).
     """
@@ -42,12 +42,12 @@ class Settings:
     hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     validation: float = 0.2
-    strengths: tuple[float, ...] = ()
-    withheld: tuple[str, ...] = ()
+    c_grid: tuple[float, ...] = ()
+    masked_branches: tuple[str, ...] = ()
     modality_dropout: float = 0.0
     balanced: bool = False
     calibrated: bool = False
-    members: int = 1
+    ensemble_size: int = 1
     harmonise: str = ""
 
 
@@ -63,10 +63,10 @@ DEFAULTS: dict[str, Settings] = {
         hidden=(16,),
         dropout=0.2,
         modality_dropout=0.2,
-        members=4,
+        ensemble_size=4,
     ),
     "mlp": Settings(branches=("T1wCE",), hidden=(100, 32), dropout=0.4),
-    "logistic": Settings(epochs=0, batch=0, patience=0, strengths=(1e-4, 3e-4, 1e-3, 3e-3)),
+    "logistic": Settings(epochs=0, batch=0, patience=0, c_grid=(1e-4, 3e-4, 1e-3, 3e-3)),
 }
 MODELS = tuple(DEFAULTS)
 
@@ -77,7 +77,7 @@ def defaults(model: str) -> Settings:
     Raises:
         InputError: no model of that name.
     """
-    return DEFAULTS[known_name("model", model, DEFAULTS)]
+    return DEFAULTS[check_choice("model", model, DEFAULTS)]
 
 
 def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | None) -> Settings:
@@ -89,7 +89,7 @@ def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | N
     settings = defaults(model)
     if modalities is not None:
         for name in modalities:
-            known_name("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
+            check_choice("modality", name, BRANCHES, hint=f"Modalities are {', '.join(BRANCHES)}.")
         if not modalities:
             raise InputError("No modality was chosen.", hint=f"Choose among {', '.join(BRANCHES)}.")
         settings = replace(settings, branches=tuple(b for b in BRANCHES if b in modalities))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.modeling.models.settings import Settings, defaults
 from gliolake.schema.features import BRANCHES
 
@@ -51,7 +51,7 @@ def default_candidates() -> tuple[Choice, ...]:
     middle = defaults("snn_lowrank")
     changed: dict[str, dict[str, Any]] = {
         "lowrank": {},
-        "lowrank one network": {"members": 1},
+        "lowrank one network": {"ensemble_size": 1},
         "lowrank rank 2": {"hidden": (2,)},
         "lowrank dropout": {"dropout": 0.5},
         "lowrank no branch dropped": {"modality_dropout": 0.0},
@@ -76,7 +76,7 @@ def named_candidates(names: Sequence[str]) -> tuple[Choice, ...]:
     """
     known = {candidate.name: candidate for candidate in default_candidates()}
     for name in names:
-        known_name("candidate", name, known)
+        check_choice("candidate", name, known)
     return tuple(candidate for name, candidate in known.items() if name in names)
 
 

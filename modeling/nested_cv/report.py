@@ -34,7 +34,7 @@ class SearchReport:
     candidates: tuple[CandidateLine, ...]
 
     @property
-    def careless(self) -> float | None:
+    def test_selected(self) -> float | None:
         """The mean AUC had the best candidate of each fold been chosen on the fold's own test part."""
         line = next((x for x in self.report.lines if (x.split, x.metric) == ("internal", "auc")), None)
         return None if line is None or line.mean is None or line.optimism is None else line.mean + line.optimism

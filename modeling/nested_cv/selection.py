@@ -14,7 +14,7 @@ from gliolake.modeling.evaluation.crossval import Result, figures_of
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.fitting import fit_model, steps
 from gliolake.modeling.models.logistic import log_loss
-from gliolake.modeling.models.problem import Answer, Problem, modality_of
+from gliolake.modeling.models.problem import CVPredictions, FitInputs, modality_of
 from gliolake.modeling.models.settings import Settings
 from gliolake.modeling.models.siamese.branch import usable_cores
 from gliolake.modeling.nested_cv.candidates import Blend, Candidate, Choice, check_candidates
@@ -42,7 +42,7 @@ class Nested:
 
 
 @dataclass(frozen=True)
-class Told:
+class CandidatePredictions:
     """Probabilities by candidate and outer fold, NaN where there are none.
 
     inside (C, F, n): of the training part, out of the inner folds. outside (C, F, n): of the test part and the
@@ -149,7 +149,7 @@ class _Data:
         values = self.scans.values[:rows]
         present = np.isfinite(values).all(-1)
         read = np.flatnonzero([modality_of(name) in one.settings.branches for name in self.scans.names])
-        problem = Problem(
+        problem = FitInputs(
             np.where(present[..., None], values, np.float32(0)), present, self.labels[:rows],
             self.scans.patients[:rows], folds, read[None].repeat(len(folds), 0),
             max(len(fold.fitting) for fold in folds), self.internal, one.settings, how.seed, how.threads,
@@ -207,10 +207,12 @@ def _out_of_fold(probability: np.ndarray, inner: Sequence[Sequence[Fold]]) -> np
     return told
 
 
-def _told(labels: np.ndarray, asked: Sequence[tuple[np.ndarray, np.ndarray]], inner: list[list[Fold]]) -> Told:
+def _told(
+    labels: np.ndarray, asked: Sequence[tuple[np.ndarray, np.ndarray]], inner: list[list[Fold]]
+) -> CandidatePredictions:
     inside, outside = (np.stack(part) for part in zip(*asked, strict=True))
     figures = np.array([_inner_figures(labels, own, inner) for own in inside])
-    return Told(inside, outside, figures[..., 0], figures[..., 1])
+    return CandidatePredictions(inside, outside, figures[..., 0], figures[..., 1])
 
 
 def _inner_figures(labels: np.ndarray, probability: np.ndarray, inner: list[list[Fold]]) -> list[tuple[float, float]]:
@@ -224,12 +226,14 @@ def _inner_figures(labels: np.ndarray, probability: np.ndarray, inner: list[list
     return figures
 
 
-def _order(told: Told, fold: int) -> np.ndarray:
+def _order(told: CandidatePredictions, fold: int) -> np.ndarray:
     """Candidates from the best to the worst by the inner figures of an outer fold."""
     return np.lexsort((told.inner_loss[:, fold], -told.inner_auc[:, fold]))
 
 
-def _blended(told: Told, candidates: Sequence[Choice], labels: np.ndarray, inner: list[list[Fold]]) -> Told:
+def _blended(
+    told: CandidatePredictions, candidates: Sequence[Choice], labels: np.ndarray, inner: list[list[Fold]]
+) -> CandidatePredictions:
     """The same with the blends among the candidates, in their order."""
     orders = [_order(told, fold) for fold in range(len(inner))]
     models = iter(range(len(told.inside)))
@@ -249,24 +253,24 @@ def _mean(probability: np.ndarray, best: Sequence[np.ndarray]) -> np.ndarray:
     return np.stack([probability[some, fold].mean(0) for fold, some in enumerate(best)])
 
 
-def _chosen(data: _Data, outer: list[Fold], candidates: Sequence[Choice], told: Told) -> Nested:
+def _chosen(data: _Data, outer: list[Fold], candidates: Sequence[Choice], told: CandidatePredictions) -> Nested:
     labels, internal = data.labels, data.internal
     beyond = np.arange(internal, len(labels))
-    probability, careless, held = (np.full((len(outer), len(labels)), np.nan) for _ in range(3))
+    probability, test_selected, validation_probability = (np.full((len(outer), len(labels)), np.nan) for _ in range(3))
     names: list[str] = []
     trials = []
     for f, fold in enumerate(outer):
         best = int(_order(told, f)[0])
         names.append(candidates[best].name)
-        held[f] = told.inside[best, f]
+        validation_probability[f] = told.inside[best, f]
         probability[f] = told.outside[best, f]
         outside = [_areas(labels, told.outside[:, f], rows) for rows in (fold.test, beyond)]
         for rows, areas in zip((fold.test, beyond), outside, strict=True):
-            careless[f, rows] = told.outside[_greatest(areas, best), f, rows]
+            test_selected[f, rows] = told.outside[_greatest(areas, best), f, rows]
         for c, candidate in enumerate(candidates):
             figures = float(told.inner_auc[c, f]), float(told.inner_loss[c, f])
             trials.append(Trial(fold.repeat, fold.fold, candidate.name, *figures, c == best, outside[0][c]))
-    answer = Answer(probability, careless, held, None, {"candidate": names})
+    answer = CVPredictions(probability, test_selected, validation_probability, None, {"candidate": names})
     result = Result(
         "search", Settings(), data.scans.names, outer, data.kept, data.kept_external, labels, data.scans.patients,
         np.isfinite(data.scans.values).all(-1), answer, figures_of(labels, internal, outer, answer),
@@ -279,7 +283,7 @@ def _areas(labels: np.ndarray, probability: np.ndarray, rows: np.ndarray) -> lis
 
 
 def _greatest(areas: Sequence[float | None], otherwise: int) -> int:
-    """Which candidate a careless search had taken: the best on the very scans it is then judged by."""
+    """Which candidate selection on the test parts would take: the best on the very scans it is then judged by."""
     if any(area is None for area in areas):
         return otherwise
     return int(np.argmax(np.array(areas, np.float64)))

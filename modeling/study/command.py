@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake.cluster.client import open_cluster
 from gliolake.cluster.tasks import commit_in_batches, map_tasks
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.journal import logger
 from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.study.features import resolve
@@ -67,7 +67,7 @@ def run_study(
     started = time.monotonic()
     study = read_study(file)
     for name in features or {}:
-        known_name("name of features in the study", name, study.features)
+        check_choice("name of features in the study", name, study.features)
     study = study.only(only) if only else study
     plan = _data_of(lake, study, features or {})
     cautions = _cautions(lake, plan)

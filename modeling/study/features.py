@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.modeling.study.file import IMAGE
 from gliolake.storage.json_cell import json_cell
 
@@ -33,7 +33,7 @@ def resolve(
     """
     if name in chosen:
         known = {row["feature_set"]: row for row in sets}
-        one = known_name("feature set", chosen[name], known, hint="gliolake status lists them.")
+        one = check_choice("feature set", chosen[name], known, hint="gliolake status lists them.")
         if delta == IMAGE and _delta(known[one]) != IMAGE:
             raise InputError(f"DeltaT1 of {one} was not made from images.", hint=f"Extract with --delta {IMAGE}.")
         return one

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 from gliolake.modeling.data.inputs import EXTERNAL_VIEWS
 from gliolake.modeling.evaluation.crossval import SPLITS
 from gliolake.modeling.experiment import Experiment
@@ -96,7 +96,7 @@ class Study:
             tables.setdefault(row.table, set()).add(row.name)
         wanted: set[str] = set()
         for name in chosen:
-            wanted |= (names | tables)[known_name("row or table of the study", name, [*tables, *names])]
+            wanted |= (names | tables)[check_choice("row or table of the study", name, [*tables, *names])]
         wanted |= {row.compared_with for row in self.rows if row.name in wanted}
         return replace(self, rows=tuple(row for row in self.rows if row.name in wanted))
 
@@ -121,11 +121,11 @@ class _Options(Table):
     folds: Annotated[int, at_least(2)] | None = None
     seed: Annotated[int, at_least(0)] | None = None
     modalities: Annotated[Texts, some_of(BRANCHES)] | None = None
-    withheld: Annotated[Texts, some_of(BRANCHES)] | None = None
+    masked_branches: Annotated[Texts, some_of(BRANCHES)] | None = None
     modality_dropout: Annotated[float, Check(_share)] | None = None
     balanced: bool | None = None
     calibrated: bool | None = None
-    members: Positive | None = None
+    ensemble_size: Positive | None = None
     harmonise: Annotated[str, one_of(METHODS)] | None = None
     epochs: Annotated[int, at_least(0)] | None = None
 
@@ -221,11 +221,11 @@ def read_study(path: str | Path | None = None) -> Study:
 
 def _settings(given: Mapping[str, Any], delta: str) -> Settings:
     settings = defaults(given["model"])
-    branches, withheld = given.get("modalities", settings.branches), given.get("withheld", ())
+    branches, masked_branches = given.get("modalities", settings.branches), given.get("masked_branches", ())
     kept = tuple(branch for branch in BRANCHES if branch in branches and (delta, branch) != (OFF, "DeltaT1"))
-    if not set(kept) - set(withheld):
-        raise Wrong("leaves no modality", key="withheld")
+    if not set(kept) - set(masked_branches):
+        raise Wrong("leaves no modality", key="masked_branches")
     own = {each.name for each in fields(Settings)} - ({"epochs"} if given["model"] == "logistic" else set())
     told = {name: value for name, value in given.items() if name in own}
-    left_out = tuple(branch for branch in BRANCHES if branch in withheld)
-    return replace(settings, **told | {"branches": kept, "withheld": left_out})
+    left_out = tuple(branch for branch in BRANCHES if branch in masked_branches)
+    return replace(settings, **told | {"branches": kept, "masked_branches": left_out})

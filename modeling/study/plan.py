@@ -65,7 +65,7 @@ def make_blocks(run_id: str, plan: Plan, missing: Mapping[str, set[int]]) -> lis
         experiment = plan.experiments[name]
         alike = replace(
             experiment, external="external", diagnosis="",
-            settings=replace(experiment.settings, branches=(), withheld=()),
+            settings=replace(experiment.settings, branches=(), masked_branches=()),
         )  # fmt: skip
         every = tuple(sorted(lacking))
         for repeats in [every] if experiment.settings.batch == 1 else [(repeat,) for repeat in every]:
@@ -95,4 +95,4 @@ def _cost(block: Block) -> int:
     trainings = len({each.settings.branches for each in block.experiments.values()})
     weight = {"snn_released": 20, "logistic": 1}.get(one.model, 10)
     branches = trainings * len(one.settings.branches) * len(one.feature_sets)
-    return len(block.repeats) * weight * branches * one.settings.members
+    return len(block.repeats) * weight * branches * one.settings.ensemble_size

@@ -1,4 +1,4 @@
--- How well does each experiment tell methylation, and how much would a careless protocol have flattered it?
+-- How well does each experiment tell methylation, and how much would selection on the test part have flattered it?
 --   auc: mean over folds, with the 95 % interval low to high: inside by the corrected resampled t, outside by bootstrap
 --   optimism: what choosing on the test part would have added to it
 --   basis: what the vectors rest on

@@ -22,7 +22,7 @@ import duckdb
 import pyarrow as pa
 
 from gliolake.atomic import replaced_folder
-from gliolake.errors import known_name
+from gliolake.errors import check_choice
 from gliolake.runs import code_version
 from gliolake.sql.catalog import connect, damage_named
 from gliolake.sql.cells import harmless
@@ -154,7 +154,7 @@ def export_bids(lake: Lake, folder: Path, *, cohort: str | None = None, overwrit
     with connect(lake) as connection, damage_named():
         cohorts = _ask(connection, _COHORTS, None)
         if cohort is not None:
-            known_name("cohort", cohort, [row["cohort"] for row in cohorts])
+            check_choice("cohort", cohort, [row["cohort"] for row in cohorts])
             cohorts = [row for row in cohorts if row["cohort"] == cohort]
         participants, sessions = (_ask(connection, statement, cohort) for statement in (_PARTICIPANTS, _SESSIONS))
     for row in (*participants, *sessions):

@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from gliolake.atomic import replaced
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.schema.registry import TABLES
 from gliolake.sql.catalog import connect, damage_named, relations
@@ -107,10 +107,10 @@ def write(schema: pa.Schema, batches: Iterable[pa.RecordBatch], form: str, strea
 
 def _format(form: str | None, target: Path | None) -> str:
     if form is not None:
-        return known_name("format", form, FORMATS)
+        return check_choice("format", form, FORMATS)
     if target is None:
         raise InputError("No format was named.", hint=f"Choose one with --format: {', '.join(FORMATS)}.")
-    return known_name("format", target.suffix.removeprefix("."), FORMATS, hint="--format names it.")
+    return check_choice("format", target.suffix.removeprefix("."), FORMATS, hint="--format names it.")
 
 
 def _check_name(name: str) -> None:
@@ -119,7 +119,7 @@ def _check_name(name: str) -> None:
             f"Table {name} is not for export: a row of it is a whole image.",
             hint="Table volumes says what there is; `gliolake preview SCAN` draws it.",
         )
-    known_name("table or view", name, relations(), hint="`gliolake dictionary` lists all.")
+    check_choice("table or view", name, relations(), hint="`gliolake dictionary` lists all.")
 
 
 @contextmanager

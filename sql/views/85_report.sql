@@ -1,4 +1,4 @@
--- What a report of a study tells beside its results: who was studied, what a careless protocol would have shown, and
+-- What a report of a study tells beside its results: who was studied, what selection on the test part would have shown, and
 -- which files a figure comes from.
 
 -- One row per group of patients that training or external holds: how many of the scans that stand for them are in it.
@@ -40,12 +40,12 @@ ORDER BY place, "group";
 -- One row per finished row of a study and metric: the honest figure, and what the same run would have shown if its test
 -- scans had been used to choose.
 --   honest: the figure that tables of results show
---   optimism: what a careless selection would have added
---   careless: honest and optimism together
+--   optimism: what selection on the test part would have added
+--   test_selected: honest and optimism together
 CREATE VIEW optimism AS
 SELECT
     "study", "table", position, label, name, split, metric, published,
-    reproduced AS honest, optimism, reproduced + optimism AS careless, basis, weights, experiment
+    reproduced AS honest, optimism, reproduced + optimism AS test_selected, basis, weights, experiment
 FROM results
 WHERE reproduced IS NOT NULL AND optimism IS NOT NULL
 ORDER BY "study", position, metric;

@@ -14,7 +14,7 @@ from gliolake.modeling.evaluation import crossval
 from gliolake.modeling.evaluation.crossval import cross_validate
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.fitting import fit_model
-from gliolake.modeling.models.problem import Problem
+from gliolake.modeling.models.problem import FitInputs
 from gliolake.modeling.models.settings import MODELS, Settings, defaults
 from tests.support.full import ALL_EXAMPLES
 
@@ -32,8 +32,8 @@ def quick(model: str) -> Settings:
     """The model's settings, but two branches and few, large steps."""
     settings = replace(defaults(model), branches=NAMES)
     if model == "logistic":
-        return replace(settings, strengths=(1e-3,))
-    few = {"epochs": 4, "batch": 32, "members": 1, "learning_rate": max(settings.learning_rate, 2e-3)}
+        return replace(settings, c_grid=(1e-3,))
+    few = {"epochs": 4, "batch": 32, "ensemble_size": 1, "learning_rate": max(settings.learning_rate, 2e-3)}
     return replace(settings, hidden=tuple(min(width, 16) for width in settings.hidden), **few)
 
 
@@ -62,7 +62,7 @@ def aucs(model: str, labels: np.ndarray, folds: Sequence[Fold], copies: Sequence
         for f, fold in enumerate(folds)
     ]
     patients = np.array([f"patient {i}" for i in range(n * many)])
-    problem = Problem(
+    problem = FitInputs(
         np.concatenate(copies), np.ones((n * many, 2), np.bool_), np.tile(labels, many), patients, moved,
         np.tile([0, 1], (many, 1)), max(len(fold.fitting) for fold in folds), n * many, quick(model), seed, 1,
     )  # fmt: skip
@@ -135,7 +135,7 @@ def test_labels_of_the_test_part_change_no_bit_of_its_predictions(model: str, mo
     scans = scans_of(with_label(noise(0, 60), labels, np.arange(0, 60, 5)), labels)
     folds = cut_folds(labels, scans.patients, repeats=1, folds=5, seed=0)
     monkeypatch.setattr(crossval, "cut_folds", lambda *_, **__: folds)
-    settings = replace(quick(model), strengths=(1e-5, 1e-1), epochs=20, learning_rate=2e-3)
+    settings = replace(quick(model), c_grid=(1e-5, 1e-1), epochs=20, learning_rate=2e-3)
     turned = labels.copy()
     turned[folds[0].test] ^= True
     before, after = (
@@ -143,4 +143,4 @@ def test_labels_of_the_test_part_change_no_bit_of_its_predictions(model: str, mo
         for each in (labels, turned)
     )
     assert np.array_equal(before.probability[0], after.probability[0], equal_nan=True)
-    assert not np.array_equal(before.careless[0], after.careless[0], equal_nan=True), "peeking would have"
+    assert not np.array_equal(before.test_selected[0], after.test_selected[0], equal_nan=True), "peeking would have"

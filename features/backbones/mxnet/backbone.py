@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gliolake.errors import InputError, known_name
+from gliolake.errors import InputError, check_choice
 from gliolake.features.backbones.mxnet.environment import mxnet_versions, start_mxnet
 from gliolake.features.networks.frames import SAMPLINGS, Frames, Preprocessing, prepare
 from gliolake.features.networks.gluon_zoo import gluon_preprocessing
@@ -52,7 +52,7 @@ class MxnetBackbone:
             raise InputError(
                 f"{name} cannot be computed by MXNet.", hint=f"GluonCV's MXNet zoo has {' and '.join(MXNET_NETWORKS)}."
             )
-        known_name("frame sampling", sampling, SAMPLINGS)
+        check_choice("frame sampling", sampling, SAMPLINGS)
         self.name = name
         self.sampling = sampling
         self.chosen = choose_weights(f"mxnet/{name}", weights, folder)

@@ -51,7 +51,7 @@ def _experiment(report: Report) -> Iterator[RenderableType]:
 def _search(report: SearchReport) -> Iterator[RenderableType]:
     yield from _experiment(report.report)
     honest = report.report.value("internal", "auc")
-    found = f"AUC {number(honest)} by nested selection; {number(report.careless)} had the test parts chosen"
+    found = f"AUC {number(honest)} by nested selection; {number(report.test_selected)} had the test parts chosen"
     yield Text(found, style="bold")
     table = Table("candidate", "chosen", "inner AUC", "inner log loss", "outer AUC")
     for line in report.candidates:
@@ -60,7 +60,7 @@ def _search(report: SearchReport) -> Iterator[RenderableType]:
     yield table
     yield Text(
         f"Means over outer folds; inner figures are of {report.inner_folds} folds within each training part, and "
-        "alone decide. To pick a candidate by its outer AUC would be the careless choice.",
+        "alone decide. To pick a candidate by its outer AUC would be selection on the test part.",
         style="dim",
     )
 

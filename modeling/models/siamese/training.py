@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gliolake.modeling.models.problem import Advance, Answer, Problem, of_columns, standardisation
+from gliolake.modeling.models.problem import Advance, CVPredictions, FitInputs, of_columns, standardisation
 from gliolake.modeling.models.settings import Settings
 from gliolake.modeling.models.siamese.branch import Inputs
 from gliolake.modeling.models.siamese.layers import BatchedModel, initialiser, take_fits
@@ -21,55 +21,59 @@ WATCHED = ("validation", "test", "external")
 """Parts by which a run may stop: the first is the honest one, the others show what peeking would have brought."""
 
 
-def fit_networks(model: str, problem: Problem, withholdings: Sequence[np.ndarray], advance: Advance) -> list[Answer]:
-    """Train network ``model`` on every fold at once, and answer once for each of ``withholdings``.
+def fit_networks(
+    model: str, problem: FitInputs, branch_masks: Sequence[np.ndarray], advance: Advance
+) -> list[CVPredictions]:
+    """Train network ``model`` on every fold at once, and answer once for each of ``branch_masks``.
 
     Args:
         model: A name of ``gliolake.modeling.models.siamese.networks.NETWORKS``.
         problem: What to train on.
-        withholdings: (C,) bool each: branches that are not shown to the trained networks.
+        branch_masks: (C,) bool each: branches that are not shown to the trained networks.
         advance: Called once per epoch.
     """
-    settings, members = problem.settings, problem.settings.members
-    folds = [fold for fold in problem.folds for _ in range(members)]
-    columns = problem.columns.repeat(members, 0)
+    settings, ensemble_size = problem.settings, problem.settings.ensemble_size
+    folds = [fold for fold in problem.folds for _ in range(ensemble_size)]
+    columns = problem.columns.repeat(ensemble_size, 0)
     crowd = replace(problem, folds=folds, columns=columns)
     shift, scale = (
-        of_columns(each.repeat(members, 0), columns)
+        of_columns(each.repeat(ensemble_size, 0), columns)
         for each in standardisation(problem.values, problem.present, problem.parts("fitting"))
     )
     present = np.ascontiguousarray(problem.present[:, columns].transpose(1, 0, 2))
     inputs = Inputs(problem.values, columns, present, shift, scale)
     # Streams are named by repeat, fold and member, so that a fit is the same whatever else is trained beside it.
-    names = [(fold.repeat, fold.fold, 1, *filter(None, [i % members])) for i, fold in enumerate(folds)]
+    names = [(fold.repeat, fold.fold, 1, *filter(None, [i % ensemble_size])) for i, fold in enumerate(folds)]
     streams = [np.random.default_rng([problem.seed, *name]) for name in names]
     with one_torch_thread():
         network = NETWORKS[model](initialiser(streams), settings, columns.shape[1], problem.threads)
         stopping = _train(network, inputs, crowd, streams, advance)
         answers = [
-            _answer(network, inputs._replace(present=present & ~withheld[columns][:, None]), crowd, stopping)
-            for withheld in withholdings
+            _answer(network, inputs._replace(present=present & ~masked_branches[columns][:, None]), crowd, stopping)
+            for masked_branches in branch_masks
         ]
     state = {name: value.numpy() for name, value in stopping["validation"].state.items()}
     learned = {"shift": shift, "scale": scale} | state
-    of_fits = {name: values.reshape(-1, members, *values.shape[1:]) for name, values in learned.items()}
-    return [replace(_averaged(answer, members), learned=of_fits) for answer in answers]
+    of_fits = {name: values.reshape(-1, ensemble_size, *values.shape[1:]) for name, values in learned.items()}
+    return [replace(_averaged(answer, ensemble_size), learned=of_fits) for answer in answers]
 
 
-def _averaged(answer: Answer, members: int) -> Answer:
-    """The mean over the members of each fit, which follow one another."""
-    if members == 1:
+def _averaged(answer: CVPredictions, ensemble_size: int) -> CVPredictions:
+    """The mean over the networks of each fit, which follow one another."""
+    if ensemble_size == 1:
         return answer
-    mean = answer.each(lambda array: array.reshape(-1, members, *array.shape[1:]).mean(1))
+    mean = answer.each(lambda array: array.reshape(-1, ensemble_size, *array.shape[1:]).mean(1))
     chosen = answer.selection
     return replace(
         mean,
-        selection={name: [of[i : i + members] for i in range(0, len(of), members)] for name, of in chosen.items()},
+        selection={
+            name: [of[i : i + ensemble_size] for i in range(0, len(of), ensemble_size)] for name, of in chosen.items()
+        },
     )
 
 
 def _train(
-    network: BatchedModel, inputs: Inputs, problem: Problem, streams: list[np.random.Generator], advance: Advance
+    network: BatchedModel, inputs: Inputs, problem: FitInputs, streams: list[np.random.Generator], advance: Advance
 ) -> dict[str, EarlyStopping]:
     """Train until nobody follows any fit; a fit that nobody follows any more is trained no further."""
     settings = problem.settings
@@ -97,7 +101,7 @@ def _train(
     return stopping
 
 
-def _epoch(work: _Work, problem: Problem, labels: Tensor) -> None:
+def _epoch(work: _Work, problem: FitInputs, labels: Tensor) -> None:
     settings, network = problem.settings, work.network
     network.train()
     shown = _without_some(work.inputs, settings.modality_dropout, work.streams)
@@ -135,7 +139,7 @@ class _Work:
         self.fitting, self.watched, self.weight = self.fitting[chosen], self.watched[chosen], self.weight[here]
 
 
-def _class_weights(problem: Problem) -> np.ndarray:
+def _class_weights(problem: FitInputs) -> np.ndarray:
     """What scans (F, n) count in the loss; both classes of a fitting part the same in sum where that is asked."""
     weights = np.ones((len(problem.folds), len(problem.labels)), np.float32)
     if problem.settings.balanced:
@@ -146,7 +150,7 @@ def _class_weights(problem: Problem) -> np.ndarray:
 
 
 def _without_some(inputs: Inputs, share: float, streams: list[np.random.Generator]) -> Inputs:
-    """The inputs with a share of each scan's branches withheld, fit by fit, and never all of them."""
+    """The inputs with a share of each scan's branches masked, fit by fit, and never all of them."""
     if not share:
         return inputs
     drawn = np.stack([stream.random(inputs.present.shape[1:], np.float32) for stream in streams])
@@ -156,9 +160,11 @@ def _without_some(inputs: Inputs, share: float, streams: list[np.random.Generato
 
 
 @torch.no_grad()
-def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, stopping: dict[str, EarlyStopping]) -> Answer:
+def _answer(
+    network: BatchedModel, inputs: Inputs, problem: FitInputs, stopping: dict[str, EarlyStopping]
+) -> CVPredictions:
     shape = (len(problem.folds), len(problem.labels))
-    probability, careless, held = (np.full(shape, np.nan) for _ in range(3))
+    probability, test_selected, validation_probability = (np.full(shape, np.nan) for _ in range(3))
     attention = None
     network.eval()
     for name, rule in stopping.items():
@@ -167,14 +173,22 @@ def _answer(network: BatchedModel, inputs: Inputs, problem: Problem, stopping: d
         place = fit, rows[fit, column]
         if name != "validation":
             take_fits(network, rule.state)
-            careless[place] = network(inputs, rows).probability.numpy()[fit, column]
+            test_selected[place] = network(inputs, rows).probability.numpy()[fit, column]
         take_fits(network, stopping["validation"].state)
         output = network(inputs, rows)
-        (held if name == "validation" else probability)[place] = output.probability.numpy()[fit, column]
+        (validation_probability if name == "validation" else probability)[place] = output.probability.numpy()[
+            fit, column
+        ]
         if name != "validation" and output.attention is not None:
             attention = np.full((*shape, inputs.columns.shape[1]), np.nan) if attention is None else attention
             attention[place] = output.attention.numpy()[fit, column]
-    return Answer(probability, careless, held, attention, {"epoch": (stopping["validation"].epoch + 1).tolist()})
+    return CVPredictions(
+        probability,
+        test_selected,
+        validation_probability,
+        attention,
+        {"epoch": (stopping["validation"].epoch + 1).tolist()},
+    )
 
 
 @torch.no_grad()

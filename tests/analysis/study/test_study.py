@@ -190,7 +190,7 @@ def modality_rows(
         made.reaching(f"only-{m}", auc, branches=(m,))
         made.row(f"only-{m}", "table_2", f"only-{m}", auc=published[m])
     for m, auc in without.items():
-        made.reaching(f"no-{m}", auc, withheld=(m,), **settings)
+        made.reaching(f"no-{m}", auc, masked_branches=(m,), **settings)
         made.row(f"no-{m}", "table_2", f"no-{m}", auc=published[f"missing {m}"])
 
 
@@ -214,15 +214,15 @@ def test_every_way_of_lacking_a_modality_is_a_correlation_of_its_own(made: Any) 
     published = dict.fromkeys([*three, *(f"missing {m}" for m in three)])
     modality_rows(made, dict(zip(three, (0.5, 0.6, 0.7), strict=True)), {}, published)
     ways = {
-        "withheld": lambda m: {"withheld": (m,)},
-        "dropout": lambda m: {"withheld": (m,), "modality_dropout": 0.2},
+        "masked_branches": lambda m: {"masked_branches": (m,)},
+        "dropout": lambda m: {"masked_branches": (m,), "modality_dropout": 0.2},
         "left-out": lambda m: {"branches": tuple(b for b in BRANCHES if b != m)},
     }
     for step, (way, settings) in enumerate(ways.items()):
         for k, m in enumerate(three):
             made.reaching(f"{way}-{m}", 0.6 + 0.01 * (k - step) ** 2, **settings(m))
             made.row(f"{way}-{m}", "robustness", f"{way}-{m}")
-    made.reaching("other-model", 0.9, withheld=("FLAIR",), model="snn_released")
+    made.reaching("other-model", 0.9, masked_branches=("FLAIR",), model="snn_released")
     made.row("other-model", "table_2", "other-model")
     found = {
         row["name"].split("AUC ")[-1]: row for row in rows_of(analysed(made), "correlations", published="r = −0.90")

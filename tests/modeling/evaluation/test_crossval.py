@@ -75,21 +75,21 @@ def test_choosing_the_epoch_on_the_test_part_flatters_on_noise() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_same_input_gives_the_same_bits_on_one_thread_and_on_three(model: str) -> None:
     scans, external = planted(40, 0.2, missing=0.1), planted(10, 0.2, seed=8, name="other")
-    settings = replace(with_options(model, None, 3), strengths=(1e-3, 1e-2))
+    settings = replace(with_options(model, None, 3), c_grid=(1e-3, 1e-2))
     one, three, again = (
         cross_validate(scans, model, external=external, settings=settings, repeats=1, threads=threads).answer
         for threads in (1, 3, 3)
     )
     for other in (three, again):
         assert np.array_equal(one.probability, other.probability, equal_nan=True)
-        assert np.array_equal(one.careless, other.careless, equal_nan=True)
+        assert np.array_equal(one.test_selected, other.test_selected, equal_nan=True)
         assert one.selection == other.selection
 
 
 @pytest.mark.parametrize("model", ["snn", "mlp", "logistic"])
 def test_a_test_part_cannot_reach_the_model_that_predicts_it(model: str) -> None:
     scans = planted(40, 0.3)
-    settings = replace(with_options(model, None, 3), strengths=(1e-3, 1e-2))
+    settings = replace(with_options(model, None, 3), c_grid=(1e-3, 1e-2))
     before = cross_validate(scans, model, settings=settings, repeats=1)
     fold = before.folds[0]
     victim, others = fold.test[0], fold.test[1:]
@@ -105,7 +105,7 @@ def test_a_test_part_cannot_reach_the_model_that_predicts_it(model: str) -> None
 @pytest.mark.parametrize("model", MODELS)
 def test_a_fit_is_the_same_bits_whatever_is_trained_beside_it(model: str) -> None:
     scans = planted(53, 0.3, missing=0.05)
-    settings = replace(with_options(model, None, 3), strengths=(1e-3, 1e-2), members=2 if model == "mlp" else 1)
+    settings = replace(with_options(model, None, 3), c_grid=(1e-3, 1e-2), ensemble_size=2 if model == "mlp" else 1)
     pairs = [("FLAIR", "T2"), ("T1", "T1wCE")]
     variants = [replace(settings, branches=branches) for branches in pairs]
     beside = cross_validate_all(scans, model, variants, repeats=3)

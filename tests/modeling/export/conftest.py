@@ -19,7 +19,7 @@ from gliolake.storage.lake import Lake
 Train = Callable[[Lake, Experiment], str]
 
 PLAIN = Experiment(
-    "logistic", ("random_conv-made",), replace(defaults("logistic"), strengths=(1e-3,)), repeats=1, folds=2
+    "logistic", ("random_conv-made",), replace(defaults("logistic"), c_grid=(1e-3,)), repeats=1, folds=2
 )  # fmt: skip
 
 

@@ -29,11 +29,11 @@ def experiment(model: str, sets: tuple[str, ...] = ONE, delta: str = "stored", *
 
 EVERY_KIND = [
     experiment("snn"),
-    experiment("snn", TWO, "feature", withheld=("T1",)),
+    experiment("snn", TWO, "feature", masked_branches=("T1",)),
     experiment("snn_released", epochs=2, learning_rate=1e-3, branches=("FLAIR", "T1wCE", "DeltaT1")),
-    experiment("snn_lowrank", members=3, calibrated=True),
+    experiment("snn_lowrank", ensemble_size=3, calibrated=True),
     experiment("mlp", balanced=True),
-    experiment("logistic", calibrated=True, strengths=(1e-3, 1e-2), withheld=("T2",)),
+    experiment("logistic", calibrated=True, c_grid=(1e-3, 1e-2), masked_branches=("T2",)),
 ]
 
 
@@ -50,7 +50,7 @@ def test_a_folder_says_of_every_scan_what_the_lake_has(
     fits = {(fit["repeat"], fit["fold"]): f for f, fit in enumerate(model.description.fits)}
     said = {}
     for split, scans in cohorts.scans.items():
-        probability = model.fitted.tell(scans.values[:, columns]).probability
+        probability = model.fitted.predict(scans.values[:, columns]).probability
         for scan, column in zip(cohorts.ids[split], probability.T, strict=True):
             said[scan] = column
     rows = made.read("predictions", {"experiment": name}).to_pylist()

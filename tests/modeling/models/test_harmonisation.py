@@ -17,7 +17,7 @@ from gliolake.modeling.models.harmonisation import fit_combat, harmonised
 from gliolake.modeling.models.settings import Settings, defaults
 from gliolake.storage.lake import Lake
 
-ONE = {"logistic": replace(defaults("logistic"), strengths=(1e-3,)), "mlp": replace(defaults("mlp"), epochs=3)}
+ONE = {"logistic": replace(defaults("logistic"), c_grid=(1e-3,)), "mlp": replace(defaults("mlp"), epochs=3)}
 """Settings that train fast."""
 
 
@@ -159,7 +159,7 @@ def test_folds_one_by_one_answer_in_the_order_of_folds_taken_together() -> None:
     """Every scan is told twice, as two branches, so that two variants differ in nothing but their place."""
     one = shifted(60, 3)
     scans = replace(one, values=np.repeat(one.values, 2, 1), names=("T1", "T1wCE"))
-    settings = replace(with_combat(ONE["mlp"]), members=2, calibrated=True)
+    settings = replace(with_combat(ONE["mlp"]), ensemble_size=2, calibrated=True)
     variants = [replace(settings, branches=branches) for branches in (("T1",), ("T1wCE",))]
     calls: list[int] = []
     beside = cross_validate_all(scans, "mlp", variants, repeats=2, advance=lambda: calls.append(1))

@@ -84,7 +84,7 @@ def test_it_finds_a_planted_signal_in_sixty_patients(hidden: tuple[int, ...]) ->
     values = stream.standard_normal((60, 5, 400)) + 0.3 * np.where(labels, 1, -1)[:, None, None]
     values[stream.random((60, 5)) < 0.1] = np.nan
     scans = Scans(values.astype(np.float32), labels, np.array([f"patient {i}" for i in range(60)]))
-    settings = replace(defaults("snn_lowrank"), hidden=hidden, members=1, epochs=30)
+    settings = replace(defaults("snn_lowrank"), hidden=hidden, ensemble_size=1, epochs=30)
     result = cross_validate(scans, "snn_lowrank", settings=settings, repeats=1)
     found = [figure.value or 0 for figure in result.figures if figure.metric == "auc"]
     assert np.mean(found) > 0.9
@@ -94,10 +94,10 @@ def test_modality_dropout_and_members_change_what_is_learned() -> None:
     stream = np.random.default_rng(1)
     labels = np.arange(30) % 2 == 0
     scans = Scans(stream.random((30, 5, 400), np.float32), labels, np.arange(30).astype(str))
-    plain = replace(defaults("snn_lowrank"), epochs=3, members=1, modality_dropout=0.0, dropout=0.0)
+    plain = replace(defaults("snn_lowrank"), epochs=3, ensemble_size=1, modality_dropout=0.0, dropout=0.0)
     told = [
         cross_validate(scans, "snn_lowrank", settings=replace(plain, **some), repeats=1).answer.probability
-        for some in ({}, {"modality_dropout": 0.5}, {"members": 2}, {"dropout": 0.5})
+        for some in ({}, {"modality_dropout": 0.5}, {"ensemble_size": 2}, {"dropout": 0.5})
     ]
     for other in told[1:]:
         assert not np.array_equal(told[0], other, equal_nan=True)

@@ -1,4 +1,4 @@
-"""The options of training: withheld branches, modality drop-out, class weights, temperature, members."""
+"""The options of training: masked branches, modality drop-out, class weights, temperature, ensembles."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gliolake.modeling.evaluation.crossval import Result, cross_validate
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.models.calibration import LIMITS, temperature, tempered
 from gliolake.modeling.models.logistic import log_loss
-from gliolake.modeling.models.problem import Answer
+from gliolake.modeling.models.problem import CVPredictions
 from gliolake.modeling.models.settings import MODELS, Settings, defaults
 from gliolake.modeling.models.siamese import training
 from gliolake.modeling.models.siamese.branch import Inputs
@@ -33,8 +33,8 @@ def made(scans: int, seed: int = 0, name: str = "patient", every: int = 2, signa
 
 
 def quick(model: str) -> Settings:
-    settings = replace(defaults(model), branches=NAMES, epochs=3, strengths=(1e-3, 1e-2))
-    return replace(settings, batch=16, members=1, learning_rate=max(settings.learning_rate, 1e-3))
+    settings = replace(defaults(model), branches=NAMES, epochs=3, c_grid=(1e-3, 1e-2))
+    return replace(settings, batch=16, ensemble_size=1, learning_rate=max(settings.learning_rate, 1e-3))
 
 
 def run(model: str, settings: Settings, scans: Scans | None = None, external: Scans | None = None) -> Result:
@@ -50,13 +50,13 @@ def test_withheld_branches_are_predicted_without_as_if_they_were_missing(model: 
     external = made(12, 1, "other")
     without = external.values.copy()
     without[:, 1] = np.nan
-    withheld = run(model, replace(quick(model), withheld=("T1",)), external=external)
+    masked_branches = run(model, replace(quick(model), masked_branches=("T1",)), external=external)
     missing = run(model, quick(model), external=replace(external, values=without))
-    rows = withheld.external
-    assert np.array_equal(withheld.answer.probability[:, rows], missing.answer.probability[:, rows])
-    assert withheld.answer.selection == missing.answer.selection, "it was trained on all of them"
+    rows = masked_branches.external
+    assert np.array_equal(masked_branches.answer.probability[:, rows], missing.answer.probability[:, rows])
+    assert masked_branches.answer.selection == missing.answer.selection, "it was trained on all of them"
     whole = run(model, quick(model), external=external)
-    assert not np.array_equal(withheld.answer.probability[:, rows], whole.answer.probability[:, rows])
+    assert not np.array_equal(masked_branches.answer.probability[:, rows], whole.answer.probability[:, rows])
 
 
 @pytest.mark.parametrize("model", NETWORKS)
@@ -79,7 +79,7 @@ def test_modality_dropout_leaves_a_scan_one_of_its_branches_at_least() -> None:
         assert not (left & ~present).any(), "none is made up"
         assert np.array_equal(left.any(-1), present.any(-1))
         many = present.sum(-1) == 3
-        # Of three, each stays with the share that is not withheld; when all would go, one stays after all.
+        # Of three, each stays with the share that is not masked; when all would go, one stays after all.
         assert left[many].mean() == pytest.approx(1 - share + share**3 / 3, abs=0.05)
 
 
@@ -109,15 +109,15 @@ def test_the_temperature_undoes_too_much_and_too_little_sureness(sureness: float
 
 def test_a_tempered_answer_keeps_the_order_and_its_held_out_log_loss_is_less() -> None:
     probability, labels = told(4.0)
-    held, asked = np.where(np.arange(400) < 200, [[1.0], [np.nan]], [[np.nan], [1.0]]) * probability
-    before = Answer(asked[None], asked[None], held[None], None, {"epoch": [3]})
+    validation_probability, asked = np.where(np.arange(400) < 200, [[1.0], [np.nan]], [[np.nan], [1.0]]) * probability
+    before = CVPredictions(asked[None], asked[None], validation_probability[None], None, {"epoch": [3]})
     after = tempered(before, labels)
     rows = np.flatnonzero(np.isfinite(asked))
     assert np.array_equal(np.isfinite(after.probability[0]), np.isfinite(asked))
     assert auc(labels[rows], after.probability[0, rows]) == auc(labels[rows], asked[rows])
     assert log_loss(after.probability[:, rows], labels[rows]) < log_loss(asked[None, rows], labels[rows]) - 0.05
     assert after.selection["epoch"] == [3]
-    assert after.selection["temperature"] == [temperature(held[:200], labels[:200])]
+    assert after.selection["temperature"] == [temperature(validation_probability[:200], labels[:200])]
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.5, 0.9, 1.0])
@@ -125,7 +125,7 @@ def test_constant_probabilities_have_a_temperature_within_the_limits(probability
     labels = np.arange(10) < 5
     found = temperature(np.full(10, probability), labels)
     assert LIMITS[0] <= found <= LIMITS[1]
-    answer = tempered(Answer(*(np.full((1, 10), probability) for _ in range(3))), labels)
+    answer = tempered(CVPredictions(*(np.full((1, 10), probability) for _ in range(3))), labels)
     assert len(np.unique(answer.probability)) == 1
     assert log_loss(answer.probability, labels) <= log_loss(np.full((1, 10), probability), labels)
 
@@ -133,7 +133,7 @@ def test_constant_probabilities_have_a_temperature_within_the_limits(probability
 def test_where_nothing_was_held_out_the_temperature_is_one() -> None:
     assert temperature(np.zeros(0), np.zeros(0, np.bool_)) == 1
     probability = np.array([[0.2, 0.7]])
-    answer = tempered(Answer(probability, probability, np.full((1, 2), np.nan)), np.array([True, False]))
+    answer = tempered(CVPredictions(probability, probability, np.full((1, 2), np.nan)), np.array([True, False]))
     np.testing.assert_allclose(answer.probability, probability)
 
 
@@ -150,15 +150,15 @@ def test_calibration_leaves_every_folds_auc_as_it_was(model: str) -> None:
 def test_members_are_averaged_and_the_first_is_the_one_that_trains_alone(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crowd: list[Answer] = []
+    crowd: list[CVPredictions] = []
     averaged = training._averaged
 
-    def overheard(answer: Answer, members: int) -> Answer:
+    def overheard(answer: CVPredictions, ensemble_size: int) -> CVPredictions:
         crowd.append(answer)
-        return averaged(answer, members)
+        return averaged(answer, ensemble_size)
 
     monkeypatch.setattr(training, "_averaged", overheard)
-    three = run(model, replace(quick(model), members=3)).answer
+    three = run(model, replace(quick(model), ensemble_size=3)).answer
     each = crowd[0].probability.reshape(5, 3, -1)
     np.testing.assert_array_equal(three.probability, each.mean(1))
     np.testing.assert_array_equal(each[:, 0], run(model, quick(model)).answer.probability)

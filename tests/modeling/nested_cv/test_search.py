@@ -26,11 +26,11 @@ from gliolake.storage.lake import Lake
 
 COHORTS = {"made": "training", "beyond": "external"}
 FEATURE_SET = "random_conv-made"
-SMALL = replace(defaults("snn_lowrank"), epochs=12, members=1)
+SMALL = replace(defaults("snn_lowrank"), epochs=12, ensemble_size=1)
 LIST: tuple[Choice, ...] = (
     Candidate("lowrank", "snn_lowrank", SMALL),
     Candidate("lowrank of T2", "snn_lowrank", replace(SMALL, branches=("T2",))),
-    Candidate("logistic", "logistic", replace(defaults("logistic"), strengths=(1e-3,))),
+    Candidate("logistic", "logistic", replace(defaults("logistic"), c_grid=(1e-3,))),
     Blend("mean of the best 2", 2),
 )
 
@@ -62,7 +62,7 @@ def test_a_planted_signal_is_found_and_the_candidate_that_cannot_see_it_is_not_c
     assert "lowrank of T2" not in found.result.answer.selection["candidate"]
 
 
-def test_on_shuffled_labels_the_honest_auc_is_near_one_half_and_the_careless_one_above_it() -> None:
+def test_on_shuffled_labels_the_honest_auc_is_near_one_half_and_the_test_selected_one_above_it() -> None:
     scans = planted(80, 0.3, seed=3)
     shuffled = replace(scans, labels=np.random.default_rng(4).permutation(scans.labels))
     honest, optimism = of_internal(search_folds(shuffled, LIST, repeats=3, inner_folds=3))
@@ -175,11 +175,20 @@ def test_the_same_search_again_writes_nothing_and_another_list_is_another_experi
     assert searched(made, candidates=LIST[2:3]).report.experiment != first.report.experiment
 
 
-def test_a_report_shows_the_honest_and_the_careless_figure_and_how_often_each_candidate_was_chosen(made: Lake) -> None:
+def test_a_report_shows_the_honest_and_the_test_selected_figure_and_how_often_each_candidate_was_chosen(
+    made: Lake,
+) -> None:
     found = searched(made, candidates=LIST[2:])
     shown = StringIO()
     Console(file=shown, width=160).print(rendered(found))
-    for text in ("random weights", "nested selection", "careless", "inner AUC", "mean of the best 2", "3 folds within"):
+    for text in (
+        "random weights",
+        "nested selection",
+        "selection on the test part",
+        "inner AUC",
+        "mean of the best 2",
+        "3 folds within",
+    ):
         assert text in shown.getvalue()
     content = json.loads(json.dumps(dumped(found)))
     assert sum(line["chosen"] for line in content["candidates"]) == 5

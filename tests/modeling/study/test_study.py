@@ -71,7 +71,8 @@ def test_a_study_writes_what_train_would_have_and_a_rerun_computes_only_what_is_
     file = study(
         snn="", mlp='model = "mlp"\ncompared_with = "snn"', single='modalities = ["T1"]',
         other_single='modalities = ["T2"]',
-        less='withheld = ["FLAIR"]', external='external = "external_strict"\nsplit = "external"\ndiagnosis = "glio"',
+        less='masked_branches = ["FLAIR"]',
+        external='external = "external_strict"\nsplit = "external"\ndiagnosis = "glio"',
     )  # fmt: skip
     report = run_study(made, file, workers=2)
     assert {row["name"]: row["state"] for row in report.rows} == {
