@@ -95,9 +95,10 @@ GROUPS = (
     count("patients", "patients"), count("methylated", "positive"), estimate("AUC", "auc", "low", "high"),
     text("note", "note", "wide"), basis(),
 )  # fmt: skip
-OPTIMISM = (
+OPTIMISM_COLUMNS = (
     text("", "label"), text("table", "table"), text("split", "split"), figure("published", "published"),
-    figure("honest", "honest"), figure("selected on test", "test_selected"), figure("optimism", "optimism", "+.3f"), basis(),
+    figure("honest", "honest"), figure("selected on test", "test_selected"),
+    figure("optimism", "optimism", "+.3f"), basis(),
 )  # fmt: skip
 
 
@@ -178,7 +179,7 @@ def optimism(connection: DuckDBPyConnection, study: str) -> Table:
     """Each finished row beside what it would have shown had its test scans been used to choose."""
     rows = ask(connection, OPTIMISM, {"study": study})
     return make_table(
-        "optimism-auc", "AUC, honest and selected on the test part", OPTIMISM, rows,
+        "optimism-auc", "AUC, honest and selected on the test part", OPTIMISM_COLUMNS, rows,
         spelled("FROM optimism WHERE study = $study AND metric = 'auc'", study=study), bases=bases_of(rows),
     )  # fmt: skip
 
