@@ -13,8 +13,8 @@ class Line:
     metric: str
     mean: float | None
     sd: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     optimism: float | None
     folds: int
 

@@ -108,10 +108,7 @@ def _report(
 
 
 def _line(summary: MetricSummary) -> Line:
-    """The interval is the wider kind for its split: over folds that share training scans, or over patients."""
-    internal = summary.split == "internal"
     return Line(
-        summary.split, summary.metric, summary.mean, summary.sd,
-        summary.corrected_low if internal else summary.low, summary.corrected_high if internal else summary.high,
-        summary.optimism, summary.folds,
+        summary.split, summary.metric, summary.mean, summary.sd, summary.ci_low, summary.ci_high, summary.optimism,
+        summary.folds,
     )  # fmt: skip

@@ -67,7 +67,7 @@ class Agreed:
         counts = {"scans": int(self.used.sum()), "patients": len(patients)}
         for values in zip(self.whole, *interval(self.whole, self.without, sizes), strict=True):
             told = (float(value) if np.isfinite(value) else None for value in values)
-            yield dict(zip((column, "low", "high"), told, strict=True)) | counts
+            yield dict(zip((column, "ci_low", "ci_high"), told, strict=True)) | counts
 
 
 def agreed(first: Vectors, second: Vectors | None, scans: Scans) -> Agreed | None:

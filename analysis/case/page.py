@@ -130,7 +130,7 @@ def _pictures(answer: Answer) -> list[dict[str, str]]:
     told = answer.estimate
     parts = [f"{share.modality} {share.mean:.2f}" for share in answer.shares if share.mean is not None]
     alts = {
-        "probability": f"Probability {told.probability:.2f}, interval {told.low:.2f} to {told.high:.2f}.",
+        "probability": f"Probability {told.probability:.2f}, interval {told.ci_low:.2f} to {told.ci_high:.2f}.",
         "shares": f"{', '.join(parts) or 'Nothing to show'}.",
         "place": answer.place,
     }

@@ -51,7 +51,7 @@ def draw_probability(axes: Axes, answer: Answer) -> None:
     """The probability and its interval on a line from 0 to 1, with the share of methylated training patients."""
     told = answer.estimate
     axes.plot([0, 1], [0, 0], color=HAIR, linewidth=7, solid_capstyle="butt", zorder=1)
-    axes.plot([told.low, told.high], [0, 0], color=BLUE, linewidth=7, alpha=0.45, solid_capstyle="butt", zorder=2)
+    axes.plot([told.ci_low, told.ci_high], [0, 0], color=BLUE, linewidth=7, alpha=0.45, solid_capstyle="butt", zorder=2)
     axes.plot([answer.base] * 2, [-0.55, 0.55], color=PENCIL, linewidth=1, zorder=3)
     axes.annotate(
         f"training: {answer.base:.2f}", (answer.base, -0.6), ha="center", va="top", color=PENCIL, fontsize=7.5
@@ -63,8 +63,8 @@ def draw_probability(axes: Axes, answer: Answer) -> None:
     )  # fmt: skip
     left = told.probability > 0.5  # where there is room
     axes.annotate(
-        f"95 % interval {told.low:.2f} to {told.high:.2f}", (0 if left else 1, 0.75), ha="left" if left else "right",
-        va="bottom", color=PENCIL, fontsize=8.5,
+        f"95 % interval {told.ci_low:.2f} to {told.ci_high:.2f}", (0 if left else 1, 0.75),
+        ha="left" if left else "right", va="bottom", color=PENCIL, fontsize=8.5,
     )  # fmt: skip
     axes.set(xlim=(-0.02, 1.02), ylim=(-1.5, 1.9), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.set_xticklabels(["0\nunmethylated", "0.25", "0.5", "0.75", "1\nmethylated"])

@@ -25,21 +25,21 @@ class Roc:
 
     Attributes:
         x: False positive rate, 1 − specificity (k,). y: The highest true positive rate, or sensitivity, at it (k,).
-        low, high: 95 % interval of y at this x (k,), pointwise: the whole curve lies in the band less often. None
+        ci_low, ci_high: 95 % interval of y at this x (k,), pointwise: the whole curve lies in the band less often. None
             where it cannot be told, as of a single patient.
     """
 
     x: Floats
     y: Floats
-    low: Floats | None
-    high: Floats | None
+    ci_low: Floats | None
+    ci_high: Floats | None
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per point."""
         nothing = [None] * len(self.x)
-        low, high = (nothing if ends is None else ends.tolist() for ends in (self.low, self.high))
+        low, high = (nothing if ends is None else ends.tolist() for ends in (self.ci_low, self.ci_high))
         columns = zip(self.x.tolist(), self.y.tolist(), low, high, strict=True)
-        return [dict(zip(("x", "y", "low", "high"), values, strict=True)) for values in columns]
+        return [dict(zip(("x", "y", "ci_low", "ci_high"), values, strict=True)) for values in columns]
 
 
 def roc_curve(

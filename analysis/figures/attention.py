@@ -18,7 +18,7 @@ def attention(rows: Sequence[Row]) -> Sketch:
     for place, split in enumerate(splits):
         of = [row for row in rows if row["split"] == split]
         y = np.array([branches.index(row["modality"]) for row in of]) + (place - (len(splits) - 1) / 2) * thick
-        mean, low, high = (np.array([row[name] for row in of], float) for name in ("mean", "low", "high"))
+        mean, low, high = (np.array([row[name] for row in of], float) for name in ("mean", "ci_low", "ci_high"))
         label = f"{split}, {of[0]['patients']} patients"
         inside, letters = (SPLITS[split], PAPER) if split == "internal" else (PAPER, INK)
         axis.barh(y, mean, 0.84 * thick, color=inside, edgecolor=SPLITS[split], lw=1.2, label=label)

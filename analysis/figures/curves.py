@@ -41,7 +41,9 @@ def roc(rows: Sequence[Row]) -> Sketch:
         for split, found in groupby(of, key=lambda row: str(row["split"])):
             points = list(found)
             _roc(axis, points, split)
-            told.append(f"{label} {split} {interval(*(points[0][name] for name in ('auc', 'auc_low', 'auc_high')))}")
+            told.append(
+                f"{label} {split} {interval(*(points[0][name] for name in ('auc', 'auc_ci_low', 'auc_ci_high')))}"
+            )
         axis.set(xlim=(0, 1), ylim=(0, 1), xticks=HALVES, yticks=HALVES, aspect="equal")
         axis.set_xlabel("false positive rate")
         axis.set_ylabel("true positive rate")
@@ -54,11 +56,11 @@ def _roc(axis: Axes, points: Sequence[Row], split: str) -> None:
     """A curve with its band, and its AUC above the panel in its colour."""
     color, dash = SPLITS[split], "-" if split == "internal" else (0, (5, 1.5))
     x, y = ([row[name] for row in points] for name in ("false_positive_rate", "true_positive_rate"))
-    if points[0]["low"] is not None:
-        low, high = ([row[name] for row in points] for name in ("low", "high"))
+    if points[0]["ci_low"] is not None:
+        low, high = ([row[name] for row in points] for name in ("ci_low", "ci_high"))
         axis.fill_between(x, low, high, color=color, alpha=0.13, lw=0)
     axis.plot([0, *x], [0, *y], color=color, ls=dash, clip_on=False)
-    auc = interval(*(points[0][name] for name in ("auc", "auc_low", "auc_high")))
+    auc = interval(*(points[0][name] for name in ("auc", "auc_ci_low", "auc_ci_high")))
     axis.annotate(
         f"{split} AUC {auc}", (0, 1), xycoords="axes fraction", xytext=(0, 17 if split == "internal" else 5),
         textcoords="offset points", color=color, size=8.5,
@@ -98,7 +100,7 @@ def _reliability(axis: Axes, rows: Sequence[Row], split: str) -> None:
     axis.bar(x, TALLEST * scans / tallest, 0.046, bottom=-0.02, color=HAIR, lw=0, zorder=0.5)
     axis.plot((0, 1), (0, 1), color=INK, lw=0.8, ls=BROKEN)
     bins = [row for row in rows if row["curve"] == "reliability"]
-    columns = ("predicted", "observed", "low", "high")
+    columns = ("predicted", "observed", "ci_low", "ci_high")
     x, y, low, high = (np.array([row[name] for row in bins], float) for name in columns)
     inside = SPLITS[split] if split == "internal" else PAPER
     axis.vlines(x, low, high, color=SPLITS[split], lw=1)

@@ -25,7 +25,7 @@ class Line:
     """A line of the plot.
 
     Attributes:
-        label: What it is of. value, low, high: Reproduced here, with its interval.
+        label: What it is of. value, ci_low, ci_high: Reproduced here, with its interval.
         published, sem: As published, with the standard error of the mean.
         cells: Numbers to the right, one for each column.
         hollow: Its dot is a ring, as of external figures. faint: Its label is grey, as of what was not computed.
@@ -34,8 +34,8 @@ class Line:
 
     label: str
     value: float | None = None
-    low: float | None = None
-    high: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
     published: float | None = None
     sem: float | None = None
     cells: tuple[str, ...] = ()
@@ -98,8 +98,8 @@ def _line(axis: Axes, y: float, line: Line) -> None:
         axis.plot(line.published, at, marker="D", ms=4, mfc=PAPER, mec=VERMILION, mew=1.1, ls="")
     if line.value is not None:
         at = y - 0.18 * both
-        if line.low is not None and line.high is not None:
-            axis.plot([line.low, line.high], [at, at], color=BLUE, lw=1.4, solid_capstyle="butt")
+        if line.ci_low is not None and line.ci_high is not None:
+            axis.plot([line.ci_low, line.ci_high], [at, at], color=BLUE, lw=1.4, solid_capstyle="butt")
         axis.plot(line.value, at, marker="o", ms=5.2, mfc=PAPER if line.hollow else BLUE, mec=BLUE, mew=1.3, ls="")
     elif line.note:
         axis.annotate(
@@ -120,7 +120,7 @@ def _cell(axis: Axes, y: float, place: int, text: str, color: str) -> None:
 def _limits(lines: Sequence[Line], reference: float, within: float) -> tuple[float, float]:
     """The twentieths around all that is drawn."""
     ends = chain.from_iterable(
-        (line.value, line.low, line.high, line.published)
+        (line.value, line.ci_low, line.ci_high, line.published)
         + ((line.published - line.sem, line.published + line.sem) if line.published and line.sem else ())
         for line in lines
     )

@@ -14,7 +14,7 @@ AUC = "AUC, mean over folds"
 def forest(rows: Sequence[Row]) -> Sketch:
     """Rows of view figure_forest, grouped by published table."""
     groups = [
-        Group(_title(table), [_result(row, row["low"], row["high"]) for row in of])
+        Group(_title(table), [_result(row, row["ci_low"], row["ci_high"]) for row in of])
         for table, of in groupby(rows, key=lambda row: str(row["table"]))
     ]
     lines = [line for group in groups for line in group.lines]
@@ -31,8 +31,7 @@ def delta(rows: Sequence[Row]) -> Sketch:
     names = {"figure_7a": "with and without delta T1", "figure_7b": "external validation"}
     groups = []
     for table, of in groupby((row for row in rows if row["metric"] == "auc"), key=lambda row: str(row["table"])):
-        kinds = [(row, "corrected_" if row["split"] == "internal" else "") for row in of]
-        lines = [_result(row, row[f"{kind}low"], row[f"{kind}high"]) for row, kind in kinds]
+        lines = [_result(row, row["ci_low"], row["ci_high"]) for row in of]
         groups.append(Group(names.get(table, _title(table)), lines))
     figure = dots(groups, ("here", "publ."), measure=AUC, reference=0.5, means="chance, 0.5")
     return Sketch(figure, "AUC " + "; ".join(f"{group.heading}: {told(group.lines)}" for group in groups) + ".")
@@ -42,7 +41,7 @@ def agreement(rows: Sequence[Row]) -> Sketch:
     """Rows of view figure_6: pairs of networks."""
     lines = [
         Line(
-            _pair(row), row["mean"], row["low"], row["high"], published=row["published"],
+            _pair(row), row["mean"], row["ci_low"], row["ci_high"], published=row["published"],
             cells=(number(row["mean"], ".3f"), number(row["published"], ".3f")),
         )
         for row in rows
@@ -89,7 +88,7 @@ def _result(row: Row, low: float | None, high: float | None) -> Line:
 def _group(row: Row) -> Line:
     label = "everybody" if row["attribute"] == "all" else readable(row["group"], 30)
     return Line(
-        label, row["auc"], row["low"], row["high"], cells=(number(row["auc"]), str(row["patients"])),
+        label, row["auc"], row["ci_low"], row["ci_high"], cells=(number(row["auc"]), str(row["patients"])),
         hollow=row["split"] == "external", faint=row["auc"] is None,
         note="" if row["auc"] is not None else "too few patients",
     )  # fmt: skip

@@ -26,7 +26,7 @@ BEST = """
 """
 
 OUTSIDE = """
-    SELECT mean AS reproduced, low, high, patients FROM summaries
+    SELECT mean AS reproduced, ci_low, ci_high, patients FROM summaries
     WHERE experiment = $experiment AND split = 'external' AND metric = 'auc'
 """
 
@@ -45,7 +45,7 @@ class Claim:
 
     Attributes:
         title: what it is of. label: the row of the study. basis: what it rests on; trained: whether on trained weights.
-        value, low, high, published: AUCs. patients: tested. why: why there is no figure.
+        value, ci_low, ci_high, published: AUCs. patients: tested. why: why there is no figure.
     """
 
     title: str
@@ -53,8 +53,8 @@ class Claim:
     basis: str
     trained: bool
     value: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     published: float | None
     patients: int | None
     why: str = ""
@@ -62,21 +62,21 @@ class Claim:
     @property
     def interval(self) -> str:
         """The interval in words."""
-        if self.low is None or self.high is None:
+        if self.ci_low is None or self.ci_high is None:
             return "no interval"
-        return f"95 % interval {number(self.low)} to {number(self.high)}"
+        return f"95 % interval {number(self.ci_low)} to {number(self.ci_high)}"
 
     @property
     def verdict(self) -> str:
         """What the interval says of the published figure, and of chance."""
         if self.value is None:
             return f"There is no figure. {self.why[:1].upper()}{self.why[1:]}"
-        if self.low is None or self.high is None:
+        if self.ci_low is None or self.ci_high is None:
             return "There is no interval, so nothing can be held against it."
         told = []
         if self.published is not None:
-            told.append(f"the published value lies {placed(self.published, self.low, self.high)} the interval")
-        chance = placed(CHANCE, self.low, self.high)
+            told.append(f"the published value lies {placed(self.published, self.ci_low, self.ci_high)} the interval")
+        chance = placed(CHANCE, self.ci_low, self.ci_high)
         told.append(f"{CHANCE} lies {chance} {'it' if told else 'the interval'}: {OF_CHANCE[chance]}")
         words = ", and ".join(told)
         return words[0].upper() + words[1:] + "."
@@ -121,10 +121,9 @@ def answer(connection: DuckDBPyConnection, study: str) -> Answer:
 
 
 def _claim(title: str, row: Row) -> Claim:
-    kind = "corrected_" if row["split"] == "internal" else ""
     return Claim(
         title, shown(row["label"]), shown(row["basis"]), row["trained"],
-        row["reproduced"], row[f"{kind}low"], row[f"{kind}high"], row["published"], row["patients"],
+        row["reproduced"], row["ci_low"], row["ci_high"], row["published"], row["patients"],
         shown(row["note"]),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ TITLES = {
 """What the tables of a study are about, as ``gliolake`` reads their names."""
 
 TESTS_OF_AUC = ("corrected t", "DeLong", "rank-sum")
-OF_A_TEST = ("difference", "low", "high", "p", "p_holm")
+OF_A_TEST = ("difference", "ci_low", "ci_high", "p", "p_holm")
 """What a line of a pair has of each test, under the test's name, a space, and this."""
 
 AUCS = "FROM results WHERE study = $study AND \"table\" = $table AND metric = 'auc'"
@@ -67,7 +67,7 @@ PAIRS = (
 
 
 def _test(name: str, over: str) -> tuple[Column, ...]:
-    difference, low, high = (f"{name} {key}" for key in ("difference", "low", "high"))
+    difference, low, high = (f"{name} {key}" for key in ("difference", "ci_low", "ci_high"))
     return (
         estimate(f"difference {over}", difference, low, high, "+.3f"),
         figure(f"p, {name}", f"{name} p", ".3g"),
@@ -80,19 +80,20 @@ COMPARED = (
     figure("p, rank-sum", "rank-sum p", ".3g"), basis(),
 )  # fmt: skip
 TESTS = (
-    *PAIRS, text("metric", "metric"), text("test", "test"), estimate("difference", "difference", "low", "high", "+.3f"),
+    *PAIRS, text("metric", "metric"), text("test", "test"),
+    estimate("difference", "difference", "ci_low", "ci_high", "+.3f"),
     figure("p", "p", ".3g"), figure("after Holm", "p_holm", ".3g"), count("units", "units"),
     text("note", "note", "wide"), basis(),
 )  # fmt: skip
 CORRELATED = (
     text("", "name"), text("the study says", "published"), figure("r by its own figures", "published_r", "+.2f"),
-    estimate("reproduced r", "r", "low", "high", "+.2f"), figure("r²", "r2", ".2f"), figure("p", "p", ".3g"),
+    estimate("reproduced r", "r", "ci_low", "ci_high", "+.2f"), figure("r²", "r2", ".2f"), figure("p", "p", ".3g"),
     count("models", "points"),
     Column("note", lambda row: Cell(shown(row["note"]), look="wide" if row["trained"] else "wide warning")),
 )  # fmt: skip
 GROUPS = (
     text("", "label"), text("split", "split"), text("by", "attribute"), text("group", "group"), count("scans", "scans"),
-    count("patients", "patients"), count("methylated", "positive"), estimate("AUC", "auc", "low", "high"),
+    count("patients", "patients"), count("methylated", "positive"), estimate("AUC", "auc", "ci_low", "ci_high"),
     text("note", "note", "wide"), basis(),
 )  # fmt: skip
 OPTIMISM_COLUMNS = (

@@ -35,8 +35,8 @@ class Correlation:
 
     r: float | None
     r2: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     p: float | None
     points: int
 

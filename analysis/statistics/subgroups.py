@@ -30,8 +30,8 @@ class Subgroup:
     patients: int
     positive: int
     auc: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     note: str | None
 
 
@@ -71,9 +71,9 @@ def subgroups(
             rows.append(Subgroup(name, *counts, None, None, None, note))
             continue
         found = patient_bootstrap(weighted_auc(truth[of], given[of]), patient[of], seed=seed, resamples=resamples)
-        if found.low is None:
+        if found.ci_low is None:
             note = f"only {found.shown:.0%} of the resamples have both classes"
-        rows.append(Subgroup(name, *counts, found.value, found.low, found.high, note))
+        rows.append(Subgroup(name, *counts, found.value, found.ci_low, found.ci_high, note))
     return rows
 
 

@@ -41,7 +41,7 @@ class Comparison:
     Attributes:
         test: Its name.
         first, second: What was compared, each model's mean or AUC.
-        difference: First less second; low, high: 95 % interval of it, None where the test gives none.
+        difference: First less second; ci_low, ci_high: 95 % interval of it, None where the test gives none.
         statistic, p: Of the test, two-sided; None where it cannot be computed.
         units: How many folds or patients it rests on.
     """
@@ -50,8 +50,8 @@ class Comparison:
     first: float | None
     second: float | None
     difference: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     statistic: float | None
     p: float | None
     units: int
@@ -161,7 +161,7 @@ def auc_difference(
     everything = np.ones((1, np.size(labels)))
     a, b = (None if found.value is None else float(auc(everything)[0]) for auc in (one, other))
     units = len(np.unique(np.asarray(patients)))
-    return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
+    return Comparison("patient bootstrap", a, b, found.value, found.ci_low, found.ci_high, None, None, units)
 
 
 def unpaired_auc_difference(
@@ -191,7 +191,7 @@ def unpaired_auc_difference(
         for auc, group in ((one, inside), (other, ~inside))
     )
     units = len(np.unique(np.asarray(patients)))
-    return Comparison("patient bootstrap", a, b, found.value, found.low, found.high, None, None, units)
+    return Comparison("patient bootstrap", a, b, found.value, found.ci_low, found.ci_high, None, None, units)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

@@ -22,9 +22,8 @@ FOOT = {
 
 
 def reproduced(row: Row) -> str:
-    """Mean ± SEM, and the wider kind of interval for the row's split."""
-    kind = "corrected_" if row["split"] == "internal" else ""
-    return plus_minus(row["reproduced"], row["sem"]) + span(row[f"{kind}low"], row[f"{kind}high"])
+    """Mean ± SEM, and the interval."""
+    return plus_minus(row["reproduced"], row["sem"]) + span(row["ci_low"], row["ci_high"])
 
 
 def number(value: float | None, style: str = ".3f") -> str:

@@ -256,14 +256,14 @@ def finds(auc: Line | None) -> bool:
 
 def finds_nothing(auc: Line | None) -> bool:
     """Whether 0.5 lies within an AUC's interval."""
-    return auc is not None and auc.low is not None and auc.high is not None and auc.low <= 0.5 <= auc.high
+    return auc is not None and auc.ci_low is not None and auc.ci_high is not None and auc.ci_low <= 0.5 <= auc.ci_high
 
 
 def shown(auc: Line | None) -> str:
     """An AUC and its interval."""
     if auc is None or auc.mean is None:
         return "there is none"
-    interval = "" if auc.low is None else f" (95 % interval {auc.low:.2f} to {auc.high:.2f})"
+    interval = "" if auc.ci_low is None else f" (95 % interval {auc.ci_low:.2f} to {auc.ci_high:.2f})"
     return f"AUC {auc.mean:.2f}{interval}"
 
 

@@ -30,8 +30,8 @@ class Interval:
     """A figure with its 95 % interval. ``shown`` is the share of resamples that could show it."""
 
     value: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     shown: float
 
 

@@ -49,8 +49,8 @@ class Summary:
 
     mean: float | None
     sd: float | None
-    low: float | None
-    high: float | None
+    ci_low: float | None
+    ci_high: float | None
     folds: int
 
 
@@ -105,4 +105,4 @@ def bootstrap_interval(
         return Summary(None, sd, None, None, 0)
     statistic = over_folds(metric, labels, probability)
     found = patient_bootstrap(statistic, patients, seed=[seed, METRICS.index(metric)], resamples=resamples)
-    return Summary(mean, sd, found.low, found.high, len(known))
+    return Summary(mean, sd, found.ci_low, found.ci_high, len(known))

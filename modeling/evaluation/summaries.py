@@ -34,10 +34,10 @@ class MetricSummary:
     mean: float | None
     sd: float | None
     sem: float | None
-    low: float | None
-    high: float | None
-    corrected_low: float | None
-    corrected_high: float | None
+    ci_low: float | None
+    ci_high: float | None
+    bootstrap_low: float | None
+    bootstrap_high: float | None
     optimism: float | None
     folds: int
     scans: int
@@ -64,8 +64,9 @@ def of_result(result: Result, *, seed: int) -> list[MetricSummary]:
 def summarise(figures: Sequence[Figure], given: dict[str, Predictions], *, seed: int) -> list[MetricSummary]:
     """A summary for each split that has predictions, and each metric.
 
-    The interval of both splits is by bootstrap over patients; for the internal one, whose folds share training scans,
-    there is also that of the corrected resampled t (``gliolake.modeling.evaluation.scores.corrected_error``).
+    The interval that a report quotes (ci_low, ci_high) is, inside, where folds share training scans, that of the
+    corrected resampled t (``gliolake.modeling.evaluation.scores.corrected_error``), and outside that by bootstrap over
+    patients. The latter is given for both splits (bootstrap_low, bootstrap_high).
 
     Args:
         figures: of all folds.
@@ -86,14 +87,13 @@ def summarise(figures: Sequence[Figure], given: dict[str, Predictions], *, seed:
             values = [figure.value for figure in of]
             summary = bootstrap_interval(values, metric, labels, probability, patients, seed=seed)
             tested = float(seen.sum(1).mean())
-            corrected = corrected_interval(values, tested, predictions.trained)
+            quoted = corrected_interval(values, tested, predictions.trained) if split == "internal" else summary
             added = [figure.optimism for figure in of if figure.optimism is not None]
             row = MetricSummary(
                 split, metric, summary.mean, summary.sd,
                 None if summary.sd is None else summary.sd / summary.folds**0.5,
-                summary.low, summary.high, corrected.low if split == "internal" else None,
-                corrected.high if split == "internal" else None, float(np.mean(added)) if added else None,
-                summary.folds, len(labels), len(np.unique(patients)),
+                quoted.ci_low, quoted.ci_high, summary.ci_low, summary.ci_high,
+                float(np.mean(added)) if added else None, summary.folds, len(labels), len(np.unique(patients)),
             )  # fmt: skip
             found.append(row)
     return found

@@ -27,7 +27,7 @@ def right_about(description: Description) -> str:
     auc, accuracy = description.metric("internal", "auc"), description.metric("internal", "accuracy")
     if auc is None or auc["mean"] is None:
         return "It is not known how often this model is right: no fold could show it."
-    span = "" if auc["low"] is None else f" (95 % interval {100 * auc['low']:.0f} to {100 * auc['high']:.0f})"
+    span = "" if auc["ci_low"] is None else f" (95 % interval {100 * auc['ci_low']:.0f} to {100 * auc['ci_high']:.0f})"
     told = (
         f"Of a methylated and an unmethylated patient, neither seen in training, this model ranks the two rightly in "
         f"{100 * auc['mean']:.0f} of 100 pairs{span}; a coin does in 50."
@@ -50,7 +50,7 @@ def metric_rows(description: Description) -> list[tuple[str, ...]]:
             row = description.metric(split, name)
             if row is None or row["mean"] is None:
                 continue
-            low, high, optimism = row["low"], row["high"], row["optimism"]
+            low, high, optimism = row["ci_low"], row["ci_high"], row["optimism"]
             span = "–" if low is None or high is None else f"{low:.3f} to {high:.3f}"
             added = "–" if optimism is None else f"{optimism:+.3f}"
             rows.append(

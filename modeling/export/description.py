@@ -26,7 +26,7 @@ MOST = 4096
 NUMBER = (int, float)
 OPTIONAL = (int, float, type(None))
 METRIC = {"split": str, "metric": str, "folds": int, "scans": int, "patients": int} | dict.fromkeys(
-    ("mean", "low", "high", "corrected_low", "corrected_high", "optimism"), OPTIONAL
+    ("mean", "ci_low", "ci_high", "bootstrap_low", "bootstrap_high", "optimism"), OPTIONAL
 )
 SHAPE: dict[str, Any] = {
     "experiment": str,
@@ -93,11 +93,8 @@ class Description:
         return names if len(self.feature_sets) == 1 else f"{names} of each feature set"
 
     def metric(self, split: str, metric: str) -> dict[str, Any] | None:
-        """A row of ``metrics``; its interval, low and high, is the wider kind for the split."""
-        row = next((row for row in self.metrics if (row["split"], row["metric"]) == (split, metric)), None)
-        if row is None or split == "external":
-            return row
-        return row | {"low": row["corrected_low"], "high": row["corrected_high"]}
+        """A row of ``metrics``."""
+        return next((row for row in self.metrics if (row["split"], row["metric"]) == (split, metric)), None)
 
     def to_json(self) -> bytes:
         """The file."""

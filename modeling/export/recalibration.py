@@ -36,8 +36,8 @@ class Estimate:
     """A probability of methylation with its 95 % interval (``COVERS``)."""
 
     probability: float
-    low: float
-    high: float
+    ci_low: float
+    ci_high: float
 
 
 @dataclass(frozen=True)

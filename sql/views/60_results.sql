@@ -8,8 +8,8 @@ SELECT
 FROM experiments;
 
 -- One row per row of a study and metric. The study's released script filled "precision" with accuracy, so accuracy is
--- shown as well. Of internal figures low and high are by bootstrap over patients and corrected_low and corrected_high
--- by the corrected resampled t; of external ones there is the bootstrap alone.
+-- shown as well. The interval to quote, ci_low to ci_high, is of internal figures that of the corrected resampled
+-- t, and of external ones that by bootstrap over patients; bootstrap_low to bootstrap_high is the latter for both.
 --   published: published mean
 --   published_sem: published standard error of the mean
 --   reproduced: our mean over folds
@@ -21,7 +21,8 @@ SELECT
     origin.model, origin.weights, origin.basis, origin.feature_set, study.experiment,
     metric.metric,
     metric.published, metric.published_sem,
-    summary.mean AS reproduced, summary.sem, summary.low, summary.high, summary.corrected_low, summary.corrected_high,
+    summary.mean AS reproduced, summary.sem, summary.ci_low, summary.ci_high, summary.bootstrap_low,
+    summary.bootstrap_high,
     summary.optimism,
     summary.mean - metric.published AS difference,
     summary.folds, summary.scans, summary.patients,

@@ -69,7 +69,7 @@ CREATE VIEW ccc_summary AS
 WITH ours AS (
     SELECT
         found.first, found.second, one.network AS first_network, two.network AS second_network, found.modality,
-        found.mean, found.low, found.high, found.features, found.scans, found.patients, printed.published,
+        found.mean, found.ci_low, found.ci_high, found.features, found.scans, found.patients, printed.published,
         one.basis || if(two.basis <> one.basis, '; ' || two.basis, '') AS basis,
         concat_ws('; ',
             CASE WHEN found.first = found.second THEN 'first and second examination of the same patients'

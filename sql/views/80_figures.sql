@@ -114,8 +114,8 @@ ORDER BY curves."study", curves.split DESC, leader.position, curves.point;
 -- Figure 5. One row per split and branch: the mean over patients of the attention that the branch received, its 95 %
 -- interval (normal, patients being the unit), and what it would be if all branches counted alike.
 --   mean: mean attention of the branch over patients
---   low: 95 % interval of the mean
---   high: its upper end
+--   ci_low: 95 % interval of the mean
+--   ci_high: its upper end
 --   uniform: attention if all branches counted alike
 --   patients: patients that the mean is over
 CREATE VIEW figure_5 AS
@@ -128,7 +128,7 @@ WITH of_patient AS (
     FROM of_patient GROUP BY ALL
 )
 SELECT
-    "study", name, label, split, modality, mean, mean - 1.96 * error AS low, mean + 1.96 * error AS high,
+    "study", name, label, split, modality, mean, mean - 1.96 * error AS ci_low, mean + 1.96 * error AS ci_high,
     1 / count(*) OVER (PARTITION BY "study", split) AS uniform, patients, basis
 FROM of_branch
 ORDER BY "study", split DESC, list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'DeltaT1'], modality), modality;
@@ -141,15 +141,15 @@ ORDER BY "study", split DESC, list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'Delt
 --   auc_low: 95 % interval of the AUC, by bootstrap over patients
 --   auc_high: its upper end
 --   methylated: methylated scans
---   low: 95 % interval of the true positive rate
---   high: its upper end
+--   ci_low: 95 % interval of the true positive rate
+--   ci_high: its upper end
 --   scans: scans that the curve is over
 --   patients: whose patients are so many
 CREATE VIEW figure_roc AS
 SELECT
     roc."study", roc.name, leader.label, leader.model, roc.split,
-    roc.x AS false_positive_rate, roc.y AS true_positive_rate, roc.low, roc.high,
-    everybody.auc, everybody.low AS auc_low, everybody.high AS auc_high, everybody.scans, everybody.patients,
+    roc.x AS false_positive_rate, roc.y AS true_positive_rate, roc.ci_low, roc.ci_high,
+    everybody.auc, everybody.ci_low AS auc_ci_low, everybody.ci_high AS auc_ci_high, everybody.scans, everybody.patients,
     everybody.positive AS methylated, leader.basis
 FROM roc
 JOIN leading_rows AS leader USING ("study", name)
@@ -163,8 +163,8 @@ ORDER BY roc."study", leader.position, roc.split DESC, roc.point;
 --   curve: reliability or histogram
 --   predicted: mean predicted probability of the bin; of a histogram, the middle of the twentieth
 --   observed: share methylated in the bin
---   low: 95 % interval of that share
---   high: its upper end
+--   ci_low: 95 % interval of that share
+--   ci_high: its upper end
 --   scans: scans in the bin
 CREATE VIEW figure_calibration AS
 WITH bins AS (
@@ -186,7 +186,7 @@ WITH bins AS (
 )
 SELECT
     found."study", found.name, leader.label, leader.model, found.split, found.curve, found.predicted, found.observed,
-    greatest(found.middle - found.half, 0) AS low, least(found.middle + found.half, 1) AS high,
+    greatest(found.middle - found.half, 0) AS ci_low, least(found.middle + found.half, 1) AS ci_high,
     found.scans, found.error, leader.basis
 FROM (FROM bins UNION ALL FROM twentieths) AS found
 JOIN leading_rows AS leader USING ("study", name)
@@ -194,12 +194,12 @@ ORDER BY found."study", leader.position, found.split DESC, found.curve DESC, fou
 
 -- One row per row of a study: its AUC as reproduced, with the 95 % interval that tables show (internal, corrected
 -- resampled t; external, bootstrap over patients), as published, and why there is none.
---   low: 95 % interval of the reproduced AUC
---   high: its upper end
+--   ci_low: 95 % interval of the reproduced AUC
+--   ci_high: its upper end
 CREATE VIEW figure_forest AS
 SELECT
     "study", "table", position, name, label, split, state, reproduced,
-    if(split = 'internal', corrected_low, low) AS low, if(split = 'internal', corrected_high, high) AS high,
+    ci_low, ci_high,
     published, published_sem, folds, scans, patients, coalesce(basis, '') AS basis, note
 FROM results WHERE metric = 'auc'
 ORDER BY "study", position;
@@ -209,7 +209,7 @@ ORDER BY "study", position;
 CREATE VIEW figure_subgroups AS
 SELECT
     found."study", found.name, leader.label, found.split, found.attribute, found."group", found.scans, found.patients,
-    found.positive AS methylated, found.auc, found.low, found.high, found.note, leader.basis
+    found.positive AS methylated, found.auc, found.ci_low, found.ci_high, found.note, leader.basis
 FROM subgroups AS found
 JOIN (
     SELECT * FROM leading_rows QUALIFY row_number() OVER (PARTITION BY "study" ORDER BY position) = 1
@@ -220,7 +220,7 @@ ORDER BY found."study", found.split DESC,
 -- Figure 6. One row per pair of networks, all modalities together: the mean concordance of their features, with a 95 %
 -- interval, and the mean of the published one. What is published rests on nothing here.
 CREATE VIEW figure_6 AS
-SELECT first, second, first_network, second_network, mean, low, high, features, scans, patients, published,
+SELECT first, second, first_network, second_network, mean, ci_low, ci_high, features, scans, patients, published,
     if(mean IS NULL, '', basis) AS basis, note
 FROM ccc_summary WHERE modality = 'all'
 ORDER BY first IS NULL, first_network, second_network, first, second;

@@ -109,8 +109,11 @@ class MadeStudy:
         assert metric in METRICS
         key = {"experiment": experiment, "split": split, "metric": metric}
         kept = [row for row in self.rows["summaries"] if not key.items() <= row.items()]
-        internal = {"corrected_low": mean - 0.2, "corrected_high": mean + 0.2} if split == "internal" else {}
-        row = {"mean": mean, "sd": 0.04, "sem": 0.02, "low": mean - 0.1, "high": mean + 0.1, "optimism": 0.01}
+        internal = {"ci_low": mean - 0.2, "ci_high": mean + 0.2} if split == "internal" else {}
+        ends = {
+            f"{kind}_{end}": mean + by for kind in ("ci", "bootstrap") for end, by in (("low", -0.1), ("high", 0.1))
+        }
+        row = {"mean": mean, "sd": 0.04, "sem": 0.02, **ends, "optimism": 0.01}
         self.rows["summaries"] = [*kept, key | row | internal | {"folds": 4, "scans": 24, "patients": 23}]
 
     def reaching(self, name: str, auc: float, **told: Any) -> str:
@@ -145,8 +148,9 @@ class MadeStudy:
         """Two feature sets, given in the order of their names, that agree to this CCC on average."""
         self.rows["ccc_means"].append(
             {
-                "first": first, "second": second, "modality": modality, "mean": mean, "low": mean - 0.05,
-                "high": mean + 0.05, "features": 400, "scans": INTERNAL, "patients": INTERNAL - 1, "input_sha256": "0",
+                "first": first, "second": second, "modality": modality, "mean": mean, "ci_low": mean - 0.05,
+                "ci_high": mean + 0.05, "features": 400, "scans": INTERNAL, "patients": INTERNAL - 1,
+                "input_sha256": "0",
             }
         )  # fmt: skip
 

@@ -57,7 +57,8 @@ def with_results(lake: Lake, scans: int) -> Lake:
         ],
         "summaries": [
             {
-                "experiment": "snn-made", "split": "internal", "metric": "auc", "mean": 0.6, "low": 0.55, "high": 0.65,
+                "experiment": "snn-made", "split": "internal", "metric": "auc", "mean": 0.6,
+                "ci_low": 0.55, "ci_high": 0.65,
                 "optimism": 0.01, "folds": REPEATS * FOLDS, **inside,
             }
         ],

@@ -94,7 +94,7 @@ def test_a_report_shows_optimism_intervals_and_random_weights_and_is_ready_for_j
         assert text in shown.getvalue()
     content = json.loads(json.dumps(dumped(report)))
     line = next(x for x in content["lines"] if (x["split"], x["metric"]) == ("external", "auc"))
-    assert line["low"] <= line["mean"] <= line["high"]
+    assert line["ci_low"] <= line["mean"] <= line["ci_high"]
 
 
 def test_training_beside_a_cohort_that_may_share_its_patients_says_so_before_and_beside_the_figures(

@@ -116,10 +116,19 @@ def _vectors() -> dict[str, Rows]:
     pair = {"first": SETS[0], "second": SETS[1], "scans": 18, "patients": 16}
     for branch in BRANCHES:
         tables["ccc_means"].append(
-            {**pair, "modality": branch, "mean": 0.4, "low": 0.3, "high": 0.5, "features": 400, "input_sha256": "0"}
+            {
+                **pair,
+                "modality": branch,
+                "mean": 0.4,
+                "ci_low": 0.3,
+                "ci_high": 0.5,
+                "features": 400,
+                "input_sha256": "0",
+            }
         )
         tables["ccc"] += [
-            {**pair, "modality": branch, "feature": n, "ccc": n / 400, "low": 0.0, "high": 1.0} for n in range(1, 401)
+            {**pair, "modality": branch, "feature": n, "ccc": n / 400, "ci_low": 0.0, "ci_high": 1.0}
+            for n in range(1, 401)
         ]
     return tables
 
@@ -150,7 +159,12 @@ def _study() -> dict[str, Rows]:
         )  # fmt: skip
         for split in ("internal", "external"):
             of_split = {"experiment": experiment, "split": split}
-            figures = {"mean": 0.7 - place / 10, "low": 0.6 - place / 10, "high": 0.8 - place / 10, "optimism": 0.01}
+            figures = {
+                "mean": 0.7 - place / 10,
+                "ci_low": 0.6 - place / 10,
+                "ci_high": 0.8 - place / 10,
+                "optimism": 0.01,
+            }
             tables["summaries"].append(
                 of_split | figures | {"metric": "auc", "folds": 1, "scans": TRAINING, "patients": TRAINING}
             )

@@ -35,11 +35,12 @@ class Results:
         }  # fmt: skip
         self.rows["experiments"].append(row)
         for metric, mean in figures.items():
-            self.figure(name, "internal", metric, mean, corrected_low=mean - 0.2, corrected_high=mean + 0.2)
+            self.figure(name, "internal", metric, mean, ci_low=mean - 0.2, ci_high=mean + 0.2)
 
     def figure(self, experiment: str, split: str, metric: str, mean: float, **more: float) -> None:
         row = {"experiment": experiment, "split": split, "metric": metric, "mean": mean, "sd": 0.04, "sem": 0.02}
-        row |= {"low": mean - 0.1, "high": mean + 0.1, "optimism": 0.01, "folds": 4, "scans": 20, "patients": 19}
+        row |= {"bootstrap_low": mean - 0.1, "bootstrap_high": mean + 0.1, "ci_low": mean - 0.1, "ci_high": mean + 0.1}
+        row |= {"optimism": 0.01, "folds": 4, "scans": 20, "patients": 19}
         self.rows["summaries"].append(row | more)
 
     def ask(self, statement: str) -> list[tuple[Any, ...]]:
@@ -73,7 +74,7 @@ def test_a_row_shows_what_was_published_what_came_out_and_the_difference(results
         ("recall", 0.63, None, 0.7, 0.07),
     ]
     ((*figures,),) = results.ask(
-        "SELECT sem, low, high, corrected_low, corrected_high, optimism, folds, scans, patients "
+        "SELECT sem, bootstrap_low, bootstrap_high, ci_low, ci_high, optimism, folds, scans, patients "
         "FROM results WHERE metric = 'auc'"
     )
     assert figures == pytest.approx([0.02, 0.52, 0.72, 0.42, 0.82, 0.01, 4, 20, 19])
@@ -121,9 +122,9 @@ def test_an_external_row_has_external_figures_or_says_that_there_are_none(result
     results.experiment("never-tested", auc=0.6)
     results.row("beyond", "figure_7b", "e", split="external", auc=0.624)
     results.row("none", "figure_7b", "never-tested", split="external", auc=0.624)
-    found = results.ask("SELECT name, reproduced, low, corrected_low, note FROM figure_7 WHERE metric = 'auc'")
+    found = results.ask("SELECT name, reproduced, bootstrap_low, ci_low, note FROM figure_7 WHERE metric = 'auc'")
     assert found == [
-        ("beyond", 0.7, pytest.approx(0.6), None, "trained weights"),
+        ("beyond", 0.7, pytest.approx(0.6), pytest.approx(0.6), "trained weights"),
         ("none", None, None, None, "trained weights; no external fold shows it"),
     ]
 

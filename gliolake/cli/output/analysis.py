@@ -41,7 +41,7 @@ def _agreement(report: AgreementReport) -> RenderableType:
     table = Table("first", "second", "modality", "mean CCC", "published", "features", "scans", "patients")
     for row in shown:
         cells = [
-            row["first"], row["second"], row["modality"], number(row["mean"]) + span(row["low"], row["high"]),
+            row["first"], row["second"], row["modality"], number(row["mean"]) + span(row["ci_low"], row["ci_high"]),
             number(row["published"]), *(f"{row[count]:,}" for count in ("features", "scans", "patients")),
         ]  # fmt: skip
         table.add_row(*map(Text, cells))

@@ -27,7 +27,7 @@ def shown(answer: Answer) -> RenderableType:
         *(Text(warning, style="bold red") for warning in answer.warnings),
         Text.assemble(
             "\nProbability that the MGMT promoter is methylated: ", (f"{told.probability:.2f}", "bold"),
-            f", 95 % interval {told.low:.2f} to {told.high:.2f}\n",
+            f", 95 % interval {told.ci_low:.2f} to {told.ci_high:.2f}\n",
             (f"{answer.rule}; of the training patients {answer.base:.2f} are\n", "dim"),
             (f"The interval is over {COVERS}\n", "dim"),
         ),

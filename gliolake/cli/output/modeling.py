@@ -36,7 +36,7 @@ def _experiment(report: Report) -> Iterator[RenderableType]:
     table = Table("split", "metric", "mean", "SD", "95 % interval", "optimism", "fits")
     for line in report.lines:
         table.add_row(
-            line.split, line.metric, number(line.mean), number(line.sd), _interval(line.low, line.high),
+            line.split, line.metric, number(line.mean), number(line.sd), _interval(line.ci_low, line.ci_high),
             number(line.optimism, "+.3f"), str(line.folds),
         )  # fmt: skip
     yield table

@@ -48,7 +48,7 @@ def _comparisons(rows: Sequence[Row]) -> Table:
         first, second, basis = (*pair, _basis(row)) if same < 2 else ("", "", "")
         return (
             first, second, row["metric"], row["test"],
-            number(row["difference"], "+.3f") + span(row["low"], row["high"], "+.3f"),
+            number(row["difference"], "+.3f") + span(row["ci_low"], row["ci_high"], "+.3f"),
             number(row["p"], ".3g"), number(row["p_holm"], ".3g"), str(row["units"]), row["note"] or "", basis,
         )  # fmt: skip
 
@@ -61,7 +61,7 @@ def _correlations(rows: Sequence[Row]) -> Table:
         theirs = row["published_r"]
         return (
             row["name"], row["published"], "–" if theirs is None else f"r = {theirs:+.2f}, r² = {theirs**2:.2f}",
-            number(row["r"], "+.2f") + span(row["low"], row["high"], "+.2f"), number(row["r2"], ".2f"),
+            number(row["r"], "+.2f") + span(row["ci_low"], row["ci_high"], "+.2f"), number(row["r2"], ".2f"),
             number(row["p"], ".3g"), str(row["points"]), Text(row["note"], style=_style(row)),
         )  # fmt: skip
 
@@ -75,7 +75,7 @@ def _subgroups(rows: Sequence[Row]) -> Table:
         return (
             label, split, row["attribute"] if same < 3 else "", row["group"],
             *(str(row[count]) for count in ("scans", "patients", "positive")),
-            number(row["auc"]) + span(row["low"], row["high"]), row["note"] or "", basis,
+            number(row["auc"]) + span(row["ci_low"], row["ci_high"]), row["note"] or "", basis,
         )  # fmt: skip
 
     heads = ("", "split", "", "group", "scans", "patients", "methylated", "AUC", "note", "rests on")

@@ -105,14 +105,14 @@ def test_each_feature_has_the_coefficient_of_the_scans_that_both_sets_have(lake:
         assert found[1] == 0
         assert found[1:] == pytest.approx(expected[1:].tolist(), rel=1e-9)
         row = rows[modality, 5]
-        assert row["low"] < row["ccc"] < row["high"]
+        assert row["ci_low"] < row["ccc"] < row["ci_high"]
         assert (row["scans"], row["patients"]) == (len(shared), len(shared) - 2)
         means[modality] = np.nanmean(expected)
     told = {row["modality"]: row for row in report.rows}
     assert {name: told[name]["mean"] for name in BRANCHES} == pytest.approx(means)
     assert told["all"]["mean"] == pytest.approx(np.mean(list(means.values())))
     assert [told["all"][name] for name in ("features", "scans", "patients")] == [5 * 399, 11, 9]
-    assert told["all"]["low"] < told["all"]["mean"] < told["all"]["high"]
+    assert told["all"]["ci_low"] < told["all"]["mean"] < told["all"]["ci_high"]
     assert (told["T1"]["first_network"], told["T1"]["second_network"]) == ("ViViT", "I3D")
     assert told["T1"]["basis"] == "trained weights"
 
@@ -158,7 +158,7 @@ def test_what_has_not_changed_is_not_computed_again_and_patients_are_a_change(la
     one, other = again.rows[0], after.rows[0]
     assert other["mean"] == pytest.approx(one["mean"], rel=1e-12)
     assert other["patients"] == one["patients"] - 2
-    assert other["low"] != pytest.approx(one["low"], rel=1e-6)
+    assert other["ci_low"] != pytest.approx(one["ci_low"], rel=1e-6)
     lake.transact(lambda tx: tx.delete("features", {"feature_set": "b-1"}), run_id="r")
     with pytest.raises(InputError, match="No two feature sets share scans"):
         compare(lake)
@@ -181,7 +181,7 @@ def test_of_every_patient_the_first_two_examinations_with_vectors_are_compared(l
     }  # fmt: skip
     x, y = ([vectors[scan(n), "FLAIR", "a-1"] for n in side] for side in ((1, 5), (2, 6)))
     assert told["FLAIR"]["mean"] == pytest.approx(np.nanmean(concordance(x, y)))
-    assert told["T1"]["low"] is None  # one patient: no interval
+    assert told["T1"]["ci_low"] is None  # one patient: no interval
     assert "examination" in told["FLAIR"]["note"]
     assert compare(lake, ["a-1"], rescans=True).computed == 0
     with pytest.raises(InputError, match="two examinations with vectors of c-1"):

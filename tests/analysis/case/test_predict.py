@@ -33,7 +33,7 @@ SMALL = ClipSettings(box=40, slices=36)
 def test_a_real_case_is_asked_from_its_files_to_a_page(models: Any, reference: Path, tmp_path: Path) -> None:
     folder = reference / "scans" / "BraTS21" / "BraTS2021_01480"
     answer = predict(folder, models("snn", ClipSettings()), output=tmp_path / "out", progress=False)
-    assert 0 <= answer.estimate.low <= answer.estimate.probability <= answer.estimate.high <= 1
+    assert 0 <= answer.estimate.ci_low <= answer.estimate.probability <= answer.estimate.ci_high <= 1
     assert answer.attention
     assert sum(share.mean or 0 for share in answer.shares) == pytest.approx(1, abs=1e-5)
     assert answer.surroundings.outside, "made vectors are not like a brain's"

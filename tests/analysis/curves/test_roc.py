@@ -39,14 +39,14 @@ def test_the_band_holds_the_curve_and_is_as_wide_as_the_interval_of_the_auc_need
     labels, scores = some_scans(120)
     curve = roc_curve(labels, scores, np.arange(120), seed=0)
     assert curve is not None
-    assert curve.low is not None
-    assert curve.high is not None
-    assert (curve.low <= curve.y).all()
-    assert (curve.y <= curve.high).all()
+    assert curve.ci_low is not None
+    assert curve.ci_high is not None
+    assert (curve.ci_low <= curve.y).all()
+    assert (curve.y <= curve.ci_high).all()
     found = patient_bootstrap(weighted_auc(labels, scores), np.arange(120), seed=0)
-    assert found.low is not None
+    assert found.ci_low is not None
     # Points of a band vary more than their mean, the area.
-    assert np.trapezoid(curve.low, curve.x) < found.low
+    assert np.trapezoid(curve.ci_low, curve.x) < found.ci_low
 
 
 def test_scans_of_one_patient_come_and_go_together() -> None:
@@ -56,12 +56,12 @@ def test_scans_of_one_patient_come_and_go_together() -> None:
     assert alone is not None
     assert fourfold is not None
     assert fourfold.y == pytest.approx(alone.y)
-    assert fourfold.low == pytest.approx(alone.low)
-    assert fourfold.high == pytest.approx(alone.high)
+    assert fourfold.ci_low == pytest.approx(alone.ci_low)
+    assert fourfold.ci_high == pytest.approx(alone.ci_high)
 
 
 def test_one_patient_has_a_curve_without_a_band() -> None:
     curve = roc_curve([True, False], [0.2, 0.1], ["one", "one"], seed=0)
     assert curve is not None
-    assert {row["low"] for row in curve.rows()} == {None}
+    assert {row["ci_low"] for row in curve.rows()} == {None}
     assert {row["y"] for row in curve.rows()} == {1.0}

@@ -102,7 +102,7 @@ def test_attention_is_the_mean_over_patients_of_the_mean_over_fits(gallery: Gall
     patients = [(weights["scan-0000"] + weights["scan-0001"]) / 2, *[weights[s] for s in sorted(weights)[2:]]]
     assert [row["mean"] for row in rows] == pytest.approx(np.mean(patients, axis=0).tolist())
     error = np.std(patients, axis=0, ddof=1) / len(patients) ** 0.5
-    assert [row["high"] - row["mean"] for row in rows] == pytest.approx((1.96 * error).tolist())
+    assert [row["ci_high"] - row["mean"] for row in rows] == pytest.approx((1.96 * error).tolist())
     assert {row["patients"] for row in rows} == {23}
     shown = texts(gallery.figures["attention"])
     assert all(number(row["mean"], ".3f") in shown for row in rows)
@@ -120,7 +120,7 @@ def test_a_roc_panel_draws_curve_band_and_auc_of_both_splits(gallery: Gallery) -
         found = probabilities(gallery.made, "one", split)
         auc = roc_auc_score([truth for truth, _ in found.values()], [p for _, p in found.values()])
         assert of[0]["auc"] == pytest.approx(auc)
-        shown = f"{split} AUC {number(auc)} ({number(of[0]['auc_low'])} to {number(of[0]['auc_high'])})"
+        shown = f"{split} AUC {number(auc)} ({number(of[0]['auc_ci_low'])} to {number(of[0]['auc_ci_high'])})"
         assert shown in texts(gallery.figures["roc"])
     assert [to_hex(band.get_facecolor()[0]).upper() for band in axis.collections] == [BLUE, VERMILION]
 
@@ -130,7 +130,7 @@ def test_calibration_bins_have_wilsons_intervals_and_every_scan_is_in_the_histog
     for row in rows:
         if row["curve"] == "reliability":
             wilson = binomtest(round(row["observed"] * row["scans"]), row["scans"]).proportion_ci(method="wilson")
-            assert (row["low"], row["high"]) == pytest.approx((wilson.low, wilson.high), abs=1e-4)
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((wilson.low, wilson.high), abs=1e-4)
     histogram = [row for row in rows if row["curve"] == "histogram" and row["name"] == "snn"]
     for split in ("internal", "external"):
         of = {row["predicted"]: row["scans"] for row in histogram if row["split"] == split}
@@ -160,7 +160,9 @@ def test_the_forest_sets_ours_beside_the_published_and_lists_what_failed(gallery
     assert {"Table 1", "Figure 7b", "BROKEN"} <= set(shown)
     assert "4 computed rows, 1 failed" in figure.alt
     external = next(row for row in figure.rows if row["name"] == "beyond")
-    assert external["high"] - external["low"] == pytest.approx(0.2)  # the bootstrap's; inside, the corrected t's 0.4
+    assert external["ci_high"] - external["ci_low"] == pytest.approx(
+        0.2
+    )  # the bootstrap's; inside, the corrected t's 0.4
 
 
 def test_agreement_of_networks_stands_beside_the_published_one(gallery: Gallery) -> None:

@@ -99,7 +99,7 @@ def test_the_answer_holds_the_studys_own_model_against_its_claim(finished: Any, 
         if (row["experiment"], row["split"], row["metric"]) == ("one", "internal", "auc")
     )  # fmt: skip
     assert (inside.label, inside.value, inside.published) == ("SNN", mean, 0.666)
-    assert (inside.low, inside.high) == (mean - 0.2, mean + 0.2)  # the corrected t's, not the bootstrap's
+    assert (inside.ci_low, inside.ci_high) == (mean - 0.2, mean + 0.2)  # the corrected t's, not the bootstrap's
     assert (outside.label, outside.published) == ("BEYOND", 0.624)
     assert f"reaches an AUC of {mean:.3f} (95 % interval {mean - 0.2:.3f} to {mean + 0.2:.3f})" in told.sentence
     assert told.best[0].value == max(

@@ -67,12 +67,14 @@ def test_r_and_its_interval_are_those_of_the_definition() -> None:
     r = np.corrcoef(x, y)[0, 1]
     half = 1.959964 / 9**0.5
     assert (found.r, found.r2) == pytest.approx((r, r * r))
-    assert (found.low, found.high) == pytest.approx((np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half)))
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        (np.tanh(np.arctanh(r) - half), np.tanh(np.arctanh(r) + half))
+    )
 
 
 def test_only_names_with_both_values_are_points() -> None:
     found = correlation({"a": 1, "b": 2, "c": 3, "d": None, "e": 9}, {"c": 1, "b": 2, "a": 3, "d": 4, "f": 0})
-    assert (found.r, found.low, found.points) == (pytest.approx(-1), None, 3)
+    assert (found.r, found.ci_low, found.points) == (pytest.approx(-1), None, 3)
     assert drops(0.7, {"a": 0.6, "b": None}) == {"a": pytest.approx(0.1), "b": None}
 
 
@@ -81,7 +83,7 @@ def test_two_points_or_a_side_that_does_not_vary_say_nothing() -> None:
     level = correlation({"a": 0.1 + 0.2, "b": 0.3, "c": 0.3}, {"a": 1, "b": 2, "c": 4})
     assert (level.r, level.p, level.points) == (None, None, 3)
     straight = correlation(dict(zip("abcd", range(4), strict=True)), dict(zip("abcd", range(4), strict=True)))
-    assert (straight.r, straight.low, straight.high) == pytest.approx((1, 1, 1))
+    assert (straight.r, straight.ci_low, straight.ci_high) == pytest.approx((1, 1, 1))
 
 
 def test_names_that_do_not_meet_are_refused() -> None:

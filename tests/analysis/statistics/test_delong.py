@@ -59,7 +59,7 @@ def test_one_scan_per_patient_gives_plain_delong() -> None:
     assert found.difference is not None
     assert found.statistic == pytest.approx(found.difference / error)
     assert found.p == pytest.approx(2 * stats.norm.sf(abs(found.difference / error)))
-    assert (found.low, found.high) == pytest.approx(
+    assert (found.ci_low, found.ci_high) == pytest.approx(
         (found.difference - 1.959964 * error, found.difference + 1.959964 * error)
     )
     assert found.units == 80
@@ -82,7 +82,7 @@ def test_its_interval_is_near_that_of_the_patient_bootstrap() -> None:
         delong_test(labels, first, second, patients), auc_difference(labels, first, second, patients, seed=0)
     )  # fmt: skip
     assert test.difference == pytest.approx(resampled.difference)
-    assert (test.low, test.high) == pytest.approx((resampled.low, resampled.high), abs=0.012)
+    assert (test.ci_low, test.ci_high) == pytest.approx((resampled.ci_low, resampled.ci_high), abs=0.012)
 
 
 def test_equal_models_differ_in_one_of_twenty_datasets_only_if_patients_are_the_unit() -> None:
@@ -121,7 +121,7 @@ def test_only_ranks_and_the_order_of_the_models_matter(rows: list[tuple[bool, in
 def test_models_that_rank_alike_have_a_p_of_one() -> None:
     labels, first, _, patients = two_models(0, 30, 2)
     same = delong_test(labels, first, 2 * first + 1, patients)
-    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    assert (same.difference, same.ci_low, same.ci_high, same.p) == (0, 0, 0, 1)
     constant = delong_test(labels, np.zeros(len(labels)), np.ones(len(labels)), patients)
     assert (constant.first, constant.second, constant.p) == (0.5, 0.5, 1)
 
@@ -129,9 +129,9 @@ def test_models_that_rank_alike_have_a_p_of_one() -> None:
 def test_a_difference_without_spread_or_with_too_few_patients_has_no_p() -> None:
     labels = np.array([True, True, False, False])
     perfect = delong_test(labels, labels, ~labels, np.arange(4))
-    assert (perfect.difference, perfect.low, perfect.p) == (1, None, None)
+    assert (perfect.difference, perfect.ci_low, perfect.p) == (1, None, None)
     alone = delong_test(labels, [3, 1, 2, 0], [0, 1, 2, 3], np.array(["a", "a", "b", "c"]))
-    assert (alone.first, alone.second, alone.low, alone.p) == (0.75, 0, None, None)
+    assert (alone.first, alone.second, alone.ci_low, alone.p) == (0.75, 0, None, None)
     one_patient = delong_test(labels, [3, 1, 2, 0], [0, 1, 2, 3], np.zeros(4))
     assert (one_patient.p, one_patient.units) == (None, 1)
 
@@ -140,7 +140,7 @@ def test_a_variance_that_rounding_takes_below_zero_is_zero() -> None:
     labels, patients = np.array([1, 1, 0, 1, 0, 0]), np.array([2, 1, 2, 2, 1, 1])
     found = delong_test(labels, [1, 2, 1, 2, 0, 2], [1, 1, 2, 0, 2, 2], patients)
     assert found.difference == pytest.approx(13 / 18)
-    assert (found.low, found.statistic, found.p) == (None, None, None)
+    assert (found.ci_low, found.statistic, found.p) == (None, None, None)
 
 
 @pytest.mark.parametrize(

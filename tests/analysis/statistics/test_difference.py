@@ -26,7 +26,7 @@ def test_the_difference_is_scored_on_the_same_resamples() -> None:
             roc_auc_score(labels[drawn], probability[drawn]) - roc_auc_score(labels[drawn], other[drawn])
         )
     assert found.difference == pytest.approx((auc(labels, probability) or 0) - (auc(labels, other) or 0))
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(differences, (2.5, 97.5))))
+    assert (found.ci_low, found.ci_high) == pytest.approx(tuple(np.percentile(differences, (2.5, 97.5))))
     same = auc_difference(labels, probability, probability, patients, seed=0, resamples=50)
-    assert (same.difference, same.low, same.high, same.units) == (0, 0, 0, 60)
+    assert (same.difference, same.ci_low, same.ci_high, same.units) == (0, 0, 0, 60)
     assert auc_difference(np.ones(120), probability, probability, patients, seed=0).difference is None

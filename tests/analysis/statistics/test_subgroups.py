@@ -28,7 +28,7 @@ def test_each_group_has_its_own_auc_interval_and_counts() -> None:
     found = patient_bootstrap(weighted_auc(labels[of], scores[of]), patients[of], seed=0)
     assert (rows["A"].scans, rows["A"].patients, rows["A"].positive) == (65, 45, labels[of].sum())
     assert rows["A"].auc == pytest.approx(auc(labels[of], scores[of]))
-    assert (rows["A"].low, rows["A"].high, rows["A"].note) == (found.low, found.high, None)
+    assert (rows["A"].ci_low, rows["A"].ci_high, rows["A"].note) == (found.ci_low, found.ci_high, None)
 
 
 def test_a_row_does_not_depend_on_the_other_groups() -> None:
@@ -41,7 +41,7 @@ def test_a_row_does_not_depend_on_the_other_groups() -> None:
 def test_a_group_too_small_says_so_instead_of_an_auc() -> None:
     labels, scores, patients, site = cohort()
     small = subgroups(labels, scores, patients, site, seed=0)[2]
-    assert (small.scans, small.auc, small.low) == (3, None, None)
+    assert (small.scans, small.auc, small.ci_low) == (3, None, None)
     methylated = int(labels[site == "C"].sum())
     assert small.note == f"{methylated} methylated and {3 - methylated} unmethylated patients; 10 of each are needed"
     one_class = subgroups(labels[labels], scores[labels], patients[labels], site[labels], seed=0)
@@ -60,7 +60,7 @@ def test_a_group_that_resamples_often_miss_a_class_of_has_no_interval() -> None:
     labels = np.arange(20) < 2
     row = subgroups(labels, np.arange(20) % 7, np.arange(20), ["G4"] * 20, seed=0, smallest=2)[0]
     assert row.auc is not None
-    assert row.low is None
+    assert row.ci_low is None
     assert row.note is not None
     assert "of the resamples have both classes" in row.note
 

@@ -60,7 +60,7 @@ def test_the_corrected_t_test_is_the_paired_one_with_a_wider_error() -> None:
     # With nothing shared the correction is gone.
     free = corrected_t_test(a.tolist(), b.tolist(), tested=1e-12, trained=1)
     assert (free.statistic, free.p) == pytest.approx((plain.statistic, plain.pvalue))
-    assert (free.low, free.high) == pytest.approx(tuple(plain.confidence_interval()))
+    assert (free.ci_low, free.ci_high) == pytest.approx(tuple(plain.confidence_interval()))
     found = corrected_t_test(a.tolist(), b.tolist(), tested=117, trained=468)
     assert found.statistic == pytest.approx(plain.statistic / (1 + 20 * 117 / 468) ** 0.5)
     assert found.p is not None
@@ -73,18 +73,18 @@ def test_its_interval_is_the_one_that_training_reports() -> None:
     found = corrected_t_test([*a, None, 0.9], [*b, 0.9, None], 117, 468)
     # modeling keeps intervals within 0 to 1, so the differences are moved there and back.
     summary = corrected_interval(((a - b + 1) / 2).tolist(), 117, 468)
-    assert summary.low is not None
-    assert summary.high is not None
-    assert (found.low, found.high) == pytest.approx((2 * summary.low - 1, 2 * summary.high - 1))
+    assert summary.ci_low is not None
+    assert summary.ci_high is not None
+    assert (found.ci_low, found.ci_high) == pytest.approx((2 * summary.ci_low - 1, 2 * summary.ci_high - 1))
     assert found.units == 20
 
 
 def test_folds_that_do_not_vary_are_equal_or_say_nothing() -> None:
     same = corrected_t_test([0.6, 0.7, 0.8], [0.6, 0.7, 0.8], 1, 4)
-    assert (same.difference, same.low, same.high, same.p) == (0, 0, 0, 1)
+    assert (same.difference, same.ci_low, same.ci_high, same.p) == (0, 0, 0, 1)
     moved = corrected_t_test([0.6, 0.7, 0.8], [0.5, 0.6, 0.7], 1, 4)
     assert moved.difference == pytest.approx(0.1)
-    assert (moved.low, moved.statistic, moved.p) == (None, None, None)
+    assert (moved.ci_low, moved.statistic, moved.p) == (None, None, None)
     single = corrected_t_test([0.6, None], [0.5, 0.4], 1, 4)
     assert (single.first, single.p, single.units) == (0.6, None, 1)
     assert corrected_t_test([None], [0.4], 1, 4).difference is None
@@ -103,13 +103,13 @@ def test_swapping_two_models_turns_the_sign_and_keeps_p(folds: list[tuple[float,
     there, back = corrected_t_test(first, second, 1, 4), corrected_t_test(second, first, 1, 4)
     assert there.p == back.p
     assert there.difference == -(back.difference or 0.0)
-    assert there.low == (None if back.high is None else -back.high)
+    assert there.ci_low == (None if back.ci_high is None else -back.ci_high)
     assert rank_sum(first, second).p == pytest.approx(rank_sum(second, first).p)
 
 
 def test_an_interval_of_a_difference_stays_within_one() -> None:
     wide = compared("made", 0.9, 0.1, 0.5, law=stats.norm(), units=5)
-    assert (wide.low, wide.high) == (pytest.approx(0.8 - 0.979982), 1)
+    assert (wide.ci_low, wide.ci_high) == (pytest.approx(0.8 - 0.979982), 1)
     assert wide.p == pytest.approx(2 * stats.norm.sf(1.6))
 
 

@@ -102,13 +102,13 @@ def test_delong_and_bootstrap_are_of_mean_predictions_of_scans_with_patients_as_
     assert row["p"] == pytest.approx(2 * norm.sf(abs(z)))
     drawn = comparison(finished.lake, "mlp", "auc", "patient bootstrap")
     assert drawn["difference"] == pytest.approx(row["difference"])
-    assert drawn["low"] < drawn["difference"] < drawn["high"]
+    assert drawn["ci_low"] < drawn["difference"] < drawn["ci_high"]
     assert {row["units"], drawn["units"]} == {23}
 
 
 def test_folds_of_other_patients_are_not_paired_and_it_is_said(finished: Any) -> None:
     row = comparison(finished.lake, "recut", "auc", "corrected t")
-    assert (row["p"], row["low"], row["units"]) == (None, None, 0)
+    assert (row["p"], row["ci_low"], row["units"]) == (None, None, 0)
     assert row["note"] == "their folds are of other patients"
     means = tuple(np.mean(fold_figures(finished, name, "auc")) for name in ("cut-otherwise", "one"))
     assert (row["first_value"], row["second_value"]) == pytest.approx(means)
@@ -149,7 +149,7 @@ def test_external_figures_are_compared_with_internal_ones_as_independent_samples
     assert row["p"] == pytest.approx(2 * norm.sf(abs(values[0] - values[1]) / error**0.5))
     drawn = comparison(finished.lake, "beyond", "auc", "patient bootstrap")
     assert (drawn["difference"], drawn["units"]) == (pytest.approx(values[0] - values[1]), 23 + 13)
-    assert drawn["high"] - drawn["low"] == pytest.approx(2 * 1.96 * error**0.5, rel=0.35)
+    assert drawn["ci_high"] - drawn["ci_low"] == pytest.approx(2 * 1.96 * error**0.5, rel=0.35)
     by_folds = comparison(finished.lake, "beyond", "auc", "rank-sum")
     figures = [fold_figures(finished, "one", "auc", split) for split in ("external", "internal")]
     assert by_folds["p"] == pytest.approx(mannwhitneyu(*figures).pvalue)
@@ -304,7 +304,7 @@ def test_the_auc_of_a_subgroup_is_of_its_own_scans() -> None:
     expected = {name: roc_auc_score(labels[site == name], scores[site == name]) for name in ("A", "B")}
     expected["all"] = roc_auc_score(labels, scores)
     assert {row["group"]: row["auc"] for row in rows} == pytest.approx(expected)
-    assert all(row["low"] < row["auc"] < row["high"] for row in rows)
+    assert all(row["ci_low"] < row["auc"] < row["ci_high"] for row in rows)
 
 
 def test_curves_are_points_of_the_mean_predictions(finished: Any) -> None:

@@ -49,7 +49,7 @@ def test_the_interval_is_the_one_that_training_reports() -> None:
     found = patient_bootstrap(weighted_auc(labels, probability), patients, seed=(7, METRICS.index("auc")))
     value = auc(labels, probability)
     summary = bootstrap_interval([value], "auc", labels, probability[None], patients, seed=7)
-    assert (found.value, found.low, found.high) == pytest.approx((value, summary.low, summary.high))
+    assert (found.value, found.ci_low, found.ci_high) == pytest.approx((value, summary.ci_low, summary.ci_high))
     assert found.shown == 1
 
 
@@ -76,7 +76,7 @@ def test_patients_come_and_go_as_a_whole() -> None:
     single = patient_bootstrap(weighted_auc(labels, probability), patients, seed=0)
     # Every scan ten times over: no more patients, so no narrower.
     tenfold = patient_bootstrap(weighted_auc(*np.tile((labels, probability), 10)), np.tile(patients, 10), seed=0)
-    assert (tenfold.low, tenfold.high) == pytest.approx((single.low, single.high))
+    assert (tenfold.ci_low, tenfold.ci_high) == pytest.approx((single.ci_low, single.ci_high))
 
 
 def test_a_mean_over_folds_counts_each_fold_on_the_scans_it_predicted() -> None:
@@ -98,15 +98,15 @@ def test_a_mean_over_folds_counts_each_fold_on_the_scans_it_predicted() -> None:
 def test_what_resamples_cannot_show_has_no_interval() -> None:
     labels, probability, patients = cohort(scans=1)
     one_class = patient_bootstrap(weighted_auc(np.ones(60), probability), patients, seed=0)
-    assert (one_class.value, one_class.low) == (None, None)
+    assert (one_class.value, one_class.ci_low) == (None, None)
     one_patient = patient_bootstrap(weighted_auc(labels, probability), np.zeros(60), seed=0)
-    assert (one_patient.value, one_patient.low) == (auc(labels, probability), None)
+    assert (one_patient.value, one_patient.ci_low) == (auc(labels, probability), None)
     # One methylated patient of 60 is missing from a third of the resamples.
     rare = patient_bootstrap(weighted_auc(np.arange(60) == 0, probability), patients, seed=0)
-    assert rare.low is None
+    assert rare.ci_low is None
     assert rare.shown == pytest.approx(1 - np.exp(-1), abs=0.03)
     constant = patient_bootstrap(weighted_auc(labels, np.zeros(60)), patients, seed=0)
-    assert (constant.value, constant.low, constant.high) == (0.5, 0.5, 0.5)
+    assert (constant.value, constant.ci_low, constant.ci_high) == (0.5, 0.5, 0.5)
 
 
 def test_no_scans_and_no_resamples_are_refused() -> None:

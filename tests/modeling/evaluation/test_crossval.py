@@ -57,9 +57,9 @@ def test_shuffled_labels_give_an_auc_whose_interval_holds_one_half(model: str) -
     shuffled = replace(scans, labels=np.random.default_rng(4).permutation(scans.labels))
     result = cross_validate(shuffled, model, settings=with_options(model, None, 30), repeats=2)
     summary = summary_of(result, "internal", "auc")
-    assert summary.corrected_low is not None
-    assert summary.corrected_high is not None
-    assert summary.corrected_low < 0.5 < summary.corrected_high
+    assert summary.ci_low is not None
+    assert summary.ci_high is not None
+    assert summary.ci_low < 0.5 < summary.ci_high
 
 
 def test_choosing_the_epoch_on_the_test_part_flatters_on_noise() -> None:

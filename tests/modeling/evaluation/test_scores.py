@@ -42,10 +42,10 @@ def test_the_interval_over_folds_is_the_corrected_resampled_t() -> None:
     summary = corrected_interval(values, tested=20, trained=80)
     known = np.array(values[:4], np.float64)
     half = stats.t.ppf(0.975, 3) * np.sqrt(known.var(ddof=1) * (1 / 4 + 20 / 80))
-    assert (summary.mean, summary.low, summary.high) == pytest.approx((0.625, 0.625 - half, 0.625 + half))
+    assert (summary.mean, summary.ci_low, summary.ci_high) == pytest.approx((0.625, 0.625 - half, 0.625 + half))
     assert summary.folds == 4
     alone = corrected_interval([None, 0.7], tested=20, trained=80)
-    assert (alone.mean, alone.low) == (0.7, None)
+    assert (alone.mean, alone.ci_low) == (0.7, None)
     assert corrected_interval([None, None], tested=20, trained=80).mean is None
 
 
@@ -62,4 +62,4 @@ def test_the_bootstrap_resamples_patients_and_means_over_models(metric: str) -> 
         drawn = np.concatenate([np.flatnonzero(patients == p) for p in stream.choice(np.unique(patients), 30)])
         by_hand.append(np.mean([scores(labels[drawn], p[drawn])[metric] or 0.0 for p in probability]))
     assert summary.mean == pytest.approx(np.mean([v for v in values if v is not None]))
-    assert (summary.low, summary.high) == pytest.approx(tuple(np.percentile(by_hand, (2.5, 97.5))), abs=0.025)
+    assert (summary.ci_low, summary.ci_high) == pytest.approx(tuple(np.percentile(by_hand, (2.5, 97.5))), abs=0.025)

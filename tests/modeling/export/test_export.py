@@ -111,7 +111,7 @@ def test_a_folder_that_is_not_wholly_an_exported_model_is_left_as_it_is(exported
 def test_a_card_tells_the_experiments_own_figures_and_what_they_rest_on(made: Lake, exported: Model) -> None:
     name = exported.description.experiment
     for row in made.read("summaries", {"experiment": name, "metric": "auc"}).to_pylist():
-        low = row["corrected_low" if row["split"] == "internal" else "low"]
+        low = row["ci_low"]
         assert f"| {row['split']} | AUC | {row['mean']:.3f} | {low:.3f} to" in exported.card
     for words in ("not a medical device", "random weights", "optimism", "two methylated CpG sites"):
         assert words in " ".join(exported.card.split()).replace("Not a medical", "not a medical")

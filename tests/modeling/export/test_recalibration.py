@@ -26,7 +26,7 @@ def test_too_much_and_too_little_sureness_are_undone(sureness: float) -> None:
     found = told(3000, sureness, resamples=50)
     assert found.line[1] == pytest.approx(1 / sureness, rel=0.15)
     asked = found.estimate(np.full(20, expit(sureness * 0.8)))
-    assert asked.low < expit(0.8) < asked.high
+    assert asked.ci_low < expit(0.8) < asked.ci_high
 
 
 def test_a_model_that_is_right_when_turned_round_says_the_share_of_methylated_patients() -> None:
@@ -55,7 +55,7 @@ def test_predictions_without_a_difference_and_classes_told_apart_without_a_fault
 def test_the_interval_holds_the_probability_whatever_the_fits_say(fits: list[float], seed: int) -> None:
     found = FOUND[seed]
     asked = found.estimate(np.array(fits))
-    assert 0 <= asked.low <= asked.probability <= asked.high <= 1
+    assert 0 <= asked.ci_low <= asked.probability <= asked.ci_high <= 1
     more = found.estimate(np.minimum(np.array(fits) + 0.1, 1))
     assert more.probability >= asked.probability, "a line never falls"
     counted = np.arange(len(fits)) == len(fits) - 1
@@ -68,7 +68,7 @@ FOUND = [told(50, 1.0, seed=seed) for seed in range(4)]
 def test_more_patients_and_fits_that_agree_make_it_narrower() -> None:
     def width(found: Recalibration, fits: np.ndarray) -> float:
         asked = found.estimate(fits)
-        return asked.high - asked.low
+        return asked.ci_high - asked.ci_low
 
     agreeing = np.full(20, expit(0.8))
     scattered = expit(0.8 + np.random.default_rng(1).normal(0, 1, 20))
