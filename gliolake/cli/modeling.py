@@ -12,12 +12,12 @@ from gliolake.cli.options import (
     JsonOption,
     LabelRuleOption,
     LakeOption,
-    Model,
     OverwriteOption,
     SeedOption,
     open_lake,
 )  # fmt: skip
 from gliolake.cli.output import print_report
+from gliolake.modeling.models.settings import Model
 
 
 def train(

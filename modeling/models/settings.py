@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from gliolake.errors import InputError, check_choice
 from gliolake.schema.features import BRANCHES
@@ -50,6 +51,9 @@ class Settings:
     ensemble_size: int = 1
     harmonise: str = ""
 
+
+Model = Literal["snn", "snn_released", "snn_lowrank", "mlp", "logistic"]
+"""What ``gliolake train --model`` takes; each has its defaults below."""
 
 DEFAULTS: dict[str, Settings] = {
     "snn": Settings(hidden=(16,), dropout=0.3, weight_decay=1.0),

@@ -21,7 +21,7 @@ from gliolake.features.networks.registry import PRECISIONS
 from gliolake.features.preview.command import VOLUMES
 from gliolake.ingest.cohorts.description import STEPS
 from gliolake.modeling.data.inputs import LABEL_COLUMNS
-from gliolake.modeling.models.settings import MODELS
+from gliolake.modeling.models.settings import MODELS, Model
 from gliolake.sql import query
 from gliolake.sql.export import table
 
@@ -57,7 +57,7 @@ def test_the_help_of_every_command_ends_with_an_example_that_can_be_typed(monkey
         (options.Engine, ENGINES),
         (options.ExportFormat, table.FORMATS),
         (options.LabelRule, LABEL_COLUMNS),
-        (options.Model, MODELS),
+        (Model, MODELS),
         (options.Precision, PRECISIONS),
         (options.QueryFormat, query.FORMATS),
         (options.Sampling, SAMPLINGS),
