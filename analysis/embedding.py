@@ -18,7 +18,7 @@ from gliolake.analysis.vectors import Scan, informative, named_scans, read_vecto
 from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.runs import Run, start_run
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gliolake.errors import InputError, check_choice
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 Volumes = Mapping[str, npt.NDArray[Any]]
 Clip = npt.NDArray[np.uint8]

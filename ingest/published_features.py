@@ -23,7 +23,7 @@ from gliolake.ingest.labels.sources import Source, path_of, put
 from gliolake.ingest.readers.tfrecord import read_examples
 from gliolake.ingest.report import FeaturesReport
 from gliolake.runs import start_run
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 from gliolake.text_shape import shape_of
 
 if TYPE_CHECKING:

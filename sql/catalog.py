@@ -21,11 +21,10 @@ import pyarrow as pa
 from gliolake.atomic import replaced_path
 from gliolake.collections import COLLECTIONS, parts
 from gliolake.errors import within
-from gliolake.schema.features import FEATURE_LENGTH
-from gliolake.schema.imaging import LABEL_RULES
 from gliolake.schema.kinetics import kinetics_labels
 from gliolake.schema.registry import TABLES
 from gliolake.schema.types import Table
+from gliolake.schema.vocabulary import FEATURE_LENGTH, LABEL_RULES
 from gliolake.sql.committed_files import SCHEME, CommittedFiles
 from gliolake.sql.connection import opened, waited_for
 from gliolake.sql.definitions import definitions, view_statements

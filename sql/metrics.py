@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from gliolake.atomic import replaced_path
 from gliolake.errors import InputError
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.status import Status
 from gliolake.target import Own
 

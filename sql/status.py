@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.sql.next_step import next_step
 from gliolake.sql.statements import statement

@@ -20,7 +20,7 @@ from gliolake.analysis.vectors import Vectors, read_vectors
 from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.runs import start_run
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

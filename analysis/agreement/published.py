@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gliolake.errors import InputError
 from gliolake.ingest.readers.csv_file import CsvFile, read_csv
 from gliolake.runs import start_run
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 from gliolake.text_shape import shape_of
 
 if TYPE_CHECKING:

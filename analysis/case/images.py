@@ -17,7 +17,7 @@ from gliolake.ingest.scans.images import SYNTHETIC, read_scan
 from gliolake.ingest.scans.listing import list_folder
 from gliolake.ingest.scans.model import FoundFile, FoundScan, GivenBox
 from gliolake.paths import absolute
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 HINTS = {
     TWO_FILES: "Leave one of them in the folder, or put the others elsewhere.",

@@ -16,7 +16,7 @@ from gliolake.features.preview.command import shown_slices
 from gliolake.features.preview.sheet import SheetRow, contact_sheet
 from gliolake.ingest.cohorts.description import MASK
 from gliolake.ingest.readers.nifti import turn_to_lps
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ from gliolake.ingest.scans.images import REFERENCE
 from gliolake.modeling.export.description import Description
 from gliolake.modeling.models.problem import modality_of
 from gliolake.process.signals import temporary_folder
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 
 class OtherRecipe(GliolakeError):

@@ -20,7 +20,7 @@ from gliolake.errors import InputError, check_choice
 from gliolake.log.progress import track
 from gliolake.modeling.study.features import BEST_FIRST
 from gliolake.runs import start_run
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 from gliolake.storage.json_cell import json_cell
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ from gliolake.analysis.figures.style import (
     number,
     readable,
 )
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

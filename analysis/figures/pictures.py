@@ -13,7 +13,7 @@ from gliolake.features.clips import ClipSettings, intensity_range, to_grey
 from gliolake.features.preprocessing.volumes import choose_volume_set, read_unchanged, ready_scans
 from gliolake.ingest.cohorts.description import MASK
 from gliolake.ingest.readers.nifti import BadImage, turn_to_lps
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gliolake.analysis.agreement.command import compute
 from gliolake.analysis.statistics.correlation import KINETICS_TOP1, Correlation, correlation
 from gliolake.analysis.study.results import Finished
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 if TYPE_CHECKING:
     from gliolake.storage.lake import Lake

@@ -17,7 +17,7 @@ import numpy as np
 from gliolake.errors import InputError
 from gliolake.features.backbones.openvino_model import MODEL, openvino
 from gliolake.features.networks.frames import Frames
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 """OpenVINO's names of ``gliolake.features.networks.registry.PRECISIONS``."""

@@ -21,7 +21,7 @@ from gliolake.features.backbones.network_state import network_state
 from gliolake.features.backbones.openvino_model import FOLDER_VARIABLE, MODEL, WEIGHTS, Order, openvino
 from gliolake.features.networks.registry import load_network, network_of
 from gliolake.features.weights.selection import choose_weights
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     import torch

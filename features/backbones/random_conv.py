@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from gliolake.errors import InputError
 from gliolake.process.compiled import njit
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 REVISION = 1
 """Part of every recipe: raised when this module comes to compute other numbers from the same seed."""

@@ -33,7 +33,7 @@ from gliolake.features.scans import scans_of
 from gliolake.features.weights.sources import SOURCES
 from gliolake.log.journal import logger
 from gliolake.runs import start_run
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
 

@@ -21,7 +21,7 @@ from gliolake.features.extraction.recipe import Choice, choose
 from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, Vector, Wanted, possible_branches
 from gliolake.features.preprocessing.volumes import choose_volume_set, ready_scans
 from gliolake.features.scans import scans_of
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 GOOD = 0.99

@@ -22,8 +22,7 @@ from gliolake.features.extraction.preflight import Expected, disk_full, open_bac
 from gliolake.features.extraction.recipe import Choice
 from gliolake.features.preprocessing.volumes import BOX, read_unchanged
 from gliolake.ingest.readers.nifti import BadImage, turn_to_lps
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 
 Vector = npt.NDArray[np.float32]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from gliolake.errors import InputError
 from gliolake.features.networks.frames import Preprocessing
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     from torch import nn

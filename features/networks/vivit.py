@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gliolake.features.networks.frames import Preprocessing
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     import torch

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 
 @dataclass(frozen=True)

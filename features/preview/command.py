@@ -20,7 +20,7 @@ from gliolake.features.preview.sheet import SheetRow, contact_sheet
 from gliolake.ingest.cohorts.description import MASK, known_cohorts
 from gliolake.ingest.readers.nifti import turn_to_lps
 from gliolake.ingest.scans.images import REFERENCE, SYNTHETIC
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 from gliolake.storage.json_cell import json_cell
 from gliolake.storage.lake import Lake
 from gliolake.target import PNG, check_target

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from gliolake.schema.imaging import MODALITIES
 from gliolake.schema.types import COHORT, SCAN, Column, define_table, real, text
-
-BRANCHES = (*MODALITIES, "DeltaT1")
-"""The five branches of the Siamese network: the modalities and the derived T1wCE − T1."""
-
-FEATURE_LENGTH = 400
-"""Numbers in a feature vector: the Kinetics-400 output layer of the study's networks."""
 
 TABLES = (
     define_table(

@@ -6,12 +6,6 @@ import pyarrow as pa
 
 from gliolake.schema.types import COHORT, SCAN, Column, define_table, flag, integer, real, text, whole
 
-MODALITIES = ("FLAIR", "T1", "T1wCE", "T2")
-"""The four image modalities, in the study's names and order."""
-
-LABEL_RULES = {"brats21": 2, "ucsf": 1}
-"""Rules by which a tumour is called methylated: how many methylated CpG sites it needs at least."""
-
 INGEST = "gliolake ingest --cohort COHORT --images DIR"
 
 # content: what the image is known by, however it is stored (ingest/scans/fingerprint.py).

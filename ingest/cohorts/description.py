@@ -23,8 +23,8 @@ from gliolake import limits
 from gliolake.collections import COLLECTIONS
 from gliolake.errors import unknown_name
 from gliolake.ingest.cohorts.scan_ids import IdRules, fields_of
-from gliolake.schema.imaging import LABEL_RULES, MODALITIES
 from gliolake.schema.registry import TABLES
+from gliolake.schema.vocabulary import LABEL_RULES, MODALITIES
 from gliolake.toml_file import Check, SomeTexts, Table, Texts, Wrong, load_toml, one_of, read_table, some_of, text_of
 
 if TYPE_CHECKING:

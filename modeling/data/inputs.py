@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from gliolake.errors import InputError, check_choice
 from gliolake.modeling.data.scans import Scans
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

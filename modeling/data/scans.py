@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gliolake.errors import InputError
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.export.folder import DAMAGED, NewerModel, NotAModel
 from gliolake.modeling.models.problem import modality_of
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 FORMAT = "gliolake-model"
 VERSION = 1

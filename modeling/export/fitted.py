@@ -13,7 +13,7 @@ from gliolake.modeling.export.folder import DAMAGED, NotAModel
 from gliolake.modeling.models.calibration import SURE
 from gliolake.modeling.models.settings import Settings
 from gliolake.process.threads import one_torch_thread
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 if TYPE_CHECKING:
     from gliolake.modeling.models.siamese.layers import BatchedModel

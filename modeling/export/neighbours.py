@@ -13,7 +13,7 @@ from gliolake.errors import InputError
 from gliolake.modeling.export.fitted import check_shapes
 from gliolake.modeling.export.folder import DAMAGED, NotAModel
 from gliolake.modeling.models.problem import standardisation
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 NEAREST = 5
 """Patients that are shown, and whose mean distance says how far out a case lies."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gliolake.errors import InputError, check_choice
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from gliolake.errors import InputError, check_choice
 from gliolake.modeling.models.settings import Settings, defaults
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 
 @dataclass(frozen=True)

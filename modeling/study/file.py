@@ -14,8 +14,7 @@ from gliolake.modeling.evaluation.crossval import SPLITS
 from gliolake.modeling.experiment import Experiment
 from gliolake.modeling.models.harmonisation import METHODS
 from gliolake.modeling.models.settings import DEFAULTS, Settings, defaults
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import LABEL_RULES
+from gliolake.schema.vocabulary import BRANCHES, LABEL_RULES
 from gliolake.toml_file import (
     Check,
     Positive,

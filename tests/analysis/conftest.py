@@ -11,7 +11,7 @@ import pytest
 from gliolake.modeling.evaluation.scores import METRICS, scores
 from gliolake.modeling.experiment import Experiment, as_json
 from gliolake.modeling.models.settings import Settings
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 INTERNAL, EXTERNAL = 24, 14

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from gliolake.analysis import embedding as maps
 from gliolake.analysis.embedding import layout, map_feature_sets
 from gliolake.errors import InputError
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 

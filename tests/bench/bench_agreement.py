@@ -25,7 +25,7 @@ import psutil
 from large_lake import SETS, large_lake
 from telling import tell
 
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 AT_MOST_SECONDS = 60

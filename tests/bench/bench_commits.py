@@ -35,8 +35,8 @@ from gliolake.features.extraction.command import BATCH_SCANS, commit
 from gliolake.features.extraction.plan import Plan
 from gliolake.features.extraction.recipe import Recipe
 from gliolake.features.extraction.scan_task import ScanOutcome, ScanTask, input_digest
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 from gliolake.schema.registry import TABLES
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
 from tests.support.s3_server import new_bucket, requests_so_far, s3_server

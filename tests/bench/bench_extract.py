@@ -32,7 +32,7 @@ from gliolake.features.networks.frames import prepare
 from gliolake.features.networks.registry import NETWORKS, empty_network, load_network
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 WEIGHTS = "untrained:0"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -26,8 +26,8 @@ import pyarrow as pa
 from large_lake import COHORTS, SETS, large_lake, scan_id
 from telling import tell
 
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
 from gliolake.schema.registry import TABLES
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 from gliolake.sql import catalog
 from gliolake.sql.committed_files import DATA_FILES, SCHEME, CommittedFiles
 from gliolake.sql.definitions import view_statements

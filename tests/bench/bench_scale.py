@@ -351,7 +351,7 @@ def growing_log(base: Path, scans: int, rounds: int) -> dict[str, Any]:
 
 def made_up(real: Any, number: int) -> Any:
     """A file like the real one, of another scan and one of five branches."""
-    from gliolake.schema.features import BRANCHES
+    from gliolake.schema.vocabulary import BRANCHES
 
     branch = BRANCHES[number % 5]
     key = (real.first[0], real.first[1], f"A{number:08d}", branch)

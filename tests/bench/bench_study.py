@@ -30,7 +30,7 @@ from telling import tell
 
 from gliolake.modeling.study.command import run_study
 from gliolake.modeling.study.file import read_study
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 from gliolake.storage.transaction import Transaction
 

@@ -31,7 +31,7 @@ from gliolake.ingest.labels.links import find_links
 from gliolake.ingest.scans.discovery import fingerprint
 from gliolake.ingest.scans.fingerprint import MEANS, SUMS
 from gliolake.ingest.scans.model import FoundFile
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 from gliolake.storage.lake import Lake
 from gliolake.storage.snapshot import DataFile
 from gliolake.storage.transaction import Transaction

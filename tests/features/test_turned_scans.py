@@ -20,8 +20,7 @@ from gliolake.ingest.cohorts.description import load_cohort
 from gliolake.ingest.readers.nifti import parse_volume
 from gliolake.ingest.scans.discovery import find_scans
 from gliolake.ingest.scans.images import read_scan
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 from tests.support.scans import ScanWriter
 
 BRATS = load_cohort("brats21")

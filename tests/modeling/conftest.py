@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 COHORTS = {"made": "training", "beyond": "external"}

@@ -16,7 +16,7 @@ from gliolake.errors import InputError
 from gliolake.ingest.published_features import ingest_features
 from gliolake.modeling.evaluation.scores import auc
 from gliolake.modeling.train import train
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 from gliolake.storage.lake import Lake
 
 TRAINING, EXTERNAL = 12, 6

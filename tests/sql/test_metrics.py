@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gliolake.cli.app import app
 from gliolake.errors import InputError
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.metrics import write_metrics
 from gliolake.sql.status import Status, status
 from gliolake.storage.lake import Lake

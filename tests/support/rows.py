@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from gliolake.schema.features import FEATURE_LENGTH
 from gliolake.schema.types import Table, moment
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 
 def row(table: Table, number: int) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from gliolake.features.networks.frames import SAMPLINGS, Frames, Preprocessing, 
 from gliolake.features.networks.gluon_zoo import gluon_preprocessing
 from gliolake.features.weights.mxnet_params import check_shapes, read_params, shared_name, untrained_tensor
 from gliolake.features.weights.selection import choose_weights
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 REVISION = 1
 """Part of every recipe: raised when this module comes to compute other numbers from the same settings."""

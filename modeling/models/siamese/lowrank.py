@@ -22,7 +22,7 @@ from gliolake.modeling.models.siamese.layers import (
     presence,
     probability_of,
 )
-from gliolake.schema.features import FEATURE_LENGTH
+from gliolake.schema.vocabulary import FEATURE_LENGTH
 
 WIDE = 16
 """Columns that a product is made in multiples of: as many as a vector instruction takes, and twice as fast as 8."""

@@ -16,8 +16,7 @@ from gliolake.analysis.study.command import analyse
 from gliolake.concordance import concordance
 from gliolake.errors import InputError
 from gliolake.maintenance.compaction import compact
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 from gliolake.sql.query import query
 from gliolake.storage.lake import Lake
 

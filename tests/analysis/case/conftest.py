@@ -22,7 +22,7 @@ from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.features.preprocessing.volumes import volume_set_of
 from gliolake.modeling.export.command import export_model
 from gliolake.modeling.train import train
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=40, slices=36)

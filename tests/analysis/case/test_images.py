@@ -11,7 +11,7 @@ import pytest
 
 from gliolake.analysis.case.images import read_case
 from gliolake.errors import InputError
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 
 UCSF = {"flair": "FLAIR", "t1": "T1", "t1ce": "T1c", "t2": "T2", "seg": "tumor_segmentation"}
 

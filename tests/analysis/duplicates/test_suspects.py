@@ -24,7 +24,7 @@ from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction.command import extract
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.synthetic.cohort import write_cohorts
-from gliolake.schema.features import BRANCHES, FEATURE_LENGTH
+from gliolake.schema.vocabulary import BRANCHES, FEATURE_LENGTH
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 

@@ -20,8 +20,7 @@ from gliolake.analysis.figures.pictures import slices
 from gliolake.analysis.figures.registry import drawn
 from gliolake.analysis.figures.style import BLUE, VERMILION, number, styled
 from gliolake.features.preprocessing.volumes import read_image
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 from tests.support.figures import LABEL, Gallery, texts

@@ -11,7 +11,7 @@ import pytest
 from gliolake.analysis.statistics.correlation import KINETICS_TOP1, correlation, drops
 from gliolake.errors import InputError
 from gliolake.features.backbones.registry import BACKBONES
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 
 MODALITIES = ("FLAIR", "T1", "T2", "T1wCE", "Delta T1")
 

@@ -18,7 +18,7 @@ from gliolake.analysis.study.groups import subgroup_rows
 from gliolake.analysis.study.results import Pooled
 from gliolake.errors import InputError
 from gliolake.maintenance.compaction import compact
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 TABLES = ("comparisons", "correlations", "subgroups", "curves")

@@ -14,7 +14,7 @@ from gliolake.features.backbones.registry import BACKBONES, BackboneOptions
 from gliolake.features.extraction.command import extract
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.sql.catalog import connect
 from gliolake.storage.lake import Lake
 

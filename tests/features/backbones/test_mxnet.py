@@ -34,7 +34,7 @@ from gliolake.features.weights.mxnet_params import LIST_MAGIC, read_params, shar
 from gliolake.features.weights.untrained import untrained_state
 from gliolake.ingest.synthetic.cohort import SyntheticCohorts
 from gliolake.process.threads import one_torch_thread
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 if TYPE_CHECKING:

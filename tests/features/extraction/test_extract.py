@@ -29,8 +29,7 @@ from gliolake.features.extraction.scan_task import ScanFile, ScanTask, Wanted, c
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
 from gliolake.runs import start_run
-from gliolake.schema.features import BRANCHES
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import BRANCHES, MODALITIES
 from gliolake.storage.lake import Lake
 
 RANDOM = Choice("random_conv", BackboneOptions())

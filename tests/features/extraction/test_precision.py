@@ -20,7 +20,7 @@ from gliolake.features.clips import ClipSettings
 from gliolake.features.extraction import command as extract
 from gliolake.features.extraction import precision, preflight
 from gliolake.features.extraction.precision import PrecisionReports, check_precision
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 SMALL = ClipSettings(box=48, slices=40)

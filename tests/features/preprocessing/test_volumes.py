@@ -30,8 +30,8 @@ from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.readers.nifti import BadImage, Volume, parse_volume, read_volume, turn_to_lps
 from gliolake.maintenance.compaction import compact
 from gliolake.maintenance.verify import verify
-from gliolake.schema.imaging import MODALITIES
 from gliolake.schema.registry import TABLES
+from gliolake.schema.vocabulary import MODALITIES
 from gliolake.sql.catalog import connect, write_catalog
 from gliolake.storage.lake import Lake
 from gliolake.storage.layout import data_path

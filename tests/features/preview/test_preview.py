@@ -16,7 +16,7 @@ from gliolake.features.preview.command import preview, shown_slices
 from gliolake.features.preview.sheet import FRAME, GAP, HEADER, MARGIN, OUTLINE, TILE_WIDTH, SheetRow, contact_sheet
 from gliolake.ingest.readers.nifti import read_volume, turn_to_lps
 from gliolake.runs import start_run
-from gliolake.schema.imaging import MODALITIES
+from gliolake.schema.vocabulary import MODALITIES
 from gliolake.storage.lake import Lake
 
 SHAPE = (60, 50, 12)

@@ -21,7 +21,7 @@ from gliolake.modeling.nested_cv.candidates import Blend, Candidate, Choice, def
 from gliolake.modeling.nested_cv.command import search
 from gliolake.modeling.nested_cv.report import SearchReport
 from gliolake.modeling.nested_cv.selection import Nested, search_folds
-from gliolake.schema.features import BRANCHES
+from gliolake.schema.vocabulary import BRANCHES
 from gliolake.storage.lake import Lake
 
 COHORTS = {"made": "training", "beyond": "external"}
