@@ -60,7 +60,7 @@ def _search(report: SearchReport) -> Iterator[RenderableType]:
     yield table
     yield Text(
         f"Means over outer folds; inner figures are of {report.inner_folds} folds within each training part, and "
-        "alone decide. To pick a candidate by its outer AUC would be selection on the test part.",
+        "alone decide. A choice by outer AUC would be selection on the test part.",
         style="dim",
     )
 

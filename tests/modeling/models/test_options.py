@@ -46,7 +46,7 @@ def mean_probability(result: Result) -> float:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_withheld_branches_are_predicted_without_as_if_they_were_missing(model: str) -> None:
+def test_masked_branches_are_predicted_without_as_if_they_were_missing(model: str) -> None:
     external = made(12, 1, "other")
     without = external.values.copy()
     without[:, 1] = np.nan

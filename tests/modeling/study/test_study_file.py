@@ -80,7 +80,7 @@ def test_the_shipped_study_asks_for_external_scans_by_both_rules_and_for_every_d
         ("modality_dropout = 1.5", "modality_dropout is 1.5; expected 0 to below 1", ""),
         ('harmonise = "combt"', "harmonise is 'combt'", "combat"),
         ("folds = 1", "folds is 1; expected at least 2", ""),
-        ('modalities = ["T1"]\nwithheld = ["T1"]', "masked_branches leaves no modality", ""),
+        ('modalities = ["T1"]\nmasked_branches = ["T1"]', "masked_branches leaves no modality", ""),
         (
             '[[experiment]]\nname = "one"\ntable = "t"\nfeatures = "ours"\nmodel = "mlp"',
             "experiment 'one' is a second row of that",
