@@ -63,7 +63,7 @@ def train(
     for sentence in cohorts.shared_patients:
         logger.warning(sentence)
     experiment = Experiment(model, (feature_set,), settings, label_rule, repeats=repeats, folds=folds, seed=seed)
-    bar = track(f"training {model}", steps(model, settings, repeats, folds)) if progress else nullcontext(lambda: None)
+    bar = track(f"training {model}", steps(settings, repeats, folds)) if progress else nullcontext(lambda: None)
     with bar as advance:
         (result,) = run_experiments(cohorts, [experiment], advance=advance)
     return keep(lake, "train", experiment, cohorts, result)

@@ -79,7 +79,7 @@ def export_model(
             f"The rows that {experiment} was trained on have changed since: vectors, labels, patients or sites.",
             hint="Train it again on the rows as they are, and export that.",
         )
-    total = steps(again.model, again.settings, again.repeats, again.folds)
+    total = steps(again.settings, again.repeats, again.folds)
     with track(f"training {experiment} again", total) if progress else nullcontext(lambda: None) as advance:
         (result,) = run_experiments(cohorts, [again], advance=advance)
     proof = _proof(lake, experiment, told, result_rows(experiment, cohorts, result)["predictions"])

@@ -11,10 +11,9 @@ from gliolake.modeling.models.problem import CVPredictions, FitInputs
 from gliolake.modeling.models.settings import Settings
 
 
-def steps(model: str, settings: Settings, repeats: int, folds: int) -> int:
-    """How often ``cross_validate`` calls ``advance``: per epoch, per fold for logistic regression, or both."""
-    epochs = 1 if model == "logistic" else settings.epochs
-    return epochs * repeats * folds if model == "logistic" or settings.harmonise else epochs
+def steps(settings: Settings, repeats: int, folds: int) -> int:
+    """How often ``cross_validate`` calls ``advance``: per epoch; per fold of a model without epochs; or both."""
+    return (settings.epochs or 1) * (1 if settings.epochs and not settings.harmonise else repeats * folds)
 
 
 def fit_model(

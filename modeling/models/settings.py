@@ -15,7 +15,7 @@ class Settings:
 
     Attributes:
         branches: branches that are read, in the study's order.
-        epochs: the most there are.
+        epochs: the most there are; 0 of a model that is fitted at once.
         patience: epochs without a better validation loss after which a fit is no longer followed.
         batch: scans per step.
         learning_rate, weight_decay: of AdamW; a step shrinks the weights by the product of the two.
@@ -97,7 +97,7 @@ def with_options(model: str, modalities: tuple[str, ...] | None, epochs: int | N
         if not modalities:
             raise InputError("No modality was chosen.", hint=f"Choose among {', '.join(BRANCHES)}.")
         settings = replace(settings, branches=tuple(b for b in BRANCHES if b in modalities))
-    if epochs is not None and model != "logistic":
+    if epochs is not None and settings.epochs:
         if epochs < 1:
             raise InputError(f"{epochs} epochs: at least 1 is needed.")
         settings = replace(settings, epochs=epochs)

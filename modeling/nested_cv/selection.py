@@ -59,8 +59,7 @@ def search_steps(candidates: Sequence[Choice], repeats: int, folds: int, inner_f
     """How often ``search_folds`` calls ``advance``."""
     models = [candidate for candidate in candidates if isinstance(candidate, Candidate)]
     return sum(
-        steps(one.model, one.settings, repeats * folds, inner_folds) + steps(one.model, one.settings, repeats, folds)
-        for one in models
+        steps(one.settings, repeats * folds, inner_folds) + steps(one.settings, repeats, folds) for one in models
     )
 
 

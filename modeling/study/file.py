@@ -224,7 +224,7 @@ def _settings(given: Mapping[str, Any], delta: str) -> Settings:
     kept = tuple(branch for branch in BRANCHES if branch in branches and (delta, branch) != (OFF, "DeltaT1"))
     if not set(kept) - set(masked_branches):
         raise Wrong("leaves no modality", key="masked_branches")
-    own = {each.name for each in fields(Settings)} - ({"epochs"} if given["model"] == "logistic" else set())
+    own = {each.name for each in fields(Settings)} - (set() if settings.epochs else {"epochs"})
     told = {name: value for name, value in given.items() if name in own}
     left_out = tuple(branch for branch in BRANCHES if branch in masked_branches)
     return replace(settings, **told | {"branches": kept, "masked_branches": left_out})
