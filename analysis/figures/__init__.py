@@ -1,4 +1,8 @@
-"""The figures of a study, each drawn from the rows of one SQL view."""
+"""Figures of a study, each drawn from the rows of one SQL view.
+
+Public: ``command``, ``registry``, ``style``. May import sql and ``gliolake.analysis.study``. matplotlib stays in here
+and in ``gliolake.analysis.case``.
+"""
 
 from importlib import import_module
 

@@ -1,1 +1,5 @@
-"""Tests and intervals of the study: folds, DeLong, correlations, subgroups."""
+"""Statistical tests and intervals: folds, DeLong, correlations, subgroups.
+
+Public: ``delong.delong_test``, ``summary.corrected_t_test``, ``summary.holm``, ``correlation``, ``subgroups``. Works on
+arrays and does not open a lake.
+"""

@@ -1,4 +1,8 @@
-"""The command line: it parses, calls one function of a package below, and prints what comes back."""
+"""The command line: it parses arguments, calls one function of another package, and prints the result.
+
+Public: ``app.main``. May import every package. Typer, Rich, exit codes and the format of JSON output stay in here; no
+other package imports this one.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""Every table of a lake, and the fixed lists that its columns draw on."""
+"""The tables of a lake: columns, keys, partitions and their descriptions.
+
+Public: ``registry.TABLES``, ``registry.table_named``, ``types.Table``, and the names in ``vocabulary``. May import the
+modules of the lowest layer only. Data only: no input or output.
+"""

@@ -1,1 +1,5 @@
-"""Labels: label files, the sources that they come from, and links between scans of one patient."""
+"""Labels: label files, their sources, and links between scans of one patient.
+
+Public: ``label_files.read_labels``, ``links.find_links``, ``sources.put``. May import readers, cohorts and scans.
+Returns rows; ``gliolake.ingest.pipeline`` commits them.
+"""

@@ -1,1 +1,5 @@
-"""Models by name: logistic regression and the networks, and the settings that they are trained with."""
+"""Models: logistic regression and networks, by name, with their settings.
+
+Public: ``settings.Settings``, ``settings.defaults``, ``fitting.fit_all``, ``problem.FitInputs``,
+``problem.CVPredictions``. May import data. Works on arrays and does not open a lake.
+"""

@@ -1,1 +1,5 @@
-"""The MXNet engine, in a Python environment of its own. Nothing of MXNet is anywhere else."""
+"""The MXNet engine for I3D and SlowFast, which runs in a separate Python environment.
+
+Public: ``backbone.MxnetBackbone``, ``environment.open_mxnet``. Only this package imports MXNet, and only in workers of
+that environment.
+"""

@@ -1,6 +1,7 @@
-"""The one place that prints what a command gives back, as a table for people or as JSON for scripts.
+"""Output of commands: a report as a table for people, or as JSON for scripts.
 
-The reports are dataclasses of the packages of gliolake. For each of these a module here says how its reports look.
+Public: ``print_report``, ``print_json``, ``console``. Each module formats the reports of one package; reports are
+dataclasses without any code for printing. Rich stays in here and in ``gliolake.cli.console``.
 """
 
 from __future__ import annotations
