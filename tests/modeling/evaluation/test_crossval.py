@@ -48,7 +48,7 @@ def test_a_planted_signal_is_found_in_ninety_patients_and_beyond(model: str) -> 
         mean = summary_of(result, split, "auc").mean
         assert mean is not None
         assert mean > 0.9, split
-    assert len(ended) == steps(model, result.settings, 1, 5)
+    assert len(ended) == steps(result.settings, 1, 5)
 
 
 @pytest.mark.parametrize("model", ["mlp", "logistic"])

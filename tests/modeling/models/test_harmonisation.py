@@ -163,7 +163,7 @@ def test_folds_one_by_one_answer_in_the_order_of_folds_taken_together() -> None:
     variants = [replace(settings, branches=branches) for branches in (("T1",), ("T1wCE",))]
     calls: list[int] = []
     beside = cross_validate_all(scans, "mlp", variants, repeats=2, advance=lambda: calls.append(1))
-    assert len(calls) == steps("mlp", settings, 2, 5)
+    assert len(calls) == steps(settings, 2, 5)
     first, second = (result.answer for result in beside)
     assert np.array_equal(first.probability, second.probability, equal_nan=True)
     assert first.selection == second.selection
