@@ -1,4 +1,4 @@
-"""`gliolake map`: scans of a feature set laid out on a plane, like ones near each other, for the figure of the vectors.
+"""`gliolake map`: projects the scans of a feature set onto a plane, so that similar scans are close together.
 
 Features are standardised over all scans and nothing is taken out, so that a map also shows where cohorts part. A
 missing branch takes the mean. Up to ``MOST`` scans go through 50 principal components to t-SNE (van der Maaten and

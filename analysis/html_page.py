@@ -1,5 +1,4 @@
-"""Pages of HTML that need nothing but themselves: no network and no other file. A browser runs nothing of theirs but
-the script of the page's own package."""
+"""Self-contained HTML pages: they load no other file, and a browser runs only the script of the page's own package."""
 
 from __future__ import annotations
 

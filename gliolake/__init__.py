@@ -1,4 +1,4 @@
-"""A data lake for radiogenomics: can an image tell what a molecular test tells?"""
+"""A data lake for radiogenomics: it tests whether images predict the results of molecular tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Outputs: a file or folder that stands whole under its name, or not at all.
+"""Atomic outputs: a file or folder appears complete under its name, or not at all.
 
 Where one may be written, ``gliolake.target`` says. All is written in a private folder beside the target (mode 0700),
 synced, and put in place in one step. A process that is killed leaves that folder; the next process that writes the same

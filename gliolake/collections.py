@@ -1,7 +1,7 @@
-"""Public collections of scans: how their scans are named, and which collection others were put together from.
+"""Public collections of scans: the names of their scans, and the older collections that each contains.
 
-Challenges are put together from older collections, under new names. A patient of UPENN-GBM may thus be in BraTS 2021
-too, and only a table of pairs tells which one it is. Sources: TCIA's mapping of BraTS 2021 (doi 10.7937/jc8x-9874), and
+Challenges contain scans of older collections, under new names. A patient of UPENN-GBM may thus be in BraTS 2021 too,
+and only a table of pairs identifies the patient. Sources: TCIA's mapping of BraTS 2021 (doi 10.7937/jc8x-9874), and
 what the challenges of 2017 to 2020 and of 2023 say of their data.
 """
 

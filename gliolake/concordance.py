@@ -1,4 +1,4 @@
-"""How well two measurements of the same things agree."""
+"""Concordance of two measurements of the same subjects."""
 
 from __future__ import annotations
 

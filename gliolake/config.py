@@ -1,8 +1,8 @@
-"""gliolake.toml: the cluster that commands run on, where a command line does not say.
+"""The settings file gliolake.toml: the cluster that commands use unless options say otherwise.
 
 `gliolake --config FILE` or GLIOLAKE_CONFIG names it, else it lies in the user's configuration folder. The current
-folder is not looked at: folders of scans come from strangers, and a settings file runs commands. Its keys are named
-like the options of the commands, and the options win. An annotated one is ``deploy/gliolake.toml``.
+folder is not searched: folders of scans are untrusted, and a settings file runs commands. Its keys are named like the
+options of the commands, and the options win. An annotated one is ``deploy/gliolake.toml``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One root for all that gliolake refuses, and a class for each fact that a caller can act on.
+"""Error classes: one root for all errors that gliolake raises, and a class for each case that a caller can handle.
 
 A message says what is wrong and where; ``hint`` says what to do next. The command line prints both and no traceback.
 """

@@ -1,4 +1,4 @@
-"""Which optional packages gliolake uses, and which extras of the installation bring them."""
+"""Optional packages, and the extra of the installation that contains each."""
 
 from __future__ import annotations
 

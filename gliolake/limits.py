@@ -1,4 +1,4 @@
-"""What a stranger's file may ask of this machine: every limit in one place, and one way to open such a file.
+"""Limits for untrusted files, all in one place, and one function that opens such a file.
 
 A limit is some hundred times what is known to be needed. A file beyond one is refused by name, before it is read.
 """

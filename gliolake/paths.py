@@ -1,4 +1,4 @@
-"""Paths that a user gives. Names on disk are bytes; one that is no text can stand in no table and no JSON."""
+"""Paths from users. Names on disk are bytes; a name that is not UTF-8 cannot be stored in a table or in JSON."""
 
 from __future__ import annotations
 

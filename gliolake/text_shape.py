@@ -1,4 +1,4 @@
-"""What a text looks like without what it says: letters and digits by class. Messages show it in place of a cell."""
+"""The shape of a text: letters and digits by class. Messages show it in place of a cell."""
 
 from __future__ import annotations
 

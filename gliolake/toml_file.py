@@ -1,4 +1,4 @@
-"""TOML files, read into frozen dataclasses by pydantic; every fault of a file is told at once, by file and key.
+"""TOML files, read into frozen dataclasses by pydantic; all errors of a file are reported at once, by file and key.
 
 The classes are the standard library's, so that a module which has one is imported without pydantic: MXNet's workers,
 which read no files, have none, and ``gliolake --help`` need not wait for it.

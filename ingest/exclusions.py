@@ -1,4 +1,4 @@
-"""Rows of the table ``exclusions``: what was left out, and why. Nothing is lost without one."""
+"""Rows of the table ``exclusions``: each excluded scan or row with its reason."""
 
 from __future__ import annotations
 

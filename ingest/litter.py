@@ -1,4 +1,4 @@
-"""What systems, editors and downloads leave in folders beside what people put there: it is passed over everywhere."""
+"""Files that systems, editors and downloads leave in folders: every command ignores them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lake has of a cohort after an ingest: its report's counts, and notes on what does not fit together."""
+"""Summarises a cohort after an ingest: counts for the report, and notes on inconsistencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An experiment: a model, the vectors it is given, and how it is tried. Its rows, and the name that tells it apart."""
+"""An experiment: model, input vectors and protocol; its rows, and the id derived from them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Experiment:
 
 @cache
 def code_digest() -> str:
-    """Short sha256 over the source of this room."""
+    """Short sha256 over the source of this package."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())

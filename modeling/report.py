@@ -1,4 +1,4 @@
-"""What an experiment found."""
+"""The report of an experiment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train a model on a feature set of the lake and write all it gives back as tables."""
+"""Trains a model on a feature set of the lake and writes all results as tables."""
 
 from __future__ import annotations
 

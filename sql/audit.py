@@ -1,8 +1,8 @@
-"""`gliolake audit --phi`: every text that a lake holds, looked through for what may tell who a patient is.
+"""`gliolake audit --phi`: searches every text of a lake for information that may identify a patient.
 
-Texts of all committed tables are held against ``gliolake.sql.phi.patterns``, and the headers of kept volumes against
-the few words that gliolake writes into them. No finding shows its value: an audit that spread what it found would be
-worse than none.
+Texts of all committed tables are searched with ``gliolake.sql.phi.patterns``, and the headers of stored volumes are
+compared with the few words that gliolake writes into them. No finding shows its value: an audit that spread what it
+found would be worse than none.
 """
 
 from __future__ import annotations

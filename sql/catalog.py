@@ -1,4 +1,4 @@
-"""Open the lake in DuckDB: every table, every view, nothing that can be written.
+"""Opens the lake in DuckDB: every table and every view, read-only.
 
 A connection is a snapshot: it shows the commit that was newest when it was opened. What many views rest on is computed
 once, when it is opened. DuckDB reaches the lake's files through a file system of ours that opens committed files for
@@ -53,7 +53,7 @@ def connect(lake: Lake) -> duckdb.DuckDBPyConnection:
 
 
 def _make(files: CommittedFiles) -> None:
-    """Write the catalog: views of all tables, and the definitions of this room, those computed once with their rows."""
+    """Write the catalog: views of all tables, the definitions of this package, and the rows of computed tables."""
     uncompressed = {"force_compression": "uncompressed"}  # it is read for a while, and gone
     with opened(files.catalog.path, files, config=NO_JOURNAL | uncompressed) as writer:
         waited_for(writer, lambda: _fill(writer))

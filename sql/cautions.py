@@ -1,4 +1,4 @@
-"""What a figure's reader has to know of the splits that it was computed on, in sentences."""
+"""Warnings about the splits of a result, as sentences for its reader."""
 
 from __future__ import annotations
 

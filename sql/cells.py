@@ -1,4 +1,4 @@
-"""Cells of exported files: how values that a format has no form for are written in it, and text made harmless.
+"""Cells of exported files: how values without a native form are written, and how text is made safe.
 
 RULES says it to readers; it stands in the data dictionary and in every workbook.
 """

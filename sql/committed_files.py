@@ -1,4 +1,4 @@
-"""The lake's committed files as a file system for DuckDB: to be read, and nothing else."""
+"""A read-only file system for DuckDB with the lake's committed files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one place where DuckDB is opened, and locked in the same step: nothing of a lake has been looked at by then.
+"""The only module that opens DuckDB. It locks the connection before DuckDB reads anything of a lake.
 
 A locked DuckDB opens no file but the one that it was opened with and those of a file system of ours that it is given;
 it loads no extension, sees no variable of Python, puts nothing into a temporary folder, and takes no other settings.

@@ -1,4 +1,4 @@
-"""The SQL files of this room: what they define, and what the comments above each definition say of it.
+"""The SQL files of this package: their definitions, and the comment above each definition as its description.
 
 The comment directly above a CREATE VIEW, TABLE or MACRO is its description. Columns that the view itself makes may be
 described at its end, a line to a column, indented by three spaces, and by five where a line goes on::
@@ -39,7 +39,7 @@ class Definition:
 
 @cache
 def view_statements() -> tuple[tuple[str, str], ...]:
-    """The SQL files of this room, name and text, in order."""
+    """The SQL files of this package, name and text, in order."""
     folder = resource_files("gliolake.sql").joinpath("views")
     names = sorted(item.name for item in folder.iterdir() if item.name.endswith(".sql"))
     return tuple((name, folder.joinpath(name).read_text("utf-8")) for name in names)

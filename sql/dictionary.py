@@ -1,4 +1,4 @@
-"""The data dictionary: what every table and view holds, column by column, for people, scripts and exported files.
+"""The data dictionary: every table and view, column by column, for people, scripts and exported files.
 
 Tables are described in ``gliolake.schema``; views by the comments above them in the SQL files
 (``gliolake.sql.definitions``). A view's column that its comment does not describe is described as the column of the

@@ -1,4 +1,4 @@
-"""A database file that lies in memory: patients' rows of a catalog are on no disk, whatever ends the process."""
+"""A database file in memory: the rows of a catalog are never on disk, even if the process is killed."""
 
 from __future__ import annotations
 

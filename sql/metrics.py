@@ -1,4 +1,4 @@
-"""The state of the lake as Prometheus reads it: a file for the textfile collector of node_exporter.
+"""Metrics of the lake for Prometheus: a file for the textfile collector of node_exporter.
 
 Labels name cohorts, feature sets, branches, views, tables and commands; no scan, no person and no path. A collector
 takes one lake: the metrics of two would have the same names.

@@ -1,4 +1,4 @@
-"""Which command comes next: for the person who finds nothing in a table, and for one who looks at the whole lake."""
+"""Suggests the next command: after an empty table, and for the lake as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask the lake a question in SQL, and write the answer in the format that a program wants."""
+"""Runs an SQL query on the lake, and writes the result in the requested format."""
 
 from __future__ import annotations
 

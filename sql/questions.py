@@ -1,4 +1,4 @@
-"""The example queries of this room: what an analyst would ask, in words and in SQL."""
+"""The example queries of this package, each with its question and its SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one door for names in statements. Values are never part of a statement: they are its parameters."""
+"""Builds statements from checked names. Values are never part of a statement: they are its parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in the lake, at a glance, and what of it needs somebody's attention."""
+"""The state of the lake: its contents, and problems that need manual action."""
 
 from __future__ import annotations
 

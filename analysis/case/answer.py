@@ -1,4 +1,4 @@
-"""What a model says of a case, with what has to be known to read it."""
+"""The answer for a case: the prediction of a model, with the facts needed to interpret it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ class Answer:
                 f"{100 * where.percentile:.0f} of 100 training patients are. The probability is worth little."
             )
         if description.calibration["slope"] <= 0:
-            told.append("The model told nobody apart in training; the probability is the share of methylated patients.")
+            told.append(
+                "The model did not discriminate in training; the probability is the share of methylated patients."
+            )
         return tuple(told)
 
     @property

@@ -1,4 +1,4 @@
-"""One case: which file of a folder is which image, and whether they can be used, checked as ingest checks a scan."""
+"""Input of a case: assigns the files of a folder to roles, and checks images as ingest checks a scan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One case on one page: as a PNG, and as an HTML file that needs nothing but itself. Neither can run anything."""
+"""The page of a case: a PNG picture, and a self-contained HTML file without scripts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures of a case: its slices, and what the model says of it, each drawn onto axes it is given."""
+"""Panels of the picture of a case: slices and prediction, each drawn onto given axes."""
 
 from __future__ import annotations
 

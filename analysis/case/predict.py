@@ -1,4 +1,4 @@
-"""`gliolake predict`: one case asked of an exported model, from its files to a page."""
+"""`gliolake predict`: from the files of one case to the prediction of an exported model, on a page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A case's vectors, by the recipes that the model was trained on and by no others."""
+"""Vectors of a case, computed only by the recipes that the model was trained on."""
 
 from __future__ import annotations
 

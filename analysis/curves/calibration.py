@@ -1,4 +1,4 @@
-"""Calibration: of the scans given a probability of 0.7, are seven in ten methylated?"""
+"""Calibration curves: predicted probability against the observed rate of methylation."""
 
 from __future__ import annotations
 

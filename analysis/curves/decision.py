@@ -1,4 +1,4 @@
-"""Decision curves: is a patient better off if treatment follows the model than if all, or none, are treated?"""
+"""Decision curves: net benefit of treatment by the model, compared with treating all or no patients."""
 
 from __future__ import annotations
 

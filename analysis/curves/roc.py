@@ -1,4 +1,4 @@
-"""ROC curves: at what price in false alarms are methylated scans found? With a band of where the curve may lie."""
+"""ROC curves with confidence bands."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`gliolake suspects`: pairs of scans whose vectors are too similar for two people, as links of kind ``suspected``.
 
-Such a link joins nobody: patients and splits are made of statements alone. It is a line on a list for a person to
-review, the view ``suspects``.
+Such a link never merges patients: patients and splits follow from declared links only. It is a row of the view
+``suspected_duplicates``, for manual review.
 """
 
 from __future__ import annotations

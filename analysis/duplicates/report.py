@@ -1,4 +1,4 @@
-"""What `gliolake suspects` found, for a person and for a program."""
+"""The report of `gliolake suspects`."""
 
 from __future__ import annotations
 

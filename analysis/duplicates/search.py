@@ -1,4 +1,4 @@
-"""Which pairs of scans are more similar than two people are, and how many such pairs chance would bring.
+"""Search for suspected duplicates: pairs with similar whitened vectors, ranked by expected false positives.
 
 What a cohort's scanners and preprocessing add to the vectors is taken out (ComBat, over cohorts), and each modality is
 whitened: what sets all people apart counts as much as what sets a few apart, so that neither tumour size nor brightness

@@ -1,4 +1,4 @@
-"""Figure 5: which branches does the network listen to?"""
+"""Figure 5: attention weights of the branches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 3: three cases, what the network listened to in each, and what the tumour looks like."""
+"""Figure 3: three example cases with attention weights and slices through the tumour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gliolake figure`: figures as files, each with the query that gives its numbers."""
+"""`gliolake figure`: figures as files, each with the query of its data."""
 
 from __future__ import annotations
 

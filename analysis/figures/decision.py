@@ -1,4 +1,4 @@
-"""Figure 4: is a patient better off if treatment follows a model than if all, or none, are treated?"""
+"""Figure 4: decision curves of the models, compared with treating all or no patients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 2: who is in the study, cohort by cohort, and why the others are not."""
+"""Figure 2: flowchart of the scans of each cohort, with reasons for exclusions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map on which scans with like vectors lie near each other: do sites lie apart, do labels?"""
+"""Maps of vectors: scans coloured by site and by label."""
 
 from __future__ import annotations
 

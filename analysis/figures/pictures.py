@@ -1,4 +1,4 @@
-"""The tumour of a scan as a picture of each modality, where the image files are still those that were ingested."""
+"""Slices through the tumour of a scan in each modality, if the image files are unchanged since the ingest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which figures there are, what each is the counterpart of, and how one is drawn from the lake."""
+"""Registry of figures: name, published counterpart, and drawing function of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How all figures look: one width, one set of letters and colours, and what a figure rests on written into it in red.
+"""Style of all figures: width, fonts, colours, and the red stamp of provenance.
 
 A figure is 5.5 inches wide, so that its letters are still read at 400 pixels and on paper. Colours are Okabe and Ito's,
 which colour-blind people tell apart, and never the only difference. Nothing here touches pyplot or leaves a setting

@@ -1,4 +1,4 @@
-"""The answer of a report: the study's claim beside what became of it, in figures and in words computed from them."""
+"""The answer of a report: the study's claim and the reproduced result, in figures and in words computed from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the figures of a study rest on, and what that means for whoever reads them."""
+"""The provenance of a study's figures (synthetic scans, untrained weights), and its meaning for readers."""
 
 from __future__ import annotations
 

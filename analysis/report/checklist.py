@@ -1,4 +1,4 @@
-"""The TRIPOD+AI checklist of a report: where each item is met on the page, or why it is not."""
+"""The TRIPOD+AI checklist of a report: the section that fulfils each item, or why none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was studied: the flow of scans into the splits, who the patients are, and the proof that no split leaks."""
+"""The study population of a report: flow of scans into the splits, patient characteristics, and the audit for leaks."""
 
 from __future__ import annotations
 

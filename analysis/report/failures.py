@@ -1,4 +1,4 @@
-"""What failed and what was left out: rows of the study, runs that ended with an error, scans that no step could use."""
+"""Failures and exclusions in a report: rows of the study, failed runs, and scans that a step excluded."""
 
 from __future__ import annotations
 

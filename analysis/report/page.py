@@ -1,4 +1,4 @@
-"""What a report says: its sections in order, all from one snapshot of the lake."""
+"""The content of a report: its sections in order, all from one snapshot of the lake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures of a report, as the registry draws them, packed into the page."""
+"""Figures of a report, drawn by the registry and embedded into the page."""
 
 from __future__ import annotations
 

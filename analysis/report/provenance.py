@@ -1,4 +1,4 @@
-"""Where the figures of a report come from: experiments, recipes, runs, and the files down to their hashes."""
+"""Provenance in a report: experiments, recipes, runs, and the hashes of files."""
 
 from __future__ import annotations
 

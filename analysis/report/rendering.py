@@ -1,4 +1,4 @@
-"""The page of a report as HTML."""
+"""Rendering of a report as HTML."""
 
 from __future__ import annotations
 

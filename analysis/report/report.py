@@ -1,4 +1,4 @@
-"""`gliolake report`: a study on one page, in a file."""
+"""`gliolake report`: writes a study as one HTML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the vectors that a study rests on were computed from the files that the lake names."""
+"""Checks whether a study's vectors were computed from the files that the lake records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which study a report is of, and whether the run that computes it has come to an end."""
+"""Selects the study of a report, and finds out whether its run has ended."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Tables of a report: rows of a query turned into cells that a page shows, sorts and searches.
+"""Tables of a report: rows of a query as cells that the page can show, sort and search.
 
-What comes from the lake is text from strangers' files. It is kept as text here, with folders taken off paths; the page
-escapes it.
+Values of the lake are untrusted text. They stay text here, and paths lose their folders; the page escapes them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The study's correlations, each over a handful of models: what goes with a good AUC?
+"""The study's correlations, each over a few models: which properties correlate with AUC.
 
 1. AUC of a single modality against the drop in AUC without it (the study: r = −0.90 of single against left-out AUC).
 2. Mean CCC of two backbones' features against the AUC of their combination (the study: r² = 0.58).

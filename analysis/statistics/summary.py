@@ -1,4 +1,4 @@
-"""Figures of folds: mean ± SEM, the study's rank-sum test, the test that knows folds share scans, Holm's correction.
+"""Statistics over folds: mean ± SEM, the study's rank-sum test, the corrected resampled t test, Holm's correction.
 
 A fold that could not show a metric is None (NaN is taken as None) and is left out. What the figures cannot tell is
 None as well, by the rule each function states.

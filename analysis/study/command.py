@@ -1,4 +1,4 @@
-"""What becomes of a finished study: its comparisons, correlations, subgroups and curves, as tables."""
+"""Computes the statistics of a finished study: comparisons, correlations, subgroups and curves, as tables."""
 
 from __future__ import annotations
 

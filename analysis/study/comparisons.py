@@ -1,4 +1,4 @@
-"""The comparisons of a study: each row with the row it names, by the study's test and by those that fit its data."""
+"""Comparisons of a study: each row with the row it names, by the study's test and by tests that fit the data."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The correlations that a study states, over its finished rows: what goes with a good AUC?
+"""The study's correlations, computed from its finished rows: which properties correlate with AUC.
 
-Which modality, pair of feature sets or backbone a row is about is told by its experiment's settings, not by its label.
+The modality, pair of feature sets or backbone of a row follows from its experiment's settings, not from its label.
 """
 
 from __future__ import annotations

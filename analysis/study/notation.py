@@ -1,4 +1,4 @@
-"""How figures of a study are written, and what has to be known to read its tables."""
+"""Notation of a study's figures, and notes for readers of its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gliolake study show`: a table or figure as it was published, beside what became of it here."""
+"""`gliolake study show`: a published table or figure next to the reproduced values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment of a study came to: the figures of its folds, and its predictions, one per scan.
+"""Results of an experiment in a study: metrics of its folds, and one prediction per scan.
 
 A repeated cross-validation predicts a scan once per repeat, and an external scan is predicted by every fit. Tests that
 take the scan or the patient as their unit are given the mean of these.

@@ -1,4 +1,4 @@
-"""What the cache of networks of OpenVINO and the program that makes one share: the order, file names, the package."""
+"""Shared by the OpenVINO cache and the export program: the export request, file names, the package."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Backbones by name: what turns clips into vectors of 400 numbers.
 
-A backbone is entered in ``BACKBONES`` with a function that makes it; nothing else in this room knows any of them.
+A backbone is registered in ``BACKBONES`` with a function that makes it; no other module of features names a backbone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The work there is: what the manifest has and table features lacks, for each of the feature sets asked for."""
+"""The plan of an extraction: scans of the manifest without rows in table features, for each requested feature set."""
 
 from __future__ import annotations
 

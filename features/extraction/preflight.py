@@ -1,4 +1,4 @@
-"""Before any work: do the workers follow the same recipes as this process?
+"""Checks before any task that the workers follow the same recipes as this process.
 
 ``gliolake.cluster.environment_check`` asks for code and libraries; a recipe's entries, such as weights, are asked for
 here in the same way.

@@ -1,4 +1,4 @@
-"""What vectors are made by: a backbone with its options on clips of some settings, written down whole, and its id."""
+"""The recipe of a feature set: backbone, options and clip settings, recorded in full, and its id."""
 
 from __future__ import annotations
 

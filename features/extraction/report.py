@@ -1,4 +1,4 @@
-"""What `gliolake extract` says when it is done."""
+"""The report of `gliolake extract`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does with one scan: read its images once, cut the clips, return the vectors, or say why not.
+"""Task for one scan on a worker: reads its images once, cuts clips, and returns vectors or the reason for a failure.
 
 Everything in here travels between processes, so it is small and plain.
 """

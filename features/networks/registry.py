@@ -1,4 +1,4 @@
-"""The pretrained video networks by name: how each is built, what it wants to see, how its weights are put in.
+"""The pretrained video networks by name: definition, input format, and loading of weights.
 
 ``load_network`` gives the bare torch module, clips (n, 3, frame, row, column) float32 in and logits (n, 400) out, and
 ``NETWORKS[name].preprocessing`` says how a clip becomes its input. torch defines the networks and reads their weights;

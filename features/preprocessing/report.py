@@ -1,4 +1,4 @@
-"""What `gliolake preprocess` says when it is done."""
+"""The report of `gliolake preprocess`."""
 
 from __future__ import annotations
 

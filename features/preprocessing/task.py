@@ -1,4 +1,4 @@
-"""What a worker does with one raw session: read its files, preprocess them, return them as bytes, or say why not."""
+"""Task for a raw session on a worker: reads and preprocesses its files, returns bytes or the reason for a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which weights a network is to have: a file of the weights folder, or numbers drawn from a seed.
+"""Selects the weights of a network: a file of the weights folder, or random numbers from a seed.
 
 Choosing reads a file's description only. So the command that plans the work has what recipes need, and loads nothing.
 """

@@ -1,4 +1,4 @@
-"""Our consoles: whatever is printed on them is text and nothing else, but for the styles that we give it ourselves."""
+"""Consoles of the command line: they escape control characters and apply only gliolake's own styles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gliolake demo`: two synthetic cohorts taken through the real commands, and the same once more without a signal.
+"""`gliolake demo`: runs the real commands on two synthetic cohorts, once with a signal and once without.
 
 Every step is the command that a user would type, run as a process of its own. The demo promises three things and ends
 with an error if one does not hold: the splits are those that the cohorts were made to have, the SNN finds the planted

@@ -1,4 +1,4 @@
-"""How a command ends: whatever ended it becomes a sentence on standard error, and an exit code (docs/command-line.md).
+"""Endings of a command: every error or signal becomes a message on standard error and an exit code.
 
 A traceback is left for what is a fault of the program itself.
 """

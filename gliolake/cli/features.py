@@ -1,4 +1,4 @@
-"""Commands about images, what is computed from them, and the networks that compute it."""
+"""Commands about images, feature extraction and networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command says while it works: on standard error, so that its output stays clean for pipes.
+"""Log messages and progress of a command, on standard error, so that pipes get only its output.
 
 People see messages and, in a terminal, progress bars; elsewhere a line now and then. ``GLIOLAKE_LOG=json`` has a
 journal kept instead (``gliolake.log.journal``).

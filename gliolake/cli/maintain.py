@@ -1,4 +1,4 @@
-"""Commands that keep the lake sound."""
+"""Commands that verify, repair and compact the lake."""
 
 from __future__ import annotations
 

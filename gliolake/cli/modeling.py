@@ -1,4 +1,4 @@
-"""Commands that train models, and models as folders."""
+"""Commands that train models, and commands about exported models."""
 
 from __future__ import annotations
 

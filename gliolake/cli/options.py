@@ -1,4 +1,4 @@
-"""Options that several commands have, and closed sets of values, which help prints and shells complete."""
+"""Options that several commands share, and closed sets of values for help and shell completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that ask the lake."""
+"""Commands that query the lake."""
 
 from __future__ import annotations
 

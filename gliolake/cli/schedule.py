@@ -1,4 +1,4 @@
-"""`gliolake ingest --config`: every cohort of a file in turn, then extraction of what is new.
+"""`gliolake ingest --config`: ingests the cohorts of a file in turn, then extracts features of new scans.
 
 A timer starts it (``deploy/schedule``) and keeps starts apart; two at once do the same work twice, and lose nothing.
 A run that finds nothing new writes nothing. What changed is a row of table runs (command ``schedule``) and one line.

@@ -1,7 +1,7 @@
-"""Certificates of one run: who has them may send tasks to its workers, which is running code, and nobody else.
+"""TLS certificates of one run: only processes that have them can send tasks to its workers.
 
-They are made anew for each cluster that a command starts. A port of this machine is reached by all its accounts, so
-this holds where nothing leaves the machine as well.
+Each cluster that a command starts gets new ones. All accounts of a machine can reach its ports, so local clusters need
+them too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The Dask workers of a command: processes on this machine, a cluster that is up, or one that is started for it."""
+"""The Dask client of a command: local processes, a running cluster, or a cluster started for the command."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Do the workers have what this process has, so that they compute what it would?
+"""Checks that workers have the same code, libraries and weights as this process.
 
-A cluster's workers may have been installed on another day. What differs is shown once, by name, and no work is done.
+A cluster's workers may have another version. The differences are reported once, by name, and no task runs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Whose fault an error is: that of one scan, which then is left out, or that of the place where all are computed.
+"""Decides whether an error excludes one scan or ends the run.
 
-An error that nobody foresaw leaves out its scan, so that one odd file does not stop ten thousand others. But it must
-not leave out all of them, one by one, with a run that calls itself done.
+An unforeseen error excludes its scan, so that one odd file does not stop ten thousand others. But if every scan fails,
+the run must fail too, and not report success.
 """
 
 from __future__ import annotations

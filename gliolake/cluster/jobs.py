@@ -1,4 +1,4 @@
-"""Clusters that a command starts for itself elsewhere: jobs of SLURM, or pods of the Dask operator of Kubernetes.
+"""Clusters that a command starts for itself: SLURM jobs, or pods of the Dask operator of Kubernetes.
 
 Both end with the command. If it is killed, SLURM ends its jobs at their walltime or when they miss the scheduler, and
 the operator removes pods that are idle.

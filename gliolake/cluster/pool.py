@@ -1,4 +1,4 @@
-"""Workers from another Python environment: for libraries that cannot share an interpreter with today's.
+"""Workers in another Python environment: for libraries that cannot be imported beside gliolake's.
 
 Such workers announce a Dask resource of their own, and a task that asks for it runs there and nowhere else. Both
 sides need the same Dask and this project; numpy and the rest may differ, so a task carries no arrays.

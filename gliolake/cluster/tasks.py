@@ -1,4 +1,4 @@
-"""Tasks on the workers of a Dask cluster, and what they give committed as it comes.
+"""Runs tasks on the workers of a Dask cluster, and commits their results as they arrive.
 
 The lake is the checkpoint, not the scheduler: tasks are small, at most a few per worker are under way at once,
 and each future is released as soon as its result is here. (Kept futures make the finished

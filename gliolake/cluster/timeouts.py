@@ -1,7 +1,7 @@
-"""Waiting for a cluster for as long as it may still do the work.
+"""Time-outs of cluster operations.
 
-Dask waits for ever, for workers that all went as for a scheduler that hangs. A queue of SLURM or Kubernetes may be
-long, and a machine may start anew, so there is a time for which we wait as well.
+Dask waits for ever, both for lost workers and for a scheduler that hangs. A queue of SLURM or Kubernetes may be long,
+and a machine may restart, so gliolake waits too, but for a limited time.
 """
 
 from __future__ import annotations

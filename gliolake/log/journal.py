@@ -1,4 +1,4 @@
-"""The logger of gliolake, and the journal: what a command does, one JSON object a line on standard error, for programs.
+"""The logger of gliolake, and the journal: events as one JSON object per line on standard error.
 
 A message for people is ``logger.info(text)``, ``warning`` or ``error``, the last with what to do about it in
 ``extra={"hint": text}``. An event for programs is ``logger.info(event, extra={"fields": {...}})``. The command line

@@ -1,4 +1,4 @@
-"""Text from elsewhere, made fit for a terminal: a character that would not be seen, or would steer, is written out.
+"""Untrusted text for a terminal: control characters and invisible characters are escaped.
 
 Names of folders, cells and errors of libraries may hold escape sequences (which set the clipboard, or rewrite lines
 above), characters that turn the direction of writing, and bytes that are no text. They appear as ``\\x1b`` and the

@@ -1,4 +1,4 @@
-"""How far work is that takes long. Who displays it, is installed by whoever talks with people."""
+"""Progress of long tasks. The command line installs a function that shows it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Merge the small files of a partition, so that readers open few files however many commits there were."""
+"""Merges the small files of a partition, so that readers open few files whatever the number of commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read the whole log of a lake, whatever state it is in: what ``verify`` compares the files with.
+"""Reads the whole log of a lake, even if it is damaged; ``verify`` compares the files with it.
 
 A lake is opened from its newest sound checkpoint and the records after it, so an older record that is damaged costs no
 row. Of a record after that checkpoint nothing else knows what it led to: the lake cannot be opened until the record is

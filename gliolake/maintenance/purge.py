@@ -1,4 +1,4 @@
-"""Remove for good what repairs have moved into ``_quarantine``."""
+"""Deletes files that repairs have moved into ``_quarantine``."""
 
 from __future__ import annotations
 

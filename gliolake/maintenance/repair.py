@@ -1,5 +1,6 @@
-"""Put right what ``gliolake.maintenance.verify`` found. Nothing is deleted: what is damaged or left over goes
-to ``_quarantine``."""
+"""Repairs the findings of ``gliolake.maintenance.verify``. A repair deletes nothing: it moves damaged and unreferenced
+files to ``_quarantine``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check a lake against its log, and take out what does not hold.
+"""Checks the files of a lake against its log.
 
 Damage is a committed file that is missing, truncated or altered, or cannot be read; and a record or a checkpoint of the
 log that is not whole. What is left over are files of ours that no commit needs: temporary files, data files of a commit
@@ -95,9 +95,9 @@ class Verification:
 
     @property
     def sound(self) -> bool:
-        """No committed row is lost, and nothing lies about that a broken-off command left.
+        """No committed row is lost, and there are no orphan files of an interrupted command.
 
-        Files that later commits replaced are part of a lake's life; they only take up space.
+        Files that later commits replaced are normal; they only take up space.
         """
         return all(finding.is_harmless or (self.repaired and not finding.lasting) for finding in self.findings)
 

@@ -1,4 +1,4 @@
-"""Loops compiled by numba, kept between processes where nobody else can write: numba runs what it finds there.
+"""Compiled loops of numba, cached in a folder that no other account can write to, because numba runs cached code.
 
 What cannot be read from the cache, or holds other bytes than were written, is compiled anew, and where nothing can be
 kept, nothing is. So a cache may be deleted, cut short by a crash, or spoilt, and costs no more than time.

@@ -1,4 +1,4 @@
-"""Variables of this process's environment, which whatever it starts has as well."""
+"""Environment variables of this process and of its child processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first thing that a process of the command line does: nothing runs or is configured from the current folder.
+"""Isolation of a command: it runs no code and reads no configuration from the current folder.
 
 People work in folders of scans, which come from strangers, and an interpreter or a library that looks for its parts in
 the current folder would run what lies there. Files of settings that libraries look for in it are passed over where such

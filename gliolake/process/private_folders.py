@@ -1,4 +1,4 @@
-"""Folders of ours that no other account can reach: caches, from which libraries load code, and temporary files.
+"""Private folders, which no other account can access: for caches with code, and for temporary files.
 
 A folder counts as ours if it has mode 0700, belongs to this account, is no link, and lies below folders that belong to
 this account or root and that nobody else can write to, save a sticky one such as ``/tmp``, where only owners rename.

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP end a command in order: temporary files go, and the exit code is 128 and the signal's.
+"""Clean endings after SIGINT, SIGTERM and SIGHUP: temporary files are removed, the exit code is 128 plus the signal.
 
 The signal is raised as an exception in the main thread, so that every ``with`` ends as it should. Code of a library
 that does not return to Python in time is not waited for: then a thread removes the temporary folders that were made

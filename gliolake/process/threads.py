@@ -1,4 +1,4 @@
-"""How many threads: one for a library, where the same bits have to come out on every machine; else a fair share."""
+"""Thread counts: one for libraries whose results must be bit-identical everywhere, else a fair share of the cores."""
 
 from __future__ import annotations
 

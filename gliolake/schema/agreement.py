@@ -1,4 +1,4 @@
-"""Tables of how well two feature sets agree: concordance of each feature, its mean, and what was published."""
+"""Tables of agreement: concordance of each feature, its mean, and published values."""
 
 from __future__ import annotations
 

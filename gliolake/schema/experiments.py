@@ -1,4 +1,4 @@
-"""Tables of experiments: what was trained, folds, predictions, attention, metrics, and nested searches."""
+"""Tables of experiments: settings, folds, predictions, attention, metrics, and nested searches."""
 
 from __future__ import annotations
 

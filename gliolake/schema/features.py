@@ -1,4 +1,4 @@
-"""Tables of feature vectors, and of maps on which like scans lie near each other."""
+"""Tables of feature vectors, and of their projections onto a plane."""
 
 from __future__ import annotations
 

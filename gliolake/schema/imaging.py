@@ -1,4 +1,4 @@
-"""Tables of images and what belongs to them: cohorts, scans, labels, links, exclusions, lists and volumes."""
+"""Tables of images: cohorts, scans, labels, links, exclusions, lists of scans, and volumes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the 400 features are trained to tell: the classes of Kinetics-400, in the order of the networks' outputs."""
+"""The classes of Kinetics-400, in the order of the networks' outputs: the names of the 400 features."""
 
 from __future__ import annotations
 

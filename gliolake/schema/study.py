@@ -1,4 +1,4 @@
-"""Tables of a study: its rows beside what was published, comparisons, correlations, subgroups and curves."""
+"""Tables of a study: published and reproduced rows, comparisons, correlations, subgroups and curves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a table is: its columns and their types, its primary key, how it is partitioned, and what makes its rows."""
+"""Definition of a table: columns and types, primary key, partitions, and the command that writes its rows."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class DataFiles:
         return DataFile(table.name, path, dict(partition), rows.num_rows, len(data), digest, keys[0], keys[-1])
 
     def put(self, paths: Iterable[str]) -> None:
-        """Put where they belong, all at once, those of these files that wait to be."""
+        """Upload all staged files among these paths."""
         self._begin()
         contents = {path: self._pending.pop(path) for path in paths if path in self._pending}
         self.files.put_all(contents)

@@ -1,4 +1,4 @@
-"""JSON in cells of a lake's tables: recipes, settings, arguments. The lake may be a stranger's."""
+"""JSON in cells of a lake's tables: recipes, settings, arguments. The lake may be untrusted."""
 
 from __future__ import annotations
 

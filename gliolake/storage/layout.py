@@ -1,4 +1,4 @@
-"""The names of all that gliolake writes into a lake. What has another name there is somebody else's, and left alone."""
+"""Names of all files that gliolake writes into a lake. Any other file is foreign and never changed."""
 
 from __future__ import annotations
 

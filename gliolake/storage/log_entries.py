@@ -1,4 +1,4 @@
-"""How a record or a checkpoint of the log is written, and what it may say of data files."""
+"""Format of the log's records and checkpoints, and checks of their statements about data files."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Parquet that is in memory: what it would unpack to is known before a row of it is read.
+"""Parquet in memory: its uncompressed size is checked before a row is read.
 
-A lake may come from a stranger, and a few bytes of Parquet can stand for any number of rows: by a dictionary that every
+A lake may be untrusted, and a few bytes of Parquet can stand for any number of rows: by a dictionary that every
 row repeats, by runs of nulls, by a page that says it unpacks to gigabytes. What a reader allocates follows from the
 headers of the pages, which the footer need not agree with; so each page's header is looked at (``_pages``). gliolake
 writes without dictionaries: then all that is read lies in the pages, and their sizes are a limit for it.

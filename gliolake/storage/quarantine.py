@@ -1,4 +1,4 @@
-"""What a repair moves out of the way, and how it comes back or goes for good.
+"""The quarantine: files that a repair moved, and how they are restored or deleted.
 
 A repair deletes nothing. It moves files of ours that no commit needs into ``_quarantine``, under the path they had.
 A commit that needs one after all takes it back (``bring_back``), and who reads it finds it there; so it does no harm

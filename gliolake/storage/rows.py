@@ -1,4 +1,4 @@
-"""Rows on their way into a table: brought to its schema, keyed, split by partition, compared."""
+"""Rows before a commit: conversion to the table's schema, keys, partitions, and comparison."""
 
 from __future__ import annotations
 

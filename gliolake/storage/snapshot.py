@@ -1,4 +1,4 @@
-"""What commits say: the data files that they add and remove, and which files a lake has after so many of them."""
+"""Commits and snapshots: the data files that a commit adds and removes, and the files after a number of commits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Patterns of a cohort's description. They meet names that strangers gave, so the time that they take is limited."""
+"""Patterns of a cohort's description. They match untrusted names, so their time is limited."""
 
 from __future__ import annotations
 

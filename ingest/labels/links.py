@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 Scan = tuple[str, str]
 
 FOLLOW_UP, DECLARED, SAME_CONTENT = KINDS = ("follow-up", "declared", "same content")
-"""The kinds that this room finds. It leaves links of other kinds alone."""
+"""The kinds that this package finds. It keeps links of other kinds."""
 
 
 def find_links(scans: Iterable[Row], labels: Iterable[Row], cohorts: Mapping[str, Cohort]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Text files as strangers write them: what kind of file it is, and in which encoding.
+"""Untrusted text files: detects the kind of file and its encoding.
 
 UTF-8 is tried first, since hardly anything else passes for it. What is not UTF-8 could be several things: whoever knows
 which parts of the text matter reads them in each encoding, and ``fitting_of`` says which readings make sense.

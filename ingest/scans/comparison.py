@@ -1,4 +1,4 @@
-"""An images folder held against what the lake knows of it: what is new, what is as it was, and what is there no more.
+"""Compares an images folder with the scans in the lake: new, unchanged and missing scans.
 
 One rule for what is gone. A known scan none of whose files is there keeps its row, whether its folder is left or not:
 an absence states nothing, the disk may not be mounted. A known scan that lost some of its files is judged by those

@@ -1,4 +1,4 @@
-"""What an image is known by, however it is stored: a few numbers of its values, and which images share them.
+"""Fingerprints of images: a few numbers of the voxel values, independent of storage, and images that share them.
 
 A scan that is released again is turned, packed, stored in another type or rescaled to it, and may have lost its header:
 then nothing says which way its axes run. A digest of its bytes, or of its values, breaks at the first voxel that is

@@ -1,4 +1,4 @@
-"""What an images folder holds: its folders, one after the other, and the files in each. Nothing is opened.
+"""Lists an images folder: its folders, one after the other, and the files in each. No file is opened.
 
 Links within the images folder are followed, and what they lead to may be known by their names. A link that leaves the
 folder is refused, and so is what is neither file nor folder: a stranger's archive could name any file so.

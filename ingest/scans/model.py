@@ -1,4 +1,4 @@
-"""What is known of a scan before any of its files is opened: its files, and the box that somebody gave."""
+"""A scan before its files are opened: its files, and a tumour box from the user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why an images folder holds no scan of a cohort: what was expected, what lies there, and what comes nearest to it."""
+"""Explains why an images folder has no scan of a cohort: expected names, found names, and the nearest match."""
 
 from __future__ import annotations
 

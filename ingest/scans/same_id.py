@@ -1,4 +1,4 @@
-"""Two scans of one id: whether they are one scan that lies in two places, or two that only share the id."""
+"""Scans with the same id: one scan in two places, or two different scans."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A brain with a tumour that never was: four modalities and a mask, made up from a few numbers and a seed.
+"""A synthetic brain with a tumour: four modalities and a mask, from a few parameters and a seed.
 
 It is no model of anything. It has what the programs downstream look at: an ellipsoid of mottled tissue on black, a
 tumour of oedema, enhancing rim and necrotic core with the contrasts a radiologist expects of each modality, and per

@@ -1,4 +1,4 @@
-"""Two synthetic cohorts on disk, laid out and labelled as the real ones are, with every oddity the real ones have.
+"""Two synthetic cohorts on disk, laid out and labelled as the real ones are, with every irregularity of the real ones.
 
 For tests and the demo. The files say what they are: the NIfTI field ``descrip`` holds ``gliolake synthetic``, and a
 README lies beside them. What an ingest should find is returned as ``truth``.

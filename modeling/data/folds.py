@@ -1,4 +1,4 @@
-"""Cross-validation by patient: folds, the validation part inside each, and the check that nobody is on both sides."""
+"""Cross-validation by patient: folds, their validation parts, and a check that no patient is in two parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scans as arrays, as every model takes them."""
+"""Scans as arrays, the common input of all models."""
 
 from __future__ import annotations
 

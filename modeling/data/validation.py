@@ -1,4 +1,4 @@
-"""What labels, predictions and patients have to be before anything is computed from them."""
+"""Checks of labels, predictions and patients before any computation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Percentile intervals by resampling patients: all scans of a patient come and go together.
+"""Percentile intervals by a bootstrap over patients: the scans of a patient are drawn together.
 
 A statistic is a function of weights: how often each scan was drawn. So a resample copies nothing, thousands are one
 array, and a chunk of them bounds the memory.

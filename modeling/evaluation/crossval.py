@@ -1,4 +1,4 @@
-"""Cross-validate a model on arrays: folds, fits, metrics, optimism. No lake in it."""
+"""Cross-validation of a model on arrays: folds, fits, metrics, optimism. It does not open a lake."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def _run(
 
 
 def figures_of(labels: np.ndarray, internal: int, folds: Sequence[Fold], answer: CVPredictions) -> list[Figure]:
-    """Metrics of every fold. A scan that was shown without any branch is predicted by nobody, and does not count."""
+    """Metrics of every fold. A scan without any branch has no prediction and is left out."""
     figures = []
     for split in SPLITS:
         for f, fold in enumerate(folds):

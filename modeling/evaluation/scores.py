@@ -1,4 +1,4 @@
-"""Metrics of a fold, and intervals of their mean. A fold that cannot show a metric gives None, never a stand-in."""
+"""Metrics of a fold, and intervals of their mean. An undefined metric is None, never a substitute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the folds of an experiment say together: mean, spread, intervals and optimism of every metric."""
+"""Summaries over the folds of an experiment: mean, spread, intervals and optimism of every metric."""
 
 from __future__ import annotations
 

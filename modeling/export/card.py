@@ -1,4 +1,4 @@
-"""The words that go with an exported model: its card, and the licence of its folder."""
+"""Texts of an exported model: its model card, and the licence of its folder."""
 
 from __future__ import annotations
 

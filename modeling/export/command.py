@@ -1,7 +1,8 @@
-"""`gliolake model export`: an experiment's fits as a folder, after proof that they are the fits the lake knows.
+"""`gliolake model export`: saves an experiment's fits to a folder, after a check that they reproduce the lake's
+predictions.
 
-The lake keeps what fits said, and not the fits. So they are trained again from the lake's rows, and their predictions
-are held against those in table predictions before anything is written.
+The lake stores predictions, not fits. So the fits are trained again from the lake's rows, and their predictions are
+compared with those in table predictions before anything is written.
 """
 
 from __future__ import annotations

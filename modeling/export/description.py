@@ -1,4 +1,4 @@
-"""What an exported model says of itself: model.json, checked before anything is made of it."""
+"""The description of an exported model, model.json, and its validation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fits of an exported model, and what each of them says of new vectors."""
+"""The fits of an exported model, and their predictions for new vectors."""
 
 from __future__ import annotations
 

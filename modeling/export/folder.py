@@ -1,8 +1,8 @@
-"""The folder of an exported model: six files, each under its checksum, written whole or not at all.
+"""The folder of an exported model: six files with checksums, written completely or not at all.
 
-SHA256SUMS is read first, and nothing is parsed before its bytes were counted and hashed. Checksums tell damage, not
-malice: whoever changes a file can write its checksum anew. So what is parsed stays a stranger's, and nothing in a
-folder can run: tensors lie in safetensors, the rest is text.
+SHA256SUMS is read first, and no file is parsed before its size and hash are checked. Checksums detect damage, not
+malice: an attacker can change a file and its checksum. So the content stays untrusted, and no file of a folder can run:
+tensors are in safetensors, the rest is text.
 """
 
 from __future__ import annotations

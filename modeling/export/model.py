@@ -1,4 +1,4 @@
-"""An exported model, read from its folder: every file checked before it is used."""
+"""Loads an exported model from its folder; every file is checked before use."""
 
 from __future__ import annotations
 

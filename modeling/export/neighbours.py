@@ -1,4 +1,4 @@
-"""The training patients as an exported model keeps them: who is like a case, and whether anybody is."""
+"""Nearest training patients of a case, and whether the case is out of distribution."""
 
 from __future__ import annotations
 

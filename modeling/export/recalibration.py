@@ -1,4 +1,4 @@
-"""From what the fits say to one probability with an interval, by what they said of patients they had not seen.
+"""Combines the fits into one recalibrated probability with an interval, based on out-of-fold predictions.
 
 Platt's recalibration (1999): a line through the logits of the out-of-fold predictions, its targets drawn in from 0 and
 1 so that classes that are told apart without a fault do not make it infinitely steep. A line that falls would say that

@@ -1,4 +1,4 @@
-"""Temperature scaling: a fit's probabilities made less or more sure of themselves, by scans it did not learn from.
+"""Temperature scaling of a fit's probabilities, with scans that it was not trained on.
 
 With the temperature T that makes the held-out scans likeliest, the logit of every probability is divided by T (Guo,
 Pleiss, Sun, Weinberger, ICML 2017). Their order, and so the AUC, stays as it is.

@@ -1,4 +1,4 @@
-"""A model of any kind fitted to a problem: logistic regression, or a network; harmonised and tempered where asked."""
+"""Fits a model of any kind: logistic regression or a network, with optional harmonisation and temperature scaling."""
 
 from __future__ import annotations
 

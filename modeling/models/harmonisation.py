@@ -1,4 +1,4 @@
-"""ComBat: what a site adds to every feature, and how it stretches it, taken away.
+"""ComBat: removes the shift and scale of each site from every feature.
 
 Johnson, Li and Rabinovic, Biostatistics 2007, 8:118-127: a feature g of scan j at site i is
 ``mean_g + sd_g * (gamma_ig + delta_ig * noise)``. The site's shift gamma and spread delta are estimated for each

@@ -1,4 +1,4 @@
-"""Logistic regression on all branches' vectors side by side: the baseline that the networks have to beat."""
+"""Logistic regression on the concatenated vectors of all branches: the baseline of the networks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is asked, and what it answers: arrays only, the same for every kind of model."""
+"""Input and output of a fit, as arrays, the same for every kind of model."""
 
 from __future__ import annotations
 

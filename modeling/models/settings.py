@@ -1,4 +1,4 @@
-"""What a model is trained with. Every setting is part of the experiment's identity."""
+"""Training settings of a model. Every setting is part of the experiment's identity."""
 
 from __future__ import annotations
 

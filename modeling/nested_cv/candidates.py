@@ -1,4 +1,4 @@
-"""What a search chooses among: models with settings, and blends of the best of them."""
+"""Candidates of a search: models with settings, and averages of the best of them."""
 
 from __future__ import annotations
 

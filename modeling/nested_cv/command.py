@@ -1,4 +1,6 @@
-"""Search for the best model of a feature set by nested selection, and write the outcome and all trials as tables."""
+"""Searches for the best model of a feature set by nested cross-validation, and writes the result and all trials as
+tables.
+"""
 
 from __future__ import annotations
 

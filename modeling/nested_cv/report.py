@@ -1,4 +1,4 @@
-"""What a nested search found."""
+"""The report of a nested search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nested selection on arrays: every choice is made by an inner cross-validation of an outer fold's training part."""
+"""Nested cross-validation on arrays: inner folds of an outer training part make every choice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gliolake study run`: the experiments of a study become rows of the lake, those that are missing and no others.
+"""`gliolake study run`: computes the experiments of a study that the lake does not have yet.
 
 A task is a block: some repeats of the cross-validations of experiments that train alike. What a block finds is
 committed as it comes. An experiment is there when all its folds are, and its row of table experiments tells so.

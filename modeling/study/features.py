@@ -1,4 +1,4 @@
-"""Which feature set of a lake serves for a name of a study."""
+"""Finds the feature set of a lake for a name in a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A study: a TOML file of named experiments, and of published figures to hold them compared_with."""
+"""A study: a TOML file of named experiments, and of published figures to compare them with."""
 
 from __future__ import annotations
 

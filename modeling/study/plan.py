@@ -1,4 +1,4 @@
-"""What of a study is to be trained: its experiments, what the lake has of them, and the blocks of the rest."""
+"""The plan of a study: its experiments, their rows in the lake, and the blocks of missing folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `gliolake study run` did."""
+"""The report of `gliolake study run`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker does for a study: look at an experiment's rows, fit a block of folds, say what the folds come to.
+"""Tasks of a study on a worker: inspect an experiment's rows, fit a block of folds, summarise the folds.
 
 What travels between processes names its rows and does not carry them: a worker reads them from the lake itself.
 """

@@ -1,4 +1,4 @@
-"""Any table or view of the lake as a file for other programs: CSV, TSV, an Excel workbook or Parquet.
+"""Exports any table or view of the lake as CSV, TSV, an Excel workbook or Parquet.
 
 Rows pass through in batches, so that a table larger than memory is exported too. How each format writes what it holds
 is said in ``gliolake.sql.cells.RULES``.

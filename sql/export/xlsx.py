@@ -1,4 +1,4 @@
-"""A workbook of rows: one sheet of values, one that says what the columns are and how the file is written.
+"""Excel workbooks: one sheet of values, one that describes the columns and the format.
 
 Rows go to the disk as they come, so that memory does not grow with them.
 """

@@ -1,4 +1,4 @@
-"""What in a text may tell who a patient is, or who handled the data: dates, names, numbers, addresses, host names.
+"""Patterns of text that may identify a patient or a member of staff: dates, names, numbers, addresses, host names.
 
 These are forms, and forms know no people: a name written like any other word goes unseen. What must not come in at all
 is kept out where files are read (``gliolake.ingest.readers.dicom``, ``gliolake.features.preprocessing.volumes.pack``),

@@ -1,4 +1,4 @@
-"""Which words are people's names. Faker's lists know some 60,000 given and family names, in letters of many scripts.
+"""Recognises names of people by Faker's lists of some 60,000 given and family names, in many scripts.
 
 Many names are words as well (Case, Field, Green), and places and hospitals are named after people. So a name is a pair:
 a given name beside a family name, written in the same way, in a text that speaks of no institution.

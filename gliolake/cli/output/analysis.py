@@ -1,4 +1,4 @@
-"""How reports of analyses look: agreement, duplicates, maps, figures and pages."""
+"""Formats the reports of analyses: agreement, duplicates, maps, figures and pages."""
 
 from __future__ import annotations
 

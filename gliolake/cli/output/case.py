@@ -1,4 +1,4 @@
-"""How an answer about a case looks."""
+"""Formats the answer for a case."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How reports about images, vectors and networks look."""
+"""Formats reports about images, vectors and networks."""
 
 from __future__ import annotations
 

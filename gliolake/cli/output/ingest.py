@@ -1,4 +1,4 @@
-"""How reports of ingests look."""
+"""Formats the reports of ingests."""
 
 from __future__ import annotations
 

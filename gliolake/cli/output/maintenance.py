@@ -1,4 +1,4 @@
-"""How reports about the soundness of the lake's files look."""
+"""Formats reports about the integrity of the lake's files."""
 
 from __future__ import annotations
 

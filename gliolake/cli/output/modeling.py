@@ -1,4 +1,4 @@
-"""How experiments, searches, studies and exported models look."""
+"""Formats experiments, searches, studies and exported models."""
 
 from __future__ import annotations
 

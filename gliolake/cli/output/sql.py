@@ -1,4 +1,4 @@
-"""How reports about the lake's tables look: what they hold, exports, the audit, and answers to queries."""
+"""Formats reports about the lake's tables: overview, exports, the audit, and results of queries."""
 
 from __future__ import annotations
 

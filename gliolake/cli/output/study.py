@@ -1,4 +1,4 @@
-"""How a study's tables look, as published and as reproduced."""
+"""Formats a study's tables, published and reproduced."""
 
 from __future__ import annotations
 

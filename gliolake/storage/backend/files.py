@@ -1,4 +1,4 @@
-"""Where a lake's bytes lie: a folder on a disk, or a prefix in an object store, behind ten verbs.
+"""The protocol of a lake's files: ten operations, on a folder or on a prefix in an object store.
 
 Both keep two promises on which the commit protocol rests: a reader sees a whole file or none, and of several
 processes that ``create`` the same name exactly one succeeds.

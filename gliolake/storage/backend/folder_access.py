@@ -1,6 +1,6 @@
-"""One door for all that lies in a folder: opened once, and gone into one name after the other, through no link.
+"""Access to a lake's folder: it is opened once, and paths in it are opened component by component without links.
 
-So nothing outside it is reached, whoever filled it and whatever somebody changes in it meanwhile.
+So no file outside it is accessed, even if its content is untrusted or changes meanwhile.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the storage of a lake on a disk or a network share may answer, in words: what is wrong, and what to do."""
+"""Error messages for the storage of a lake on a disk or a network share, with hints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which kind of storage an address names."""
+"""Chooses the kind of storage for the address of a lake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of networks that exist F times at once: every parameter has the fits as its leading dimension.
+"""Layers of networks that are trained F at a time: every parameter has the fits as its leading dimension.
 
 Adam works element by element and losses are summed over fits, so fits trained together do not touch one another.
 """

@@ -1,4 +1,4 @@
-"""AdamW over many fits at once, and what each fit was like when it was best."""
+"""AdamW over many fits at once, and early stopping with the best parameters of each fit."""
 
 from __future__ import annotations
 
