@@ -1,8 +1,8 @@
 """Atomic outputs: a file or folder appears complete under its name, or not at all.
 
-Where one may be written, ``gliolake.target`` says. All is written in a private folder beside the target (mode 0700),
-synced, and put in place in one step. A process that is killed leaves that folder; the next process that writes the same
-target clears it.
+``gliolake.target`` decides whether an output may be written. Output is written to a private folder beside the target
+(mode 0700), synced, and renamed to the target in one step. A killed process leaves that folder behind; the next process
+that writes the same target removes it.
 """
 
 from __future__ import annotations

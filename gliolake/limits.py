@@ -1,6 +1,7 @@
 """Limits for untrusted files, all in one place, and one function that opens such a file.
 
-A limit is some hundred times what is known to be needed. A file beyond one is refused by name, before it is read.
+A limit is about a hundred times the largest known value. A file that exceeds one is refused, with the limit in the
+message, before it is read.
 """
 
 from __future__ import annotations

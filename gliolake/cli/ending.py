@@ -1,6 +1,6 @@
 """Endings of a command: every error or signal becomes a message on standard error and an exit code.
 
-A traceback is left for what is a fault of the program itself.
+The codes are those of docs/command-line.md. Only a bug of the program itself ends with a traceback.
 """
 
 from __future__ import annotations

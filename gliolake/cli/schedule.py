@@ -1,7 +1,8 @@
 """`gliolake ingest --config`: ingests the cohorts of a file in turn, then extracts features of new scans.
 
-A timer starts it (``deploy/schedule``) and keeps starts apart; two at once do the same work twice, and lose nothing.
-A run that finds nothing new writes nothing. What changed is a row of table runs (command ``schedule``) and one line.
+A timer starts it (``deploy/schedule``) and prevents overlapping runs; two runs at once repeat work and lose nothing. A
+run that finds nothing new writes nothing. Changes are recorded as a row of table runs (command ``schedule``) and
+printed as one line.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Workers in another Python environment: for libraries that cannot be imported beside gliolake's.
 
-Such workers announce a Dask resource of their own, and a task that asks for it runs there and nowhere else. Both
-sides need the same Dask and this project; numpy and the rest may differ, so a task carries no arrays.
+Such workers announce a Dask resource, and a task that requires it runs only there. Both sides need the same Dask and
+this project; numpy and other packages may differ, so a task carries no arrays.
 """
 
 from __future__ import annotations

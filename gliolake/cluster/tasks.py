@@ -1,8 +1,8 @@
 """Runs tasks on the workers of a Dask cluster, and commits their results as they arrive.
 
-The lake is the checkpoint, not the scheduler: tasks are small, at most a few per worker are under way at once,
-and each future is released as soon as its result is here. (Kept futures make the finished
-tasks of a killed worker run again.)
+The lake is the checkpoint, not the scheduler: tasks are small, at most a few per worker run at once, and each future is
+released as soon as its result arrives. (Dask would run the finished tasks of a killed worker again if their futures
+were kept.)
 """
 
 from __future__ import annotations

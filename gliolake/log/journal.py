@@ -1,14 +1,14 @@
 """The logger of gliolake, and the journal: events as one JSON object per line on standard error.
 
-A message for people is ``logger.info(text)``, ``warning`` or ``error``, the last with what to do about it in
-``extra={"hint": text}``. An event for programs is ``logger.info(event, extra={"fields": {...}})``. The command line
-prints messages (``gliolake.cli.logs``) or, where ``GLIOLAKE_LOG=json`` asks for it, keeps a journal of all. A script
-configures ``logging`` as it likes; if it does not, it sees warnings and errors.
+A message for people is ``logger.info(text)``, ``warning`` or ``error``; the hint of an error is ``extra={"hint":
+text}``. An event for programs is ``logger.info(event, extra={"fields": {...}})``. The command line prints messages
+(``gliolake.cli.logs``) or, with ``GLIOLAKE_LOG=json``, writes a journal of messages and events. A script configures
+``logging`` itself; without a configuration it sees warnings and errors.
 
-Every line of the journal has ``time`` (ISO 8601, UTC), ``level``, ``event``, ``command``, and ``run_id`` of the run
-that is under way, null where none is; the rest depends on the event. Warnings and errors of other libraries, and of
-Dask's worker processes on this machine, are told as event ``message``. Arguments and the environment, which may hold
-secrets, are not told. The log of commits, by which a lake is read, is another thing (``gliolake.storage.commit_log``).
+Every line of the journal has ``time`` (ISO 8601, UTC), ``level``, ``event``, ``command``, and the ``run_id`` of the
+current run, or null; the other keys depend on the event. Warnings and errors of other libraries, and of Dask's worker
+processes on this machine, have event ``message``. Arguments and the environment may contain secrets and are not logged.
+The commit log of a lake is separate (``gliolake.storage.commit_log``).
 """
 
 from __future__ import annotations

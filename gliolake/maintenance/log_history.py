@@ -1,8 +1,8 @@
 """Reads the whole log of a lake, even if it is damaged; ``verify`` compares the files with it.
 
-A lake is opened from its newest sound checkpoint and the records after it, so an older record that is damaged costs no
-row. Of a record after that checkpoint nothing else knows what it led to: the lake cannot be opened until the record is
-restored from a backup. Nothing here, and nothing in ``verify``, ever writes a record anew.
+A lake is opened from its newest valid checkpoint and the records after it, so a damaged older record loses no row. The
+effect of a record after that checkpoint is stored nowhere else: if it is damaged, the lake cannot be opened until the
+record is restored from a backup. Neither this module nor ``verify`` ever rewrites a record.
 """
 
 from __future__ import annotations

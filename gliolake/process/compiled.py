@@ -1,7 +1,7 @@
 """Compiled loops of numba, cached in a folder that no other account can write to, because numba runs cached code.
 
-What cannot be read from the cache, or holds other bytes than were written, is compiled anew, and where nothing can be
-kept, nothing is. So a cache may be deleted, cut short by a crash, or spoilt, and costs no more than time.
+A cached loop that cannot be read, or whose bytes have changed, is compiled again; without a writable cache loops are
+compiled in every process. So a cache that is deleted, truncated by a crash, or damaged costs only time.
 """
 
 from __future__ import annotations

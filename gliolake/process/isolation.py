@@ -1,8 +1,8 @@
 """Isolation of a command: it runs no code and reads no configuration from the current folder.
 
-People work in folders of scans, which come from strangers, and an interpreter or a library that looks for its parts in
-the current folder would run what lies there. Files of settings that libraries look for in it are passed over where such
-a library is imported (``gliolake.process.compiled``, ``gliolake.analysis.figures``); our own are in
+People work in folders of untrusted scans, and an interpreter or a library that searches the current folder for its
+parts would run code from there. Libraries that read settings files from the current folder are imported with this
+disabled (``gliolake.process.compiled``, ``gliolake.analysis.figures``); gliolake's own settings are in
 ``gliolake.config``.
 """
 

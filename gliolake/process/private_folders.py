@@ -1,7 +1,7 @@
 """Private folders, which no other account can access: for caches with code, and for temporary files.
 
-A folder counts as ours if it has mode 0700, belongs to this account, is no link, and lies below folders that belong to
-this account or root and that nobody else can write to, save a sticky one such as ``/tmp``, where only owners rename.
+A folder is private if it has mode 0700, belongs to this account, is not a link, and all its parents belong to this
+account or root and are not writable by others, except sticky ones such as ``/tmp``, in which only owners rename.
 """
 
 from __future__ import annotations

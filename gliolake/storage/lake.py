@@ -2,8 +2,8 @@
 
 Data files are named by the sha256 of their bytes and never change. A commit is one record in the log
 (``gliolake.storage.commit_log``) that names the files it adds and removes, in any number of tables. A transaction is
-built on a snapshot, and built
-again when another process has meanwhile changed a partition that it read: two ingests at once both land, in some order.
+built on a snapshot, and built again if another process has changed a partition that it read: of two concurrent ingests
+both are committed, in some order.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The quarantine: files that a repair moved, and how they are restored or deleted.
 
-A repair deletes nothing. It moves files of ours that no commit needs into ``_quarantine``, under the path they had.
-A commit that needs one after all takes it back (``bring_back``), and who reads it finds it there; so it does no harm
-that a repair cannot know what another command is about to commit. Only ``gliolake.maintenance.purge`` removes files.
+A repair deletes nothing. It moves gliolake's files that no commit references to ``_quarantine``, under their former
+path. A commit that needs such a file restores it (``bring_back``), and readers find it in the quarantine; so a repair
+is safe although it cannot know the next commit of another command. Only ``gliolake.maintenance.purge`` deletes files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A transaction: changes to any tables that become visible together.
 
-It is built on a snapshot, sees its own changes, and remembers which partitions it read, so that the lake can tell
-whether a commit made meanwhile bears on it.
+It is built on a snapshot, sees its own changes, and records the partitions that it read, so that the lake can detect a
+conflict with a concurrent commit.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Combines the fits into one recalibrated probability with an interval, based on out-of-fold predictions.
 
-Platt's recalibration (1999): a line through the logits of the out-of-fold predictions, its targets drawn in from 0 and
-1 so that classes that are told apart without a fault do not make it infinitely steep. A line that falls would say that
-the model is right when it is turned round; it is taken for level instead, and everybody gets the share of methylated
-patients.
+Platt's recalibration (1999): a line through the logits of the out-of-fold predictions, with targets shrunk from 0 and 1
+so that perfectly separated classes do not give an infinite slope. A negative slope would mean that the model is right
+when inverted; it is replaced by zero, and every patient gets the share of methylated patients.
 """
 
 from __future__ import annotations

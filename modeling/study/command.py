@@ -1,7 +1,8 @@
 """`gliolake study run`: computes the experiments of a study that the lake does not have yet.
 
-A task is a block: some repeats of the cross-validations of experiments that train alike. What a block finds is
-committed as it comes. An experiment is there when all its folds are, and its row of table experiments tells so.
+A task is a block: some repeats of the cross-validations of experiments that are trained together. The results of a
+block are committed as they arrive. An experiment is complete when all its folds are in the lake; its row of
+table experiments marks it as complete.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def run_study(
 ) -> StudyReport:
     """Run a study's experiments, as far as the lake has what they need; a rerun computes what is missing.
 
-    Writes tables experiments, fits, predictions, attention, metrics and summaries, and a row of study_rows for each
+    Writes tables experiments, cv_folds, predictions, attention, metrics and summaries, and a row of study_rows for each
     row of the study: an experiment that cannot be run is a row that says why, and stops no other.
 
     Args:

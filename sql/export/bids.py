@@ -1,8 +1,8 @@
 """The patients of a lake as a BIDS derivative dataset: participants, and sessions where there are follow-ups.
 
 BIDS 1.11 (bids-specification.readthedocs.io): labels are letters and digits, a missing value is ``n/a``, every column
-is described in a JSON file beside its table, and ages are capped at 89 years, as HIPAA's Safe Harbor wants ages above
-it to be told as one group. There are no dates, and no names but those that the cohorts were released with.
+is described in a JSON file beside its table, and ages are capped at 89 years, because HIPAA's Safe Harbor requires one
+group for all ages above. There are no dates, and no names except those of the released cohorts.
 """
 
 from __future__ import annotations

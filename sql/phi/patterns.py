@@ -1,9 +1,9 @@
 """Patterns of text that may identify a patient or a member of staff: dates, names, numbers, addresses, host names.
 
-These are forms, and forms know no people: a name written like any other word goes unseen. What must not come in at all
-is kept out where files are read (``gliolake.ingest.readers.dicom``, ``gliolake.features.preprocessing.volumes.pack``),
-not here. Separators of file names count
-as such: ``_``, ``-``, and the border between letters and digits.
+Patterns do not know people: a name that is written like any other word is not found. Information that must not enter
+the lake at all is removed where files are read (``gliolake.ingest.readers.dicom``,
+``gliolake.features.preprocessing.volumes.pack``), not here. Separators of file names count as separators: ``_``, ``-``,
+and the border between letters and digits.
 """
 
 from __future__ import annotations
