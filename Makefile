@@ -117,7 +117,7 @@ bench-agreement: $(READY) ## Measure agreement and queries on 100,000 scans
 	$(BIN)/python tests/bench/bench_agreement.py
 	$(BIN)/python tests/bench/bench_queries.py
 
-# A lake of 100,000 scans, what everything costs on it, and how that grows; a quarter of an hour. docs/scale.md tells.
+# A lake of 100,000 scans, what everything costs on it, and how that grows; a quarter of an hour. Results: docs/scale.md.
 bench-scale: $(READY) ## Measure all steps on a lake of 100,000 scans, about 15 minutes
 	$(BIN)/python tests/bench/bench_scale.py
 

@@ -1,11 +1,12 @@
-"""Where an output may be written. The rule for all commands that write some:
+"""Decides whether a command may write an output. All commands that write files follow these rules:
 
-- A free name is taken. What is there is left as it is, and the command refuses, unless ``--overwrite`` asks for it.
-- With it, what gliolake wrote is replaced, and nothing else: a file of a kind that can be recognised (``Own``) replaces
-  a file of that kind only, a folder replaces one that holds exactly the files that gliolake writes.
-  Tables for other programs (CSV, Parquet, JSON, workbooks) bear no mark: there the option alone decides.
-- Never through a link, never over a folder, pipe or device, and never inside a lake. Output may go to ``/dev/stdout``
-  and its like, which are written straight through.
+- An output that does not exist is created. If it exists, the command refuses and changes nothing, unless
+  ``--overwrite`` is given.
+- With ``--overwrite``, gliolake replaces only its own output: a file of a kind that can be recognised (``Own``) replaces
+  only a file of that kind, a folder replaces only one that has exactly the files that gliolake writes. Tables for other
+  programs (CSV, Parquet, JSON, workbooks) carry no mark: for them the option is sufficient.
+- A command never writes through a link, over a folder, pipe or device, or into a lake. Exceptions are ``/dev/stdout``
+  and similar devices, which are written directly.
 """
 
 from __future__ import annotations

@@ -136,7 +136,7 @@ def experiment_row(name: str, experiment: Experiment, cohorts: Cohorts, result: 
 
 
 def result_rows(name: str, cohorts: Cohorts, result: Result) -> Rows:
-    """Rows of the tables that have some for every repeat: fits, predictions, attention and metrics."""
+    """Rows of the tables that have some for every repeat: cv_folds, predictions, attention and metrics."""
     kept = np.flatnonzero(result.kept), np.flatnonzero(result.kept_external)
     ids = [cohorts.ids["training"][i] for i in kept[0]] + [cohorts.ids["external"][i] for i in kept[1]]
     scans = {

@@ -102,7 +102,7 @@ class Newcomer:
     def promised(self, command: str) -> tuple[int, str]:
         """The exit code that README.md says a command has here, and why where it is not 0."""
         if command == "gliolake status --check" and self.ask("status", "--json")["problems"]:
-            return 1, "1 is right: something wants a person"
+            return 1, "1 is right: manual action is needed"
         if "--precision bf16" in command and "bf16" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
             return 2, "2 is right: this processor has no bf16"
         return 0, ""
