@@ -2,8 +2,8 @@
 
 - An output that does not exist is created. If it exists, the command refuses and changes nothing, unless
   ``--overwrite`` is given.
-- With ``--overwrite``, gliolake replaces only its own output: a file of a kind that can be recognised (``Own``) replaces
-  only a file of that kind, a folder replaces only one that has exactly the files that gliolake writes. Tables for other
+- With ``--overwrite``, gliolake replaces only its own output: a file of a known kind (``Own``) replaces only a file of
+  that kind, a folder replaces only one that has exactly the files that gliolake writes. Tables for other
   programs (CSV, Parquet, JSON, workbooks) carry no mark: for them the option is sufficient.
 - A command never writes through a link, over a folder, pipe or device, or into a lake. Exceptions are ``/dev/stdout``
   and similar devices, which are written directly.
