@@ -114,7 +114,7 @@ class World:
     """The stranger's folder, which holds scans as well; a lake elsewhere; and commands that run in the folder."""
 
     def __init__(self, root: Path) -> None:
-        cohorts = write_cohorts(root / "cohorts", patients=12, external=4, seed=1)
+        cohorts = write_cohorts(root / "cohorts", patients=24, external=4, seed=1)
         self.root, self.lake, self.archive = root, root / "lake", cohorts.brats21_images
         self.labels = cohorts.brats21_labels
         self.scan = sorted(path.name for path in self.archive.iterdir() if path.is_dir())[0]

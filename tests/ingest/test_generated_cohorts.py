@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from gliolake.cluster import client as cluster
+from gliolake.cluster import tasks
 from gliolake.errors import InputError
 from gliolake.ingest.pipeline import ingest
 from gliolake.ingest.scans import comparison
@@ -148,7 +149,7 @@ def here() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison, "find_scans", finding)
         patch.setattr(cluster, "open_cluster", no_cluster)
-        patch.setattr(cluster, "map_tasks", reading)
+        patch.setattr(tasks, "map_tasks", reading)
         yield
 
 
