@@ -176,6 +176,17 @@ def test_systemd_understands_its_units(deploy: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_unit_confines_what_a_strangers_file_could_make_of_the_program(deploy: Path) -> None:
+    lines = (deploy / "schedule/gliolake-ingest.service").read_text("utf-8").partition("[Service]")[2].splitlines()
+    told = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith(("#", "Environment")))
+    for switch in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome", "RestrictSUIDSGID"):
+        assert told[switch] == "yes", switch
+    assert (told["ProtectSystem"], told["SystemCallFilter"]) == ("strict", "@system-service")
+    assert not {"AF_PACKET", "AF_VSOCK"} & set(told["RestrictAddressFamilies"].split())
+    assert 0 < int(told["MemoryMax"].removesuffix("%")) < 100
+    assert set(told["ReadWritePaths"].split()) == {"/srv/lake"}
+
+
 def test_alerts_ask_for_metrics_that_there_are(deploy: Path, lake: Lake, tmp_path: Path) -> None:
     file = tmp_path / "gliolake.prom"
     write_metrics(status(lake), file)
