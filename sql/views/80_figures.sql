@@ -138,8 +138,8 @@ ORDER BY "study", split DESC, list_position(['FLAIR', 'T1', 'T1wCE', 'T2', 'Delt
 --   false_positive_rate: 1 − specificity
 --   true_positive_rate: sensitivity at it
 --   auc: area under the curve, of one mean prediction per scan
---   auc_low: 95 % interval of the AUC, by bootstrap over patients
---   auc_high: its upper end
+--   auc_ci_low: 95 % interval of the AUC, by bootstrap over patients
+--   auc_ci_high: its upper end
 --   methylated: methylated scans
 --   ci_low: 95 % interval of the true positive rate
 --   ci_high: its upper end
