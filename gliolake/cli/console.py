@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.segment import Segment
 
 from gliolake.log.plain_text import shown
@@ -28,3 +28,8 @@ class Terminal(Console):
 def output(width: int) -> Terminal:
     """Standard output. Piped, it keeps lines of this width: a script's grep should not depend on a terminal's."""
     return Terminal() if sys.stdout.isatty() or "COLUMNS" in os.environ else Terminal(width=width)
+
+
+def one_below_another(render: Callable[[Any], Iterator[RenderableType]]) -> Callable[[Any], RenderableType]:
+    """The function that renders a report as one thing, of one that gives its parts."""
+    return lambda report: Group(*render(report))

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from gliolake.cli.console import one_below_another
 
 if TYPE_CHECKING:
     from gliolake.features.extraction.precision import PrecisionReport, PrecisionReports
@@ -112,16 +114,12 @@ def _added(report: WeightsFile) -> RenderableType:
     return Text(f"{report.name}: {report.bytes:,} bytes kept, {report.origin}.")
 
 
-def _lines(render: Callable[[Any], Iterator[RenderableType]]) -> Callable[[Any], RenderableType]:
-    return lambda report: Group(*render(report))
-
-
 RENDERED: dict[str, Callable[[Any], RenderableType]] = {
-    "ExtractReport": _lines(_extract),
-    "PrecisionReports": _lines(_precision),
-    "PreprocessReport": _lines(_preprocess),
+    "ExtractReport": one_below_another(_extract),
+    "PrecisionReports": one_below_another(_precision),
+    "PreprocessReport": one_below_another(_preprocess),
     "WeightsFile": _added,
-    "WeightsStatus": _lines(_weights),
+    "WeightsStatus": one_below_another(_weights),
 }
 """Name of a report's class -> how people see it."""
 

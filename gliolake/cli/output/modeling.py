@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from gliolake.analysis.study.notation import number
+from gliolake.cli.console import one_below_another
 
 if TYPE_CHECKING:
     from gliolake.modeling.export.model import Model
@@ -127,15 +128,11 @@ def _cautions(cautions: tuple[str, ...]) -> Iterator[RenderableType]:
     return (Text(f"Caution: {caution}", style="yellow") for caution in cautions)
 
 
-def _lines(render: Callable[[Any], Iterator[RenderableType]]) -> Callable[[Any], RenderableType]:
-    return lambda report: Group(*render(report))
-
-
 RENDERED: dict[str, Callable[[Any], RenderableType]] = {
-    "Model": _lines(_model),
-    "Report": _lines(_experiment),
-    "SearchReport": _lines(_search),
-    "StudyReport": _lines(_study),
+    "Model": one_below_another(_model),
+    "Report": one_below_another(_experiment),
+    "SearchReport": one_below_another(_search),
+    "StudyReport": one_below_another(_study),
 }
 """Name of a report's class -> how people see it."""
 

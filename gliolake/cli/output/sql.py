@@ -13,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gliolake.cli.console import one_below_another
 from gliolake.cli.output import console
 from gliolake.errors import InputError
 from gliolake.log.plain_text import shown
@@ -182,17 +183,13 @@ def _cell(value: Any) -> str:
     return text if len(text) <= LONGEST_CELL else text[:LONGEST_CELL] + " …"
 
 
-def _lines(render: Callable[[Any], Iterator[RenderableType]]) -> Callable[[Any], RenderableType]:
-    return lambda report: Group(*render(report))
-
-
 RENDERED: dict[str, Callable[[Any], RenderableType]] = {
-    "AuditReport": _lines(_audit),
+    "AuditReport": one_below_another(_audit),
     "BidsExport": _bids,
     "Exported": _exported,
-    "Overview": _lines(_overview),
-    "Relation": _lines(_relation),
-    "Status": _lines(_status),
+    "Overview": one_below_another(_overview),
+    "Relation": one_below_another(_relation),
+    "Status": one_below_another(_status),
 }
 """Name of a report's class -> how people see it."""
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from gliolake.analysis.case import images
 from gliolake.analysis.case.images import read_case
 from gliolake.analysis.case.predict import predict
 from gliolake.analysis.case.vectors import OtherRecipe, own_recipes, ready
-from gliolake.cli.app import main
 from gliolake.cli.output import dumped
 from gliolake.errors import InputError
 from gliolake.features.clips import ClipSettings
@@ -26,6 +25,7 @@ from gliolake.features.preprocessing.settings import PreprocessSettings
 from gliolake.features.preprocessing.volumes import read_image
 from gliolake.modeling.export.model import load_model
 from gliolake.storage.lake import Lake
+from tests.support.answer import Answer
 
 SMALL = ClipSettings(box=40, slices=36)
 
@@ -215,33 +215,23 @@ def test_vectors_that_cannot_be_made_here_are_refused_with_the_reason(
 
 
 def test_a_mistake_on_the_command_line_ends_in_a_message_and_a_hint(
-    make_case: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    make_case: Any, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Answer]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gliolake", *map(str, arguments)])
-        code = 0
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, *capsys.readouterr()
-
     folder = make_case()
-    code, out, _ = run("predict", folder, "--model", model)
-    assert code == 0
-    assert "Probability that the MGMT promoter is methylated" in out
-    assert "case.html and case.png" in out
-    code, out, _ = run("model", "show", model)
-    assert code == 0
-    assert "all checksums right" in out
+    answer = command("predict", folder, "--model", model)
+    assert answer.code == 0
+    assert "Probability that the MGMT promoter is methylated" in answer.out
+    assert "case.html and case.png" in answer.out
+    answer = command("model", "show", model)
+    assert answer.code == 0
+    assert "all checksums right" in answer.out
     (folder / "x_seg.nii.gz").unlink()
-    code, _, err = run("predict", folder, "--model", model, "--overwrite")
-    assert (code, "Traceback" in err) == (2, False)
-    assert err.splitlines()[-2].startswith("gliolake: ")
-    assert images.GIVE_BOX in err
+    answer = command("predict", folder, "--model", model, "--overwrite")
+    assert (answer.code, "Traceback" in answer.err) == (2, False)
+    assert answer.err.splitlines()[-2].startswith("gliolake: ")
+    assert images.GIVE_BOX in answer.err
     (model / "weights.safetensors").write_bytes(b"")
-    code, _, err = run("model", "show", model)
-    assert (code, "Traceback" in err) == (2, False)
-    assert "weights.safetensors is damaged" in err
+    answer = command("model", "show", model)
+    assert (answer.code, "Traceback" in answer.err) == (2, False)
+    assert "weights.safetensors is damaged" in answer.err
